@@ -1,0 +1,1 @@
+//! Criterion benches and open-loop latency runs.

@@ -1,0 +1,1 @@
+//! The append-only, memory-mapped event log: fixed records, CRC32C, hash chain, rotation, recovery and reader.

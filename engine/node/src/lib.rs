@@ -1,0 +1,1 @@
+//! The peregrine binary: configuration, wiring, control and the commands.

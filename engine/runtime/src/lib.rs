@@ -1,0 +1,1 @@
+//! Rings, pinned duty cycles, wait strategies, the TSC clock, counters, histograms and the host report.

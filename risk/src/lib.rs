@@ -1,0 +1,1 @@
+//! Pre-trade checks in one pass: the only place where an order becomes an approved order.

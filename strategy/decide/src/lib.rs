@@ -1,0 +1,1 @@
+//! Order-book features, the controller and the quoter: book and fills in, order intents out.

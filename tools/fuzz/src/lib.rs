@@ -1,0 +1,1 @@
+//! Every parser's fuzz body as a bounded run on the stable toolchain.
