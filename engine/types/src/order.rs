@@ -4,8 +4,9 @@ use crate::{EpochNanos, EventSeq, MatchNumber, Notional, OrderId, Price, Qty, Re
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Buy or sell; a bid is a resting buy, an ask a resting sell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, TryFromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(u8)]
 pub enum Side {
     /// Buys: rests as a bid.

@@ -1,1 +1,5 @@
-//! Wire formats as checked views over bytes (ITCH 5.0, MoldUDP64), line arbitration, gap detection, and decoding to market events.
+//! Wire formats as checked views over bytes (ITCH 5.0, MoldUDP64), line arbitration, gap detection, and decoding to
+//! market events. Nothing here does I/O, reads a clock or allocates after construction, and no input can make it panic.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
+
+pub mod itch50;
