@@ -1,1 +1,4 @@
-//! The peregrine binary: configuration, wiring, control and the commands.
+//! The engine's wiring: configuration, threads, sockets and files meet the stages here. The binary `peregrine` is a
+//! thin shell around this library, so that tests and benches drive the same machine.
+
+pub mod config;

@@ -1,0 +1,343 @@
+//! The configuration: one TOML profile with `include`s, read into typed sections, refused with every violation at once.
+
+mod schema;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use schema::{Entry, Reader};
+pub use schema::{KeyDoc, Violation};
+pub use sections::{
+    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, LogSection, ModelSection,
+    RiskSection, RuntimeSection, Wait, Wiring,
+};
+
+/// How deep `include`s may nest.
+const INCLUDE_DEPTH_MAX: usize = 8;
+
+/// A whole profile: every value explicit and within its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Threads, cores and memory.
+    pub runtime: RuntimeSection,
+    /// Lines, gaps and symbols.
+    pub feed: FeedSection,
+    /// Capacities of the books.
+    pub book: BookSection,
+    /// The world model.
+    pub model: ModelSection,
+    /// What the strategy watches and when it acts.
+    pub decide: DecideSection,
+    /// Pre-trade limits.
+    pub risk: RiskSection,
+    /// The paper venue.
+    pub gateway: GatewaySection,
+    /// The latency guard.
+    pub guard: GuardSection,
+    /// The event log.
+    pub log: LogSection,
+}
+
+/// A profile and where its values came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The typed values.
+    pub config: Config,
+    /// The profile's file; relative paths in it start at its folder.
+    pub file: PathBuf,
+    origins: BTreeMap<(String, String), String>,
+}
+
+/// Why a profile was refused.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// A file could not be read.
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file is no TOML.
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// What the parser said, with line and column.
+        what: String,
+    },
+    /// The values do not hold together.
+    Violations(Vec<Violation>),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { file, error } => {
+                write!(f, "cannot read the configuration ({}): {error}; give a file that exists", file.display())
+            }
+            Self::Syntax { file, what } => write!(f, "the configuration is no TOML ({}): {what}", file.display()),
+            Self::Violations(list) => {
+                let plural = if list.len() == 1 { "" } else { "s" };
+                write!(f, "the configuration has {} violation{plural}:", list.len())?;
+                list.iter().try_for_each(|violation| write!(f, "\n  {violation}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    fn read(reader: &mut Reader) -> Option<Self> {
+        // Every section is read before the first failure counts, so that all violations are found.
+        let runtime = RuntimeSection::read(reader);
+        let feed = FeedSection::read(reader);
+        let book = BookSection::read(reader);
+        let model = ModelSection::read(reader);
+        let decide = DecideSection::read(reader);
+        let risk = RiskSection::read(reader);
+        let gateway = GatewaySection::read(reader);
+        let guard = GuardSection::read(reader);
+        let log = LogSection::read(reader);
+        reader.refuse_rest();
+        let config = Self {
+            runtime: runtime?,
+            feed: feed?,
+            book: book?,
+            model: model?,
+            decide: decide?,
+            risk: risk?,
+            gateway: gateway?,
+            guard: guard?,
+            log: log?,
+        };
+        config.check_across(reader);
+        Some(config)
+    }
+
+    /// Rules that join keys of several sections.
+    fn check_across(&self, reader: &mut Reader) {
+        let file = reader.file.clone();
+        let mut refuse = |key: &str, what: String| {
+            reader.violations.push(Violation { file: file.clone(), line: None, key: key.to_owned(), what });
+        };
+        if self.guard.inference_p99_halt_ns <= self.guard.inference_p99_warn_ns {
+            let (halt, warn) = (self.guard.inference_p99_halt_ns, self.guard.inference_p99_warn_ns);
+            refuse("guard.inference_p99_halt_ns", format!("{halt} must be above inference_p99_warn_ns = {warn}"));
+        }
+        if self.guard.samples_min > self.guard.window_samples {
+            let (least, window) = (self.guard.samples_min, self.guard.window_samples);
+            refuse("guard.samples_min", format!("{least} must not be above window_samples = {window}"));
+        }
+        if self.decide.order_qty > self.risk.order_qty_max {
+            let (qty, limit) = (self.decide.order_qty, self.risk.order_qty_max);
+            refuse("decide.order_qty", format!("{qty} is above risk.order_qty_max = {limit}: no order would pass"));
+        }
+        if self.decide.target_position_qty > self.risk.position_qty_max {
+            let (qty, limit) = (self.decide.target_position_qty, self.risk.position_qty_max);
+            refuse("decide.target_position_qty", format!("{qty} is above risk.position_qty_max = {limit}"));
+        }
+    }
+
+    /// The whole configuration as TOML; `origin` gives a comment for each key.
+    fn print(&self, origin: &dyn Fn(&str, &str) -> String) -> String {
+        let sections = [
+            self.runtime.print(origin),
+            self.feed.print(origin),
+            self.book.print(origin),
+            self.model.print(origin),
+            self.decide.print(origin),
+            self.risk.print(origin),
+            self.gateway.print(origin),
+            self.guard.print(origin),
+            self.log.print(origin),
+        ];
+        sections.join("\n")
+    }
+
+    /// The effective configuration as TOML with nothing but its values: what is hashed and stored with a run.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        self.print(&|_, _| String::new())
+    }
+
+    /// SHA-256 of [`Config::canonical`]: two runs with equal hashes ran with equal values.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        use sha2::Digest;
+        sha2::Sha256::digest(self.canonical().as_bytes()).into()
+    }
+}
+
+/// Every section with its keys, for people.
+#[must_use]
+pub fn schema_text() -> String {
+    let sections: [(&str, &[KeyDoc]); 9] = [
+        (RuntimeSection::SECTION, RuntimeSection::KEYS),
+        (FeedSection::SECTION, FeedSection::KEYS),
+        (BookSection::SECTION, BookSection::KEYS),
+        (ModelSection::SECTION, ModelSection::KEYS),
+        (DecideSection::SECTION, DecideSection::KEYS),
+        (RiskSection::SECTION, RiskSection::KEYS),
+        (GatewaySection::SECTION, GatewaySection::KEYS),
+        (GuardSection::SECTION, GuardSection::KEYS),
+        (LogSection::SECTION, LogSection::KEYS),
+    ];
+    let mut text = String::new();
+    for (section, keys) in sections {
+        text.push_str(&format!("[{section}]\n"));
+        for key in keys {
+            text.push_str(&format!("# {} ({}; {})\n{}\n", key.doc.trim(), key.kind, key.bound, key.key));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+impl Loaded {
+    /// Reads the profile `file` with its includes; `overrides` are `section.key=value` from the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every violation found.
+    pub fn read(file: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut entries = Vec::new();
+        let mut violations = Vec::new();
+        collect(file, 0, &mut entries, &mut violations)?;
+        apply_overrides(overrides, &mut entries, &mut violations)?;
+        let origins = entries.iter().map(|entry| ((entry.section.clone(), entry.key.clone()), origin(entry))).collect();
+        let mut reader = Reader { file: file.to_owned(), entries, violations };
+        let config = Config::read(&mut reader);
+        match (config, reader.violations.is_empty()) {
+            (Some(config), true) => Ok(Self { config, file: file.to_owned(), origins }),
+            (_, _) => Err(ConfigError::Violations(reader.violations)),
+        }
+    }
+
+    /// The effective configuration, each value with the file and line that it came from.
+    #[must_use]
+    pub fn print(&self) -> String {
+        self.config.print(&|section, key| {
+            let origin = self.origins.get(&(section.to_owned(), key.to_owned()));
+            origin.map(|place| format!("  # {place}")).unwrap_or_default()
+        })
+    }
+
+    /// A path of the configuration, seen from the profile's folder.
+    #[must_use]
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new(".")).join(path)
+    }
+}
+
+fn origin(entry: &Entry) -> String {
+    if entry.line == 0 { "command line".to_owned() } else { format!("{}:{}", entry.file.display(), entry.line) }
+}
+
+/// Reads `file` into `entries`: includes first, so that the including file wins.
+fn collect(
+    file: &Path,
+    depth: usize,
+    entries: &mut Vec<Entry>,
+    violations: &mut Vec<Violation>,
+) -> Result<(), ConfigError> {
+    let text = fs::read_to_string(file).map_err(|error| ConfigError::Read { file: file.to_owned(), error })?;
+    let table = DeTable::parse(&text)
+        .map_err(|error| ConfigError::Syntax { file: file.to_owned(), what: error.to_string() })?
+        .into_inner();
+    let line_of = |offset: usize| text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+    let mut own = Vec::new();
+    for (name, value) in &table {
+        let (section, line) = (name.get_ref().as_ref(), line_of(name.span().start));
+        let mut refuse = |key: String, line: usize, what: String| {
+            violations.push(Violation { file: file.to_owned(), line: Some(line), key, what });
+        };
+        match value.get_ref() {
+            DeValue::Array(items) if section == "include" => {
+                let paths: Vec<&str> = items.iter().filter_map(|item| item.get_ref().as_str()).collect();
+                if depth >= INCLUDE_DEPTH_MAX || paths.len() != items.len() {
+                    let what = format!("must be a list of file names, nested at most {INCLUDE_DEPTH_MAX} deep");
+                    refuse(section.to_owned(), line, what);
+                    continue;
+                }
+                for path in paths {
+                    let included = file.parent().unwrap_or(Path::new(".")).join(path);
+                    collect(&included, depth + 1, entries, violations)?;
+                }
+            }
+            DeValue::Table(keys) => {
+                for (key, value) in keys {
+                    let (key, line) = (key.get_ref().clone().into_owned(), line_of(key.span().start));
+                    match to_value(value.get_ref()) {
+                        Ok(value) => {
+                            let (section, file) = (section.to_owned(), file.to_owned());
+                            own.push(Entry { section, key, value, file, line });
+                        }
+                        Err(what) => refuse(format!("{section}.{key}"), line, what),
+                    }
+                }
+            }
+            DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
+            | DeValue::Datetime(_) | DeValue::Array(_) => {
+                let what = "stands outside of every section; sections are written as [risk]".to_owned();
+                refuse(section.to_owned(), line, what);
+            }
+        }
+    }
+    own.into_iter().for_each(|entry| replace(entries, entry));
+    Ok(())
+}
+
+/// The value without borrows of the file's text, or why it is none of the kinds that a key can have.
+fn to_value(value: &DeValue<'_>) -> Result<toml::Value, String> {
+    match value {
+        DeValue::String(text) => Ok(toml::Value::String(text.clone().into_owned())),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map(toml::Value::Integer)
+            .map_err(|_| format!("{} does not fit in 64 bits", integer.as_str())),
+        DeValue::Float(float) => {
+            float.as_str().parse().map(toml::Value::Float).map_err(|_| format!("{} is no number", float.as_str()))
+        }
+        DeValue::Boolean(is) => Ok(toml::Value::Boolean(*is)),
+        DeValue::Array(items) => {
+            items.iter().map(|item| to_value(item.get_ref())).collect::<Result<_, _>>().map(toml::Value::Array)
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => Err(format!("is a {}, which no key takes", value.type_str())),
+    }
+}
+
+fn replace(entries: &mut Vec<Entry>, entry: Entry) {
+    entries.retain(|old| old.section != entry.section || old.key != entry.key);
+    entries.push(entry);
+}
+
+/// Lays `section.key=value` words of the command line over the file's entries.
+fn apply_overrides(
+    overrides: &[String],
+    entries: &mut Vec<Entry>,
+    violations: &mut Vec<Violation>,
+) -> Result<(), ConfigError> {
+    let file = PathBuf::from("command line");
+    for word in overrides {
+        let parts = word.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+        let Some(((section, key), text)) = parts else {
+            let what = format!("\"{word}\" is no section.key=value");
+            violations.push(Violation { file: file.clone(), line: None, key: "--set".to_owned(), what });
+            continue;
+        };
+        let parsed = DeValue::parse(text)
+            .map_err(|error| ConfigError::Syntax { file: file.clone(), what: format!("{word}: {error}") })?;
+        match to_value(parsed.get_ref()) {
+            Ok(value) => {
+                let (section, key) = (section.to_owned(), key.to_owned());
+                replace(entries, Entry { section, key, value, file: file.clone(), line: 0 });
+            }
+            Err(what) => violations.push(Violation { file: file.clone(), line: None, key: word.clone(), what }),
+        }
+    }
+    Ok(())
+}

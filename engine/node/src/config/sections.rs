@@ -1,0 +1,218 @@
+//! The sections of a profile, named after the crates that they configure. The doc comment of a key is its documentation
+//! for the user too (`peregrine config print --schema`).
+
+use peregrine_types::Price;
+
+use super::schema::{choice, section};
+
+choice! {
+    /// Which roles share a thread.
+    Wiring {
+        /// feed, decide and send run to completion on one thread, record on another.
+        Fused = "fused",
+        /// feed on one thread, decide and send on another, record on a third.
+        FeedApart = "feed_apart",
+        /// feed, decide, send and record each on a thread of its own.
+        FourThreads = "four_threads",
+    }
+}
+
+choice! {
+    /// What a role does when it finds no work.
+    Wait {
+        /// Asks again at once; needs a core of its own.
+        Spin = "spin",
+        /// Asks again a number of times, then yields the core.
+        SpinThenYield = "spin_then_yield",
+        /// Sleeps for a short time.
+        Park = "park",
+    }
+}
+
+choice! {
+    /// Vector instructions of the kernel.
+    BackendChoice {
+        /// The widest that the processor has.
+        Auto = "auto",
+        /// The definition: no vector instructions.
+        Scalar = "scalar",
+        /// AVX2 with fused multiply-add.
+        Avx2 = "avx2",
+        /// AVX-512.
+        Avx512 = "avx512",
+    }
+}
+
+section! {
+    /// Threads, cores and memory.
+    RuntimeSection = "runtime" {
+        /// Which roles share a thread.
+        wiring: Wiring, "fused, feed_apart or four_threads", |_| true;
+        /// What a role does when it finds no work.
+        wait: Wait, "spin, spin_then_yield or park", |_| true;
+        /// Whether threads are pinned to the cores below.
+        pin_threads: bool, "true or false", |_| true;
+        /// Core of the feed role (fused: of feed, decide and send).
+        feed_core: usize, "0 to 1023", |core| *core < 1024;
+        /// Core of the decide role.
+        decide_core: usize, "0 to 1023", |core| *core < 1024;
+        /// Core of the send role.
+        send_core: usize, "0 to 1023", |core| *core < 1024;
+        /// Core of the record role.
+        record_core: usize, "0 to 1023", |core| *core < 1024;
+        /// SCHED_FIFO priority of the trading roles; 0 leaves the ordinary scheduler.
+        fifo_priority: u32, "0 to 99", |priority| *priority <= 99;
+        /// Whether all memory is locked (mlockall).
+        lock_memory: bool, "true or false", |_| true;
+        /// Slots of the market_events ring.
+        market_events_slots: usize, "a power of two, 64 to 1048576", |n| power_of_two(*n, 64, 1 << 20);
+        /// Slots of the approved_orders and executions rings.
+        order_slots: usize, "a power of two, 64 to 1048576", |n| power_of_two(*n, 64, 1 << 20);
+    }
+}
+
+section! {
+    /// Lines, gaps and symbols.
+    FeedSection = "feed" {
+        /// Time zone of the venue's clock.
+        venue_zone: String, "a name of the time-zone database", |zone| !zone.is_empty();
+        /// Symbols that the session can announce.
+        symbol_count_max: u32, "1 to 65535", |n| (1..=65_535).contains(n);
+        /// How long a packet past a gap waits for the other line, ns.
+        reorder_window_ns: i64, "0 to 1000000000", |n| (0..=1_000_000_000).contains(n);
+        /// Whether sequence numbers are checked; false only for doctored captures whose numbers are zero.
+        is_sequence_checked: bool, "true or false", |_| true;
+    }
+}
+
+section! {
+    /// Capacities of the books.
+    BookSection = "book" {
+        /// Live orders of the whole market.
+        order_count_max: u32, "1024 to 67108864", |n| (1024..=1 << 26).contains(n);
+        /// Price levels of the whole market.
+        level_count_max: u32, "1024 to 67108864", |n| (1024..=1 << 26).contains(n);
+        /// Whether a symbol whose trading state was never announced may be traded; true only for files without H messages.
+        is_unknown_state_tradable: bool, "true or false", |_| true;
+    }
+}
+
+section! {
+    /// The world model.
+    ModelSection = "model" {
+        /// `bundled`, or a path, relative to this file.
+        file: String, "bundled or a path", |file| !file.is_empty();
+        /// SHA-256 of the file in hex; empty accepts any, which only demo, replay and bench do.
+        sha256: String, "64 hex digits or empty", |hex| hex.is_empty() || is_sha256(hex);
+        /// Vector instructions of the kernel.
+        backend: BackendChoice, "auto, scalar, avx2 or avx512", |_| true;
+    }
+}
+
+section! {
+    /// What the strategy watches and when it acts.
+    DecideSection = "decide" {
+        /// Symbols to watch; `"*"` watches the first symbols that the session announces.
+        symbols: Vec<String>, "at least one symbol of 1 to 8 characters", |s| !s.is_empty() && s.iter().all(|n| (1..=8).contains(&n.len()));
+        /// How many symbols are watched at most.
+        watched_count_max: u32, "1 to 4096", |n| (1..=4096).contains(n);
+        /// Quantity of one order, shares.
+        order_qty: u64, "1 to 1000000", |n| (1..=1_000_000).contains(n);
+        /// Size of the largest position that the strategy aims at, shares.
+        target_position_qty: u64, "1 to 10000000", |n| (1..=10_000_000).contains(n);
+        /// The controller's output that means a long (above) or short (below the negative) target.
+        action_threshold: f64, "0 to 1", |x| (0.0..=1.0).contains(x);
+        /// How far the output must fall back before a target is given up.
+        action_hysteresis: f64, "0 to 1", |x| (0.0..=1.0).contains(x);
+        /// Ticks behind the best price at which quotes are placed.
+        quote_offset_ticks: u32, "0 to 1000", |n| *n <= 1000;
+        /// Surprise (KL of posterior from prior, nats) above which nothing is quoted.
+        surprise_max: f64, "above 0, to 1000000", |x| *x > 0.0 && *x <= 1e6;
+        /// Confidence of the regime below which nothing is quoted.
+        regime_confidence_min: f64, "0 to 1", |x| (0.0..=1.0).contains(x);
+        /// Least time between two decisions of one symbol, ns.
+        min_decision_interval_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
+        /// Pause of a symbol after a denial or a rejection, ns.
+        denied_backoff_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
+        /// Price step of the instruments.
+        tick: Price, "above 0", |price| price.0 > 0;
+    }
+}
+
+section! {
+    /// Pre-trade limits. Every one of them must be written.
+    RiskSection = "risk" {
+        /// Largest quantity of one order, shares.
+        order_qty_max: u64, "1 to 10000000", |n| (1..=10_000_000).contains(n);
+        /// Largest value of one order, currency.
+        order_notional_max: Price, "above 0", |price| price.0 > 0;
+        /// Largest distance of a price from the reference price, basis points.
+        price_collar_bps: u32, "1 to 10000", |n| (1..=10_000).contains(n);
+        /// Largest position of a symbol, open orders counted in full, shares.
+        position_qty_max: u64, "1 to 100000000", |n| (1..=100_000_000).contains(n);
+        /// Largest worst-case exposure of all symbols, currency.
+        gross_notional_max: Price, "above 0", |price| price.0 > 0;
+        /// Orders open at once.
+        open_orders_max: u32, "1 to 1048576", |n| (1..=1 << 20).contains(n);
+        /// Messages to the venue within `order_rate_window_ns`.
+        order_rate_max: u32, "1 to 1000000", |n| (1..=1_000_000).contains(n);
+        /// Window of the message rate, ns.
+        order_rate_window_ns: i64, "1000000 to 60000000000", |n| (1_000_000..=60_000_000_000).contains(n);
+        /// The same order again within this time is a duplicate, ns.
+        duplicate_window_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
+        /// Age of the last market event above which nothing is sent, ns.
+        data_age_ns_max: i64, "1 to 60000000000", |n| (1..=60_000_000_000).contains(n);
+        /// Symbols that may be traded; `"*"` permits all.
+        permitted_symbols: Vec<String>, "at least one", |s| !s.is_empty();
+    }
+}
+
+section! {
+    /// The paper venue.
+    GatewaySection = "gateway" {
+        /// From the decision to the venue, ns.
+        to_venue_ns: i64, "1 to 10000000000", |n| (1..=10_000_000_000).contains(n);
+        /// From the venue to the decision, ns.
+        from_venue_ns: i64, "1 to 10000000000", |n| (1..=10_000_000_000).contains(n);
+        /// Fee of a fill that adds liquidity, currency per share; negative is a rebate.
+        fee_added: Price, "-1 to 1", |price| price.0.abs() <= 1_000_000_000;
+        /// Fee of a fill that removes liquidity, currency per share.
+        fee_removed: Price, "-1 to 1", |price| price.0.abs() <= 1_000_000_000;
+    }
+}
+
+section! {
+    /// The latency guard: inference p99 over a rolling window.
+    GuardSection = "guard" {
+        /// p99 above this is a warning, ns (source 000: 5 ms).
+        inference_p99_warn_ns: i64, "1 to 1000000000", |n| (1..=1_000_000_000).contains(n);
+        /// p99 above this halts trading and cancels all orders, ns (source 000: 20 ms).
+        inference_p99_halt_ns: i64, "1 to 1000000000", |n| (1..=1_000_000_000).contains(n);
+        /// Inferences in the window.
+        window_samples: u32, "a power of two, 128 to 1048576", |n| power_of_two(*n as usize, 128, 1 << 20);
+        /// Inferences before the guard speaks.
+        samples_min: u32, "100 to 1048576", |n| (100..=1 << 20).contains(n);
+    }
+}
+
+section! {
+    /// The event log.
+    LogSection = "log" {
+        /// Folder of the run folders, relative to where the command runs.
+        out_dir: String, "a path", |dir| !dir.is_empty();
+        /// Folder of the staging memory; empty takes the memory file system, else the run folder.
+        staging_dir: String, "a path or empty", |_| true;
+        /// Records that each stream's staging holds.
+        staging_records: u32, "a power of two, 1024 to 4194304", |n| power_of_two(*n as usize, 1024, 1 << 22);
+        /// Size at which a segment is closed, MiB.
+        segment_mib: u32, "1 to 4096", |n| (1..=4096).contains(n);
+    }
+}
+
+fn power_of_two(n: usize, low: usize, high: usize) -> bool {
+    n.is_power_of_two() && (low..=high).contains(&n)
+}
+
+fn is_sha256(hex: &str) -> bool {
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,120 @@
+//! The shipped profiles load; a broken one is refused with every violation at once, each with its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use peregrine_node::config::{ConfigError, Loaded, schema_text};
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs").join(name)
+}
+
+fn refused(text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.toml");
+    fs::write(&file, text).unwrap();
+    match Loaded::read(&file, &[]) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("the profile was accepted"),
+    }
+}
+
+#[test]
+fn every_shipped_profile_loads_and_prints_back_to_itself() {
+    for name in ["replay.toml", "demo.toml"] {
+        let loaded = Loaded::read(&shipped(name), &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("copy.toml");
+        fs::write(&copy, loaded.config.canonical()).unwrap();
+        let again = Loaded::read(&copy, &[]).unwrap();
+        assert_eq!(again.config, loaded.config);
+        assert_eq!(again.config.sha256(), loaded.config.sha256());
+        assert!(loaded.print().contains("limits.toml:"), "the origin of included values is shown");
+    }
+}
+
+#[test]
+fn every_violation_is_reported_at_once_with_key_value_bound_and_line() {
+    let text = fs::read_to_string(shipped("replay.toml")).unwrap();
+    let limits = fs::read_to_string(shipped("limits.toml")).unwrap();
+    let broken = text
+        .replace("include = [\"limits.toml\"]\n", "")
+        .replace("action_threshold = 0.3", "action_threshold = 1.5")
+        .replace("order_qty = 100", "order_qty = \"many\"")
+        .replace("tick = \"0.01\"", "tick = \"0.0x\"\nfancy = 1")
+        .replace("wiring = \"fused\"", "wiring = \"woven\"")
+        + &limits.replace("order_qty_max = 1_000 ", "# ");
+    let message = refused(&broken);
+    for expected in
+        ["decide.action_threshold", "1.5", "0 to 1", "decide.order_qty", "decide.tick", "decide.fancy", "woven"]
+    {
+        assert!(message.contains(expected), "{expected} is not named in:\n{message}");
+    }
+    assert!(message.contains("risk.order_qty_max") && message.contains("is missing"), "{message}");
+    let line = broken.lines().position(|line| line.starts_with("fancy")).unwrap() + 1;
+    assert!(message.contains(&format!("p.toml:{line}")), "the line of the unknown key is missing in:\n{message}");
+}
+
+#[test]
+fn a_missing_limit_is_an_error_for_every_limit() {
+    let profile = Loaded::read(&shipped("replay.toml"), &[]).unwrap().config.canonical();
+    let mut section = String::new();
+    let mut checked = 0;
+    for line in profile.lines() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+            continue;
+        }
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        let without: String = remove_key(&profile, &section, line);
+        let message = refused(&without);
+        assert!(message.contains(&format!("{section}.{key}")), "{section}.{key} missing was not named: {message}");
+        checked += 1;
+    }
+    assert!(checked > 50, "only {checked} keys were tried");
+}
+
+fn remove_key(profile: &str, section: &str, line: &str) -> String {
+    let mut inside = String::new();
+    let keep = |candidate: &&str| {
+        if candidate.starts_with('[') {
+            inside = candidate.trim_matches(['[', ']']).to_owned();
+        }
+        !(inside == section && *candidate == line)
+    };
+    profile.lines().filter(keep).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_command_line_overrides_and_is_checked_like_a_file() {
+    let set = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Loaded::read(&shipped("replay.toml"), &words)
+    };
+    assert_eq!(set(&["risk.order_qty_max=200"]).unwrap().config.risk.order_qty_max, 200);
+    let wrong = set(&["risk.order_qty_max=0", "nonsense", "risk.nothing=1"]).unwrap_err().to_string();
+    for expected in ["risk.order_qty_max", "nonsense", "risk.nothing"] {
+        assert!(wrong.contains(expected), "{expected} is not named in {wrong}");
+    }
+    let crossed = set(&["guard.inference_p99_halt_ns=1000", "guard.inference_p99_warn_ns=1000"]);
+    assert!(crossed.unwrap_err().to_string().contains("must be above"));
+}
+
+#[test]
+fn broken_files_name_the_place() {
+    assert!(refused("[risk\n").contains("no TOML"));
+    assert!(refused("x = 1\n").contains("outside of every section"));
+    assert!(refused("include = [\"missing.toml\"]\n").contains("missing.toml"));
+    assert!(refused("include = [\"p.toml\"]\n").contains("deep"));
+    assert!(matches!(Loaded::read(Path::new("no-such.toml"), &[]), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn the_schema_names_every_key_of_the_shipped_profile() {
+    let schema = schema_text();
+    let profile = Loaded::read(&shipped("replay.toml"), &[]).unwrap().config.canonical();
+    for line in profile.lines() {
+        let name = line.split(" = ").next().unwrap_or_default();
+        assert!(schema.lines().any(|known| known == name), "{name} is not documented");
+    }
+}
