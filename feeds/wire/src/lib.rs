@@ -3,3 +3,4 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 
 pub mod itch50;
+pub mod moldudp64;

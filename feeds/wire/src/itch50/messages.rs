@@ -47,6 +47,9 @@ pub enum ParseErrorKind {
     /// The timestamp is 24 hours or more.
     #[error("timestamp of {0} ns is not within a day")]
     TimestampTooLarge(u64),
+    /// The locate is 0 in a message that is about one security.
+    #[error("no stock locate in a message about one security")]
+    LocateMissing,
     /// A price that the engine's unit cannot hold.
     #[error("price is too large")]
     PriceTooLarge,
