@@ -1,1 +1,16 @@
-//! Order-book features, the controller and the quoter: book and fills in, order intents out.
+//! Order-book features, the controller and the glue of the decide role: book, events and fills in, order intents out.
+//!
+//! Floor 2. Floats begin here: [`FeatureEngine`] turns books into the thirty-two features of [`DEFINITIONS`]. Time is
+//! the `recv_time` of events and nothing else; every exponential and logarithm is made of exactly rounded operations,
+//! so that one input gives the same bits in every build and on every host.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod features;
+mod math;
+
+pub use features::naive::NaiveFeatures;
+pub use features::{
+    DEFINITION_VERSION, DEFINITIONS, FEATURE_COUNT, FeatureConfig, FeatureDefinition, FeatureEngine, FeatureSink,
+    FeatureVector, SymbolFeatures, WatchRefused, definition_hash, definition_hash_hex, definition_text,
+};
+pub use math::{exp_neg, log2};
