@@ -28,12 +28,12 @@ fn flow(steps: &[Step]) -> Vec<MarketEvent> {
 fn run(events: &[MarketEvent]) -> (Vec<FeatureVector>, NaiveFeatures) {
     let (mut books, mut naive): (NaiveBooks, _) = (books(), NaiveFeatures::new());
     let mut engine = FeatureEngine::new(config(), 16, 1);
-    let slot = engine.watch(SYMBOL).unwrap();
+    let slot = engine.watch(SYMBOL).expect("there is room for one");
     let vectors = events.iter().map(|event| {
         let update = books.apply(event);
         naive.on_event(event, &update, &books);
         assert_eq!(engine.on_event(event, &update, &books), Some(slot));
-        engine.vector(slot).unwrap()
+        engine.vector(slot).expect("the slot was given")
     });
     (vectors.collect(), naive)
 }
