@@ -9,6 +9,9 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod clock;
+mod counters;
+mod guard;
+mod histogram;
 pub mod ring;
 mod role;
 mod settings;
@@ -17,6 +20,11 @@ mod thread;
 pub use clock::{
     NullStopwatch, Stopwatch, TickRate, TscClock, TscStopwatch, rate_error_ppm, serialised_ticks, system_now,
     timer_overhead_ns,
+};
+pub use counters::{CounterId, CounterReader, CounterRegistry, CounterSample, CounterUnit, CounterWriter};
+pub use guard::{GuardConfigError, GuardTransition, GuardVerdict, LatencyGuard, LatencyGuardConfig};
+pub use histogram::{
+    IntervalReader, LatencyBounds, LatencyBoundsError, LatencyFigures, LatencyRecorder, latency_recorder,
 };
 pub use ring::{
     IndexConsumer, IndexProducer, RingConsumer, RingError, RingProducer, SlotConsumer, SlotProducer, index_ring,
