@@ -2,7 +2,8 @@
 //!
 //! Floor 1: a book is a plain struct with a step function. [`MarketBooks::apply`] takes one [`MarketEvent`] and says in
 //! a [`BookUpdate`] what it did to the book; [`MarketBooks`] also has every read (top of book, depth, single levels and
-//! orders, state, canonical hash). [`NaiveBooks`] is the definition, written for the eye.
+//! orders, state, canonical hash). [`NaiveBooks`] is the definition, written for the eye; [`Books`] is what trades, and
+//! the tests hold it against the definition after every message.
 //!
 //! What the books do with events that cannot be true is written at [`BookAnomaly`]; they never panic and never wrap.
 //!
@@ -10,14 +11,18 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 
 mod anomaly;
+mod books;
 mod config;
 mod hash;
+mod level_pool;
 mod market;
 mod naive;
+mod order_table;
 mod status;
 mod update;
 
 pub use anomaly::{AnomalyCounts, BookAnomaly};
+pub use books::Books;
 pub use config::{BookConfig, BookConfigError};
 pub use market::{MarketBooks, RestingOrder};
 pub use naive::NaiveBooks;

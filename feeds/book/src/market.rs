@@ -30,6 +30,13 @@ pub trait MarketBooks: Sized {
     /// Applies one event and says what it did. Never panics, whatever the event.
     fn apply(&mut self, event: &MarketEvent) -> BookUpdate;
 
+    /// Reads what `events` will need, so that the memory is on its way when they are applied: call it with the next few
+    /// events (a packet's) before applying the first. Changes nothing, and does nothing where it would not help.
+    #[inline]
+    fn prefetch_hint(&self, events: &[MarketEvent]) {
+        let _: &[MarketEvent] = events;
+    }
+
     /// Takes a symbol out of quarantine: the caller has other grounds to believe its book. Returns whether it was in.
     fn clear_quarantine(&mut self, symbol: SymbolId) -> bool;
 

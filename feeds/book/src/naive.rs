@@ -98,10 +98,11 @@ impl NaiveBooks {
     fn remove(&mut self, order_ref: OrderRef) {
         let Some(order) = self.orders.remove(&order_ref) else { return };
         let Some(side) = self.sides.get_mut(&(order.symbol, order.side)) else { return };
-        if let Some(queue) = side.queues.get_mut(&order.price) {
-            queue.retain(|other| *other != order_ref);
+        let Some(queue) = side.queues.get_mut(&order.price) else { return };
+        queue.retain(|other| *other != order_ref);
+        if queue.is_empty() {
+            side.queues.remove(&order.price);
         }
-        side.queues.retain(|_, queue| !queue.is_empty());
     }
 
     fn on_add(&mut self, event: &MarketEvent) -> BookUpdate {
