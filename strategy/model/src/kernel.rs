@@ -1,0 +1,208 @@
+//! The door to the kernel: checks the CPU once, then sends each step to the backend.
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+
+use crate::heads::{COST_SCALE_BPS, Heads, INPUT_CLIP, NonFinite, PositionInput};
+use crate::latent::Latent;
+use crate::model::Model;
+use crate::simd::{Task, scalar::Scalar};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2::Avx2, avx512::Avx512};
+use crate::size::{Medium, Micro, Nano, Shape, Size, Small};
+use crate::step::{Advance, Derive, Observe, Reconstruct};
+
+/// A set of instructions. All give bit-identical results.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Plain Rust, the definition of the results; every machine has it.
+    Scalar,
+    /// 256-bit vectors with fused multiply-add (AVX2, FMA).
+    Avx2,
+    /// 512-bit vectors (AVX-512F).
+    Avx512,
+}
+
+impl Backend {
+    /// All backends, slowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The fastest backend that this machine has.
+    #[must_use]
+    pub fn best() -> Self {
+        let has = |backend: &Self| Kernel::new(*backend).is_some();
+        Self::ALL.into_iter().rev().find(has).unwrap_or(Self::Scalar)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Proof {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// A backend that this machine is known to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    proof: Proof,
+}
+
+impl Kernel {
+    /// Checks the CPU; `None` when it has not the backend's instructions.
+    #[must_use]
+    pub fn new(backend: Backend) -> Option<Self> {
+        let proof = match backend {
+            Backend::Scalar => Proof::Scalar(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => Proof::Avx2(Avx2::detect()?),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 => Proof::Avx512(Avx512::detect()?),
+            #[cfg(not(target_arch = "x86_64"))]
+            Backend::Avx2 | Backend::Avx512 => return None,
+        };
+        Some(Self { proof })
+    }
+
+    /// The definition, which needs no check.
+    pub(crate) const SCALAR: Self = Self { proof: Proof::Scalar(Scalar) };
+
+    /// Which backend this is.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        match self.proof {
+            Proof::Scalar(_) => Backend::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx2(_) => Backend::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512(_) => Backend::Avx512,
+        }
+    }
+
+    /// The one dispatch.
+    #[inline]
+    pub(crate) fn dispatch<T: Task>(&self, task: T) -> T::Output {
+        match self.proof {
+            Proof::Scalar(scalar) => scalar.run(task),
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "a safe function under target_feature, called from outside it")]
+            // SAFETY: an `Avx512` is made by its `detect` alone, which saw every feature that `run` enables.
+            Proof::Avx512(avx512) => unsafe { avx512.run(task) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "a safe function under target_feature, called from outside it")]
+            // SAFETY: an `Avx2` is made by its `detect` alone, which saw every feature that `run` enables.
+            Proof::Avx2(avx2) => unsafe { avx2.run(task) },
+        }
+    }
+
+    /// The step off the critical path: the state moves on, and everything that depends on it alone is made for the next
+    /// [`observe`](Self::observe). Does nothing to a latent of another size (whose `observe` is refused).
+    pub fn advance(&self, model: &Model, latent: &mut Latent<'_>) {
+        // A latent of another size is left alone here and refused by `observe`.
+        let _is_of_size = match model.size() {
+            Size::Nano => self.dispatch(advance::<Nano>(model, latent)),
+            Size::Micro => self.dispatch(advance::<Micro>(model, latent)),
+            Size::Small => self.dispatch(advance::<Small>(model, latent)),
+            Size::Medium => self.dispatch(advance::<Medium>(model, latent)),
+        };
+    }
+
+    /// The step on the critical path: from the raw features of one event (unscaled, in the model's order) to the heads.
+    /// Sets the latent's `z`.
+    ///
+    /// # Errors
+    /// [`NonFinite::Feature`], [`NonFinite::Position`]: an input is NaN, infinite or missing; the latent is unchanged.
+    /// [`NonFinite::Output`]: the model overflowed; the latent is back at its start.
+    /// [`NonFinite::Size`]: the latent is not this model's; nothing was done.
+    pub fn observe(
+        &self,
+        model: &Model,
+        latent: &mut Latent<'_>,
+        x: &[f32],
+        position: PositionInput,
+    ) -> Result<Heads, NonFinite> {
+        let position = controller_inputs(position).ok_or(NonFinite::Position)?;
+        let result = match model.size() {
+            Size::Nano => self.dispatch(observe::<Nano>(model, latent, x, position)),
+            Size::Micro => self.dispatch(observe::<Micro>(model, latent, x, position)),
+            Size::Small => self.dispatch(observe::<Small>(model, latent, x, position)),
+            Size::Medium => self.dispatch(observe::<Medium>(model, latent, x, position)),
+        };
+        if result == Err(NonFinite::Output) {
+            latent.blocks.copy_from_slice(model.start());
+        }
+        result
+    }
+
+    /// A no-effect step on scratch state, which keeps weights and branch predictors warm while nothing happens.
+    pub fn warm(&self, model: &Model, scratch: &mut crate::LatentStore) {
+        if let Some(mut latent) = scratch.latent_mut(0) {
+            let result = self.observe(model, &mut latent, model.warm_features(), PositionInput::default());
+            std::hint::black_box(result.is_ok());
+            self.advance(model, &mut latent);
+        }
+    }
+
+    /// Writes the observation that the latent state implies into `out`, as scaled features; for diagnostics, off the
+    /// critical path. Returns false and writes nothing when the latent is of another size or `out` has not D floats.
+    #[must_use]
+    pub fn reconstruct(&self, model: &Model, latent: &mut Latent<'_>, out: &mut [f32]) -> bool {
+        if out.len() != model.size().d() {
+            return false;
+        }
+        let is_done = match model.size() {
+            Size::Nano => self.dispatch(reconstruct::<Nano>(model, latent, out)),
+            Size::Micro => self.dispatch(reconstruct::<Micro>(model, latent, out)),
+            Size::Small => self.dispatch(reconstruct::<Small>(model, latent, out)),
+            Size::Medium => self.dispatch(reconstruct::<Medium>(model, latent, out)),
+        };
+        is_done.is_some()
+    }
+
+    /// Makes everything in `latent` that depends on its `h` alone.
+    pub(crate) fn derive(&self, model: &Model, latent: &mut Latent<'_>) -> Option<()> {
+        match model.size() {
+            Size::Nano => self.dispatch(Derive(advance::<Nano>(model, latent))),
+            Size::Micro => self.dispatch(Derive(advance::<Micro>(model, latent))),
+            Size::Small => self.dispatch(Derive(advance::<Small>(model, latent))),
+            Size::Medium => self.dispatch(Derive(advance::<Medium>(model, latent))),
+        }
+    }
+}
+
+fn advance<'a, D: Shape>(model: &'a Model, latent: &'a mut Latent<'_>) -> Advance<'a, D> {
+    Advance { weights: model.advance_weights(), latent: latent.blocks, shape: PhantomData }
+}
+
+#[inline]
+fn observe<'a, D: Shape>(
+    model: &'a Model,
+    latent: &'a mut Latent<'_>,
+    x: &'a [f32],
+    position: [f32; 3],
+) -> Observe<'a, D> {
+    Observe {
+        weights: model.observe_weights(),
+        latent: latent.blocks,
+        x,
+        position,
+        regime_count: model.regime_count(),
+        horizon_count: model.horizon_count(),
+        shape: PhantomData,
+    }
+}
+
+fn reconstruct<'a, D: Shape>(model: &'a Model, latent: &'a mut Latent<'_>, out: &'a mut [f32]) -> Reconstruct<'a, D> {
+    Reconstruct { weights: model.decoder_weights(), latent: latent.blocks, out, shape: PhantomData }
+}
+
+/// What the controller sees: position, half-spread and fee in tens of basis points, each clipped to ±[`INPUT_CLIP`].
+#[inline]
+fn controller_inputs(input: PositionInput) -> Option<[f32; 3]> {
+    let raw = [input.position, input.half_spread_bps / COST_SCALE_BPS, input.fee_bps / COST_SCALE_BPS];
+    raw.iter().all(|x| x.is_finite()).then(|| raw.map(|x| x.clamp(-INPUT_CLIP, INPUT_CLIP)))
+}

@@ -1,0 +1,316 @@
+//! The two halves of one step, written once over [`Simd`] and compiled for each backend and size.
+#![deny(clippy::arithmetic_side_effects)]
+
+use std::marker::PhantomData;
+
+use crate::heads::{HORIZON_COUNT_MAX, Heads, INPUT_CLIP, NonFinite, Regime};
+use crate::latent::Parts;
+use crate::math::{exp, sigmoid, silu, tanh};
+use crate::matvec::{dense, load_all, store_all, tile};
+use crate::simd::{Block, LANE_COUNT, Simd, Task};
+use crate::size::{DB_MAX, EB_MAX, Medium, POSITION_WIDTH, Shape, ZB_MAX, advance_blocks, gru_blocks, observe_blocks};
+
+/// Log-variances of prior and posterior are clipped to this range, nats.
+pub(crate) const LATENT_LOG_VAR: (f32, f32) = (-10.0, 4.0);
+/// Log-variances of returns are clipped to this range, nats.
+pub(crate) const RETURN_LOG_VAR: (f32, f32) = (-40.0, 10.0);
+/// Lane of the heads' block that holds the up-move's logit; return means and log-variances come before it.
+pub(crate) const UP_LANE: usize = 2 * HORIZON_COUNT_MAX;
+/// Hidden units of the controller.
+pub(crate) const CONTROLLER_WIDTH: usize = LANE_COUNT;
+
+/// From an event's features to the heads.
+pub(crate) struct Observe<'a, D> {
+    pub(crate) weights: &'a [Block],
+    pub(crate) latent: &'a mut [Block],
+    pub(crate) x: &'a [f32],
+    /// Position, half-spread and fee as the controller takes them.
+    pub(crate) position: [f32; POSITION_WIDTH],
+    pub(crate) regime_count: usize,
+    pub(crate) horizon_count: u32,
+    pub(crate) shape: PhantomData<D>,
+}
+
+impl<D: Shape> Task for Observe<'_, D> {
+    type Output = Result<Heads, NonFinite>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        observe::<S, D>(s, self).unwrap_or(Err(NonFinite::Size))
+    }
+}
+
+/// `None` when model or latent are not of shape `D`.
+#[inline(always)]
+fn observe<S: Simd, D: Shape>(s: S, task: Observe<'_, D>) -> Option<Result<Heads, NonFinite>> {
+    if task.weights.len() != const { observe_blocks(D::DB, D::EB, D::ZB) } {
+        return None;
+    }
+    let latent = Parts::split::<D>(task.latent)?;
+    let (scaler, rest) = task.weights.split_at_checked(const { 2 * D::DB })?;
+    let (bias_0, rest) = rest.split_at_checked(D::EB)?;
+    let (panels_0, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::DB })?;
+    let (bias_2, rest) = rest.split_at_checked(D::EB)?;
+    let (panels_2, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::EB })?;
+    let (posterior, rest) = rest.split_at_checked(const { LANE_COUNT * 2 * D::ZB * D::EB })?;
+
+    let (mut scaled, mut first, mut second) = ([Block::ZERO; DB_MAX], [Block::ZERO; EB_MAX], [Block::ZERO; EB_MAX]);
+    let scaled = scaled.get_mut(..D::DB)?;
+    if !scale_features(s, scaler, task.x, scaled) {
+        return Some(Err(first_bad_feature(task.x, D::D)));
+    }
+    let (first, second) = (first.get_mut(..D::EB)?, second.get_mut(..D::EB)?);
+    dense(s, panels_0, scaled, bias_0, first);
+    silu_all(s, first);
+    dense(s, panels_2, first, bias_2, second);
+    silu_all(s, second);
+
+    let mut q = [Block::ZERO; 2 * ZB_MAX];
+    let q = q.get_mut(..const { 2 * D::ZB })?;
+    dense(s, posterior, second, latent.posterior_h, q);
+    let (mean, log_var) = q.split_at_checked(D::ZB)?;
+    latent.z.copy_from_slice(mean);
+    let surprise = surprise(s, &latent, log_var);
+    Some(heads(s, rest, &latent, &task.position, (task.regime_count, task.horizon_count)).and_then(|mut heads| {
+        heads.surprise = surprise;
+        let is_finite = surprise.is_finite() && mean.iter().all(|block| s.is_finite(s.load(&block.0)));
+        if is_finite { Ok(heads) } else { Err(NonFinite::Output) }
+    }))
+}
+
+/// Scales and clips the features; false when one is not finite or their number is wrong.
+#[inline(always)]
+fn scale_features<S: Simd>(s: S, scaler: &[Block], x: &[f32], to: &mut [Block]) -> bool {
+    let (x, rest) = x.as_chunks::<LANE_COUNT>();
+    if x.len() != to.len() || !rest.is_empty() {
+        return false;
+    }
+    let mut is_finite = true;
+    let (median, inv_iqr) = scaler.split_at(to.len());
+    for (((x, to), median), inv_iqr) in x.iter().zip(to).zip(median).zip(inv_iqr) {
+        let raw = s.load(x);
+        is_finite &= s.is_finite(raw);
+        let scaled = s.mul(s.sub(raw, s.load(&median.0)), s.load(&inv_iqr.0));
+        let clipped = s.min(s.splat(INPUT_CLIP), s.max(s.splat(-INPUT_CLIP), scaled));
+        s.store(clipped, &mut to.0);
+    }
+    is_finite
+}
+
+#[cold]
+fn first_bad_feature(x: &[f32], count: usize) -> NonFinite {
+    let bad = x.iter().take(count).position(|x| !x.is_finite()).unwrap_or(x.len().min(count));
+    NonFinite::Feature { index: u32::try_from(bad).unwrap_or(u32::MAX) }
+}
+
+#[inline(always)]
+fn silu_all<S: Simd>(s: S, blocks: &mut [Block]) {
+    for block in blocks {
+        s.store(silu(s, s.load(&block.0)), &mut block.0);
+    }
+}
+
+#[inline(always)]
+fn clip<S: Simd>(s: S, x: S::V, (low, high): (f32, f32)) -> S::V {
+    s.min(s.splat(high), s.max(s.splat(low), x))
+}
+
+/// `KL(q‖p) = ½ Σ (σq²/σp² + (μq − μp)²/σp² − ln(σq²/σp²) − 1)`, diagonal Gaussians (Kingma & Welling 2014, appendix B).
+#[inline(always)]
+fn surprise<S: Simd>(s: S, latent: &Parts<'_>, log_var: &[Block]) -> f32 {
+    let mut total = s.splat(0.0);
+    let prior = latent.prior_mean.iter().zip(&*latent.prior_log_var).zip(&*latent.prior_inv_var);
+    for ((mean, log_var), ((prior_mean, prior_log_var), inv_var)) in latent.z.iter().zip(log_var).zip(prior) {
+        let distance = s.sub(s.load(&mean.0), s.load(&prior_mean.0));
+        let log_ratio = s.sub(clip(s, s.load(&log_var.0), LATENT_LOG_VAR), s.load(&prior_log_var.0));
+        let ratios = s.fma(s.mul(distance, distance), s.load(&inv_var.0), exp(s, log_ratio));
+        total = s.add(total, s.sub(s.sub(ratios, log_ratio), s.splat(1.0)));
+    }
+    let kl = 0.5 * s.sum(total);
+    if kl < 0.0 { 0.0 } else { kl }
+}
+
+/// The z half of the heads and of the controller, and what they say.
+#[inline(always)]
+fn heads<S: Simd>(
+    s: S,
+    weights: &[Block],
+    latent: &Parts<'_>,
+    position: &[f32; POSITION_WIDTH],
+    (regime_count, horizon_count): (usize, u32),
+) -> Result<Heads, NonFinite> {
+    let panel_len = weights.len().wrapping_sub(POSITION_WIDTH + 2);
+    let (panel, rest) = weights.split_at_checked(panel_len).ok_or(NonFinite::Size)?;
+    let [position_rows @ .., out_weights, out_bias] = rest else { return Err(NonFinite::Size) };
+    let [raw, mut hidden] = tile::<S, 2, 2, 4>(s, panel, 0, latent.z, load_all(s, latent.heads_h));
+    for (row, input) in position_rows.iter().zip(position) {
+        hidden = s.fma(s.splat(*input), s.load(&row.0), hidden);
+    }
+    let [bias, ..] = out_bias.0;
+    let drive = s.sum(s.mul(silu(s, hidden), s.load(&out_weights.0))) + bias;
+    let [action, ..] = unpack(s, tanh(s, s.splat(drive)));
+
+    let outputs = unpack(s, raw);
+    let (returns, regimes) = outputs.split_at(UP_LANE.wrapping_add(1));
+    let regime = best_regime(s, regimes, regime_count);
+    let [_, _, _, _, _, _, _, _, up_probability, ..] = unpack(s, sigmoid(s, raw));
+    let clipped = unpack(s, clip(s, raw, RETURN_LOG_VAR));
+    let mut heads = Heads { horizon_count, up_probability, regime, action, ..Heads::default() };
+    let log_vars = clipped.iter().skip(HORIZON_COUNT_MAX);
+    let horizons = heads.return_mean.iter_mut().zip(&mut heads.return_log_var);
+    let count = usize::try_from(horizon_count).unwrap_or(HORIZON_COUNT_MAX);
+    for (((mean, log_var), from_mean), from_log_var) in horizons.zip(returns).zip(log_vars).take(count) {
+        (*mean, *log_var) = (*from_mean, *from_log_var);
+    }
+    if s.is_finite(raw) && drive.is_finite() { Ok(heads) } else { Err(NonFinite::Output) }
+}
+
+/// The largest logit (the first of equals) and its softmax probability.
+#[inline(always)]
+fn best_regime<S: Simd>(s: S, logits: &[f32], count: usize) -> Regime {
+    let (mut index, mut largest) = (0_u32, f32::NEG_INFINITY);
+    for (candidate, logit) in (0_u32..).zip(logits).take(count) {
+        if *logit > largest {
+            (index, largest) = (candidate, *logit);
+        }
+    }
+    let mut distances = [0.0; LANE_COUNT];
+    for (distance, logit) in distances.iter_mut().zip(logits).take(count) {
+        *distance = *logit - largest;
+    }
+    let weights = unpack(s, exp(s, s.load(&distances)));
+    let total: f32 = weights.iter().take(count).sum();
+    Regime { index, confidence: total.recip() }
+}
+
+#[inline(always)]
+fn unpack<S: Simd>(s: S, v: S::V) -> [f32; LANE_COUNT] {
+    let mut lanes = [0.0; LANE_COUNT];
+    s.store(v, &mut lanes);
+    lanes
+}
+
+/// From `h_t, z_t` to `h_{t+1}`, its prior, and its products with the weights that the next observation needs.
+pub(crate) struct Advance<'a, D> {
+    pub(crate) weights: &'a [Block],
+    pub(crate) latent: &'a mut [Block],
+    pub(crate) shape: PhantomData<D>,
+}
+
+impl<D: Shape> Task for Advance<'_, D> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        if self.weights.len() != const { advance_blocks(D::HB, D::ZB) } {
+            return None;
+        }
+        let mut latent = Parts::split::<D>(self.latent)?;
+        let (gru, products) = self.weights.split_at_checked(const { D::HB * gru_blocks(D::HB, D::ZB) })?;
+        gru_step::<S, D>(s, gru, &mut latent)?;
+        derive::<S, D>(s, products, &mut latent)
+    }
+}
+
+/// PyTorch's GRU cell: `h' = (1 − z)·n + z·h`, the reset gate multiplying the hidden term after its bias is added.
+#[inline(always)]
+fn gru_step<S: Simd, D: Shape>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
+    let mut next = [Block::ZERO; Medium::HB];
+    let next = next.get_mut(..D::HB)?;
+    let units = weights.chunks_exact(const { gru_blocks(D::HB, D::ZB) });
+    for ((unit, next), old) in units.zip(next.iter_mut()).zip(&*latent.h) {
+        gru_unit(s, unit, (latent.z, latent.h), old, next)?;
+    }
+    latent.h.copy_from_slice(next);
+    Some(())
+}
+
+/// One block of a GRU: `unit` holds the biases of r, z, n's input and n's hidden term, then the rows of `x`, then of `h`.
+#[inline(always)]
+pub(crate) fn gru_unit<S: Simd>(
+    s: S,
+    unit: &[Block],
+    (x, h): (&[Block], &[Block]),
+    old: &Block,
+    next: &mut Block,
+) -> Option<()> {
+    let (biases, rows) = unit.split_first_chunk::<4>()?;
+    let [reset, update, input, hidden] = load_all(s, biases);
+    let (x_rows, h_rows) = rows.split_at_checked(x.len().wrapping_mul(LANE_COUNT * 3))?;
+    let [reset, update, input] = tile::<S, 3, 3, 2>(s, x_rows, 0, x, [reset, update, input]);
+    let [reset, update, hidden] = tile::<S, 3, 3, 2>(s, h_rows, 0, h, [reset, update, hidden]);
+    let (reset, update) = (sigmoid(s, reset), sigmoid(s, update));
+    let candidate = tanh(s, s.fma(reset, hidden, input));
+    let kept = s.sub(s.load(&old.0), candidate);
+    s.store(s.fma(update, kept, candidate), &mut next.0);
+    Some(())
+}
+
+/// Everything that depends on `h` alone; `latent.h` is new.
+#[inline(always)]
+fn derive<S: Simd, D: Shape>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
+    let (biases, rest) = weights.split_at_checked(const { 4 * D::ZB })?;
+    let (panels, rest) = rest.split_at_checked(const { 4 * D::ZB * D::HB * LANE_COUNT })?;
+    let (head_biases, head_panel) = rest.split_first_chunk::<2>()?;
+    let mut products = [Block::ZERO; 4 * ZB_MAX];
+    let products = products.get_mut(..const { 4 * D::ZB })?;
+    dense(s, panels, latent.h, biases, products);
+    let (prior, posterior) = products.split_at_checked(const { 2 * D::ZB })?;
+    let (mean, log_var) = prior.split_at_checked(D::ZB)?;
+    latent.prior_mean.copy_from_slice(mean);
+    latent.posterior_h.copy_from_slice(posterior);
+    for ((raw, log_var), inv_var) in log_var.iter().zip(&mut *latent.prior_log_var).zip(&mut *latent.prior_inv_var) {
+        let clipped = clip(s, s.load(&raw.0), LATENT_LOG_VAR);
+        s.store(clipped, &mut log_var.0);
+        s.store(exp(s, s.sub(s.splat(0.0), clipped)), &mut inv_var.0);
+    }
+    let heads = tile::<S, 2, 2, 4>(s, head_panel, 0, latent.h, load_all(s, head_biases));
+    store_all(s, heads, latent.heads_h);
+    Some(())
+}
+
+/// The products of a latent whose `h` is given: how a fresh latent gets its start.
+pub(crate) struct Derive<'a, D>(pub(crate) Advance<'a, D>);
+
+impl<D: Shape> Task for Derive<'_, D> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let (_, products) = self.0.weights.split_at_checked(const { D::HB * gru_blocks(D::HB, D::ZB) })?;
+        derive::<S, D>(s, products, &mut Parts::split::<D>(self.0.latent)?)
+    }
+}
+
+/// The features that the state implies, scaled: Linear → SiLU → Linear. Off the critical path.
+pub(crate) struct Reconstruct<'a, D> {
+    pub(crate) weights: &'a [Block],
+    pub(crate) latent: &'a mut [Block],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) shape: PhantomData<D>,
+}
+
+impl<D: Shape> Task for Reconstruct<'_, D> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let latent = Parts::split::<D>(self.latent)?;
+        let (bias_0, rest) = self.weights.split_at_checked(D::EB)?;
+        let (h_panels, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::HB })?;
+        let (z_panels, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::ZB })?;
+        let (bias_2, panels_2) = rest.split_at_checked(D::DB)?;
+        let (mut first, mut second) = ([Block::ZERO; EB_MAX], [Block::ZERO; EB_MAX]);
+        let (first, second) = (first.get_mut(..D::EB)?, second.get_mut(..D::EB)?);
+        dense(s, h_panels, latent.h, bias_0, first);
+        dense(s, z_panels, latent.z, first, second);
+        silu_all(s, second);
+        let mut scaled = [Block::ZERO; DB_MAX];
+        let scaled = scaled.get_mut(..D::DB)?;
+        dense(s, panels_2, second, bias_2, scaled);
+        for (to, from) in self.out.iter_mut().zip(scaled.iter().flat_map(|block| block.0).take(D::D)) {
+            *to = from;
+        }
+        Some(())
+    }
+}
