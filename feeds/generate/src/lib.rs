@@ -1,1 +1,24 @@
-//! The seeded session generator: many-symbol order flow with the statistics of a real day, written as ITCH or pcap.
+//! The seeded session generator: many-symbol order flow with the statistics of a real day, written as ITCH 5.0
+//! messages, as a length-prefixed file or as the packets of two MoldUDP64 lines.
+//!
+//! One [`GeneratorConfig`] gives one sequence of bytes, on every platform, in debug and in release: chance comes from
+//! ChaCha8 streams split by name, and floating point is kept to the operations that IEEE 754 fixes. Memory does not
+//! grow with the length of a session.
+
+mod calendar;
+mod config;
+mod flow;
+mod ladder;
+mod latent;
+mod math;
+mod outbox;
+mod random;
+mod script;
+mod session;
+mod shape;
+mod symbols;
+
+pub use config::{ConfigError, ConfigViolation, GeneratorConfig, LeaderProfile, SessionHours};
+pub use latent::{Regime, TruthRecord, TruthSink};
+pub use session::{Session, SessionReport};
+pub use symbols::SymbolProfile;
