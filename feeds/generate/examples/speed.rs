@@ -21,7 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (seconds, report) = (start.elapsed().as_secs_f64(), session.report());
     let count = report.message_count();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{count} messages ({target} wanted), {bytes} bytes in {seconds:.3} s: {:.2} M/s", count as f64 / seconds / 1e6)?;
+    writeln!(
+        out,
+        "{count} messages ({target} wanted), {bytes} bytes in {seconds:.3} s: {:.2} M/s",
+        count as f64 / seconds / 1e6
+    )?;
     writeln!(out, "at most {} live orders, {} matches", report.live_orders_max, report.match_count)?;
     for &kind in MessageType::ALL {
         let share = 100.0 * report.count_of(kind) as f64 / count as f64;

@@ -194,7 +194,12 @@ impl GeneratorConfig {
     /// [`ConfigError`] with every violation.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut found = Violations(Vec::new());
-        found.check(self.hours.ascending(), "hours", || format!("{:?}", self.hours), "steps at least 1 s apart, in a day");
+        found.check(
+            self.hours.ascending(),
+            "hours",
+            || format!("{:?}", self.hours),
+            "steps at least 1 s apart, in a day",
+        );
         found.range("symbol_count", f64::from(self.symbol_count), (1.0, 60_000.0));
         let least = f64::from(self.symbol_count) * 30.0;
         found.range("message_count", crate::math::float(self.message_count), (least, 2e9));
@@ -251,7 +256,10 @@ mod tests {
         config.leader = Some(LeaderProfile { price_ticks: 1, spread_ticks: 5.0 });
         let error = config.validate().unwrap_err();
         let keys: Vec<_> = error.violations.iter().map(|violation| violation.key).collect();
-        assert_eq!(keys, ["hours", "symbol_count", "branching_ratio", "halt_count", "operational_halt_count", "leader.price_ticks"]);
+        assert_eq!(
+            keys,
+            ["hours", "symbol_count", "branching_ratio", "halt_count", "operational_halt_count", "leader.price_ticks"]
+        );
         assert!(error.to_string().contains("branching_ratio is NaN: must be 0 to 0.9"), "{error}");
     }
 }

@@ -7,8 +7,8 @@
 use peregrine_types::Side;
 use peregrine_wire::itch50::{
     CrossTrade, DirectListingWithCapitalRaise, IpoQuotingPeriodUpdate, LuldAuctionCollar, MarketParticipantPosition,
-    MessageType, MwcbDeclineLevels, MwcbStatus, NetOrderImbalance, OperationalHalt, Price4, Price8,
-    RegShoRestriction, RetailPriceImprovement, StockDirectory, StockTradingAction, SystemEvent,
+    MessageType, MwcbDeclineLevels, MwcbStatus, NetOrderImbalance, OperationalHalt, Price4, Price8, RegShoRestriction,
+    RetailPriceImprovement, StockDirectory, StockTradingAction, SystemEvent,
 };
 
 use crate::config::SECOND;
@@ -401,7 +401,8 @@ impl Session {
     }
 
     fn announce_ipo(&mut self, symbol: u32, time: u64) {
-        let release = self.config.hours.open + (self.config.hours.close - self.config.hours.open) / 20 + self.spans().pause;
+        let release =
+            self.config.hours.open + (self.config.hours.close - self.config.hours.open) / 20 + self.spans().pause;
         let profile = &self.profiles[symbol as usize];
         let mut message = IpoQuotingPeriodUpdate::new(0, time);
         message.stock = profile.symbol;

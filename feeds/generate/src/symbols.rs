@@ -32,7 +32,8 @@ pub struct SymbolProfile {
 /// Draws the symbols, in the order of their locate codes.
 pub(crate) fn draw(config: &GeneratorConfig, market_seconds: f64) -> Vec<SymbolProfile> {
     let mut random = Random::named(config.seed, "symbols");
-    let prices = QuantileTable::log_scale(&[(0.0, 300.0), (0.1, 900.0), (0.5, 4_200.0), (0.9, 18_000.0), (1.0, 90_000.0)]);
+    let prices =
+        QuantileTable::log_scale(&[(0.0, 300.0), (0.1, 900.0), (0.5, 4_200.0), (0.9, 18_000.0), (1.0, 90_000.0)]);
     let spreads = QuantileTable::log_scale(&[(0.0, 1.5), (0.5, 3.0), (1.0, 9.0)]); // basis points, busiest symbol
     let weights: Vec<f64> = (1..=config.symbol_count).map(|rank| pow(f64::from(rank), -config.zipf_exponent)).collect();
     let weight_sum: f64 = weights.iter().sum();
