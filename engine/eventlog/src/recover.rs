@@ -1,0 +1,103 @@
+//! Closes a log that a crash left open.
+
+use std::path::Path;
+
+use crate::{
+    LogError, LogReport, Stream, StreamReport,
+    durable::FileSystem,
+    format::check_record,
+    recorder::{forget_staging, lock, noted_staging},
+    segment::{SegmentWriter, segment_path},
+    staging::Leftover,
+    verify::Segments,
+    walk::{Walk, WalkEnd},
+};
+
+/// What recovery did to one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRecovery {
+    /// The stream as it is now.
+    pub report: StreamReport,
+    /// Whole records that the segment files held.
+    pub durable_count: u64,
+    /// Published records that came from the staging memory.
+    pub staged_count: u64,
+    /// Published records that neither holds. Not zero only when the staging memory itself is damaged.
+    pub lost_count: u64,
+    /// Whether the staging memory was there. After a power cut it is not, and what was not synced is gone with it.
+    pub is_staging_found: bool,
+}
+
+/// What recovery did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Stream by stream, in the order of [`Stream::ALL`].
+    pub streams: [StreamRecovery; 4],
+}
+
+impl Recovery {
+    /// The log as it is now.
+    #[must_use]
+    pub fn report(&self) -> LogReport {
+        LogReport { streams: self.streams.map(|stream| stream.report) }
+    }
+}
+
+/// Closes the log in `dir`: keeps every whole record, adds what was published but not yet copied, cuts what is torn,
+/// seals. A closed log is left as it is. Interrupted at any point, it can be run again with the same result.
+///
+/// # Errors
+/// [`LogError::Locked`] while somebody writes the log; [`LogError::Damaged`] when whole records follow a damaged one,
+/// which no crash of the program causes: nothing is changed then; [`LogError::StreamMissing`], [`LogError::NoSpace`],
+/// [`LogError::Io`], [`LogError::SyncFailed`].
+pub fn recover(dir: &Path) -> Result<Recovery, LogError> {
+    if !dir.is_dir() {
+        return Err(LogError::StreamMissing { stream: Stream::Feed, path: dir.to_path_buf() });
+    }
+    let _lock = lock(dir)?;
+    // Everything is walked before anything is changed.
+    let found = |stream| Segments::open(dir, stream)?.walk(stream);
+    let [feed, decide, send, measure] =
+        [found(Stream::Feed)?, found(Stream::Decide)?, found(Stream::Send)?, found(Stream::Measure)?];
+    let streams = [close(dir, feed)?, close(dir, decide)?, close(dir, send)?, close(dir, measure)?];
+    forget_staging(dir)?;
+    Ok(Recovery { streams })
+}
+
+fn close(dir: &Path, walk: Walk) -> Result<StreamRecovery, LogError> {
+    let durable_count = walk.record_count();
+    let mut recovery = StreamRecovery {
+        report: walk.report(),
+        durable_count,
+        staged_count: 0,
+        lost_count: 0,
+        is_staging_found: false,
+    };
+    if matches!(walk.end, WalkEnd::Sealed { .. }) {
+        return Ok(recovery);
+    }
+    let (stream, header) = (walk.stream, walk.header);
+    if walk.has_blank_segment {
+        let path = segment_path(dir, stream, walk.segment.saturating_add(1));
+        std::fs::remove_file(&path).map_err(|source| LogError::io("remove the blank segment", &path, source))?;
+    }
+    let leftover = match noted_staging(dir, stream)? {
+        Some(path) => Leftover::read(&path, &header)?,
+        None => None,
+    };
+    let mut writer = SegmentWriter::resume(dir, walk, Box::new(FileSystem))?;
+    if let Some(leftover) = leftover {
+        recovery.is_staging_found = true;
+        for index in durable_count..leftover.committed() {
+            let slot = leftover.slot(index);
+            if check_record(slot, stream, index).is_err() {
+                recovery.lost_count = leftover.committed().saturating_sub(index);
+                break;
+            }
+            writer.take(slot)?;
+            recovery.staged_count = recovery.staged_count.saturating_add(1);
+        }
+    }
+    recovery.report = writer.seal()?;
+    Ok(recovery)
+}
