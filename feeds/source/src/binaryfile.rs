@@ -80,12 +80,9 @@ impl BinaryFile {
 
     /// The end at `offset`, where a record of `needed` bytes should be and `available` are.
     fn end_at(&self, offset: u64, available: usize, needed: usize) -> End {
-        match (available, self.input.is_cut()) {
-            (0, false) => End::Incomplete { offset },
-            (0, true) => End::Truncated { offset, missing_len: 0 },
-            (some, _) => {
-                End::Truncated { offset, missing_len: u64::try_from(needed.saturating_sub(some)).unwrap_or(u64::MAX) }
-            }
+        match End::short(&self.input, offset, available, needed) {
+            End::Complete => End::Incomplete { offset },
+            other @ (End::Open | End::Incomplete { .. } | End::Truncated { .. } | End::FollowedByData { .. }) => other,
         }
     }
 

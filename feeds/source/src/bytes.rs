@@ -58,4 +58,11 @@ impl ByteOrder {
             Self::Big => value.to_be_bytes(),
         }
     }
+
+    pub(crate) const fn bytes_of_i64(self, value: i64) -> [u8; 8] {
+        match self {
+            Self::Little => value.to_le_bytes(),
+            Self::Big => value.to_be_bytes(),
+        }
+    }
 }

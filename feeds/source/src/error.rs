@@ -99,6 +99,14 @@ pub enum SourceError {
 /// How a file breaks the rules of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
+    /// The file ends inside its own header.
+    #[error("file header of {available} bytes where {needed} are due")]
+    ShortHeader {
+        /// Bytes that the header has.
+        needed: usize,
+        /// Bytes that the file has.
+        available: usize,
+    },
     /// pcap: another version than 2.x.
     #[error("pcap version {major}.{minor} is not 2.x")]
     PcapVersion {

@@ -5,7 +5,7 @@ use core::fmt;
 use jiff::civil::Date;
 use peregrine_types::EpochNanos;
 
-use crate::SourceError;
+use crate::{Input, SourceError};
 
 /// Which of the redundant lines of one feed a packet came in on: 0 is line A, 1 is line B.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +104,18 @@ pub enum End {
 }
 
 impl End {
+    /// The end of a capture at `offset`, where `needed` bytes should be and `available` are.
+    pub(crate) fn short(input: &Input, offset: u64, available: usize, needed: usize) -> Self {
+        match (available, input.is_cut()) {
+            (0, false) => Self::Complete,
+            (0, true) => Self::Truncated { offset, missing_len: 0 },
+            (some, _) => {
+                let missing = needed.saturating_sub(some);
+                Self::Truncated { offset, missing_len: u64::try_from(missing).unwrap_or(u64::MAX) }
+            }
+        }
+    }
+
     /// Whether nothing is to be said about the end.
     #[must_use]
     pub const fn is_clean(self) -> bool {
@@ -201,8 +213,12 @@ impl SkipCounts {
     }
 
     pub(crate) fn count(&mut self, reason: SkipReason) {
-        if let Some(count) = self.0.get_mut(usize::from(reason as u8)) {
-            *count = count.saturating_add(1);
+        self.add(reason, 1);
+    }
+
+    pub(crate) fn add(&mut self, reason: SkipReason, count: u64) {
+        if let Some(sum) = self.0.get_mut(usize::from(reason as u8)) {
+            *sum = sum.saturating_add(count);
         }
     }
 }

@@ -15,8 +15,10 @@
 //! | 8 | 4 | bytes stored |
 //! | 12 | 4 | bytes on the wire |
 
+mod reader;
 mod writer;
 
+pub(crate) use reader::{Reader, magic};
 pub use writer::{Layout, Writer};
 
 /// Bytes of the file header.

@@ -1,0 +1,258 @@
+//! A packet capture as a source: its frames taken apart, filtered to one line, their times kept from running back.
+
+use core::ops::Range;
+use std::net::{IpAddr, SocketAddr};
+
+use peregrine_types::EpochNanos;
+
+use crate::{
+    Carrier, DESTINATION_COUNT_MAX, End, Input, LineId, Packet, Progress, Session, SkipReason, Source, SourceError,
+    StampKind, Statistics,
+    bytes::{array, be_u16},
+    frame::{self, Checks, Datagram, LinkType},
+    packet::MonotoneTime,
+    pcap, pcapng,
+};
+
+/// A frame as the capture file stores it.
+pub(crate) struct Record {
+    pub(crate) time: Option<EpochNanos>,
+    /// `None`: of a type that is not understood.
+    pub(crate) link: Option<LinkType>,
+    /// Whether less was stored than was on the wire.
+    pub(crate) is_cut: bool,
+    /// Where the frame starts in the file.
+    pub(crate) offset: u64,
+    /// Where it lies in the buffer.
+    pub(crate) data: Range<usize>,
+}
+
+/// Which packets belong to which line. What is not given matches everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineFilter {
+    /// The line of the packets that match.
+    pub line: LineId,
+    /// Destination address: the multicast group, or the unicast receiver.
+    pub address: Option<IpAddr>,
+    /// Destination port.
+    pub port: Option<u16>,
+}
+
+impl LineFilter {
+    fn matches(&self, destination: SocketAddr) -> bool {
+        self.address.is_none_or(|address| address == destination.ip())
+            && self.port.is_none_or(|port| port == destination.port())
+    }
+}
+
+enum Reader {
+    Pcap(pcap::Reader),
+    Pcapng(pcapng::Reader),
+}
+
+impl Reader {
+    fn next(&mut self) -> Result<Option<Record>, SourceError> {
+        match self {
+            Self::Pcap(reader) => reader.next(),
+            Self::Pcapng(reader) => reader.next(),
+        }
+    }
+
+    const fn input(&self) -> &Input {
+        match self {
+            Self::Pcap(reader) => &reader.input,
+            Self::Pcapng(reader) => &reader.input,
+        }
+    }
+
+    const fn end(&self) -> End {
+        match self {
+            Self::Pcap(reader) => reader.end,
+            Self::Pcapng(reader) => reader.end,
+        }
+    }
+}
+
+/// What is common to every packet of a capture.
+#[derive(Clone, Debug, Default)]
+pub struct CaptureOptions {
+    /// The line of packets that no filter assigns.
+    pub line: LineId,
+    /// Without any, every UDP packet that is a well-formed MoldUDP64 packet is delivered, and from then on every packet
+    /// to the same destination, so that the damaged ones among them are seen too.
+    pub filters: Vec<LineFilter>,
+    /// What is checked in the headers.
+    pub checks: Checks,
+}
+
+/// Reads the UDP payloads of a pcap or pcapng capture.
+pub struct Capture {
+    reader: Reader,
+    options: CaptureOptions,
+    session: Option<Session>,
+    /// Read ahead to learn when the capture starts.
+    first: Option<Record>,
+    destinations: Vec<SocketAddr>,
+    time: MonotoneTime,
+    current: Option<Delivered>,
+    is_done: bool,
+    statistics: Statistics,
+}
+
+struct Delivered {
+    line: LineId,
+    recv_time: EpochNanos,
+    stamp: StampKind,
+    offset: u64,
+    payload: Range<usize>,
+}
+
+impl Capture {
+    /// A reader of the capture in `input`, pcap or pcapng by its magic number.
+    ///
+    /// # Errors
+    /// [`SourceError::Unrecognised`] for anything else, [`SourceError::Damaged`] for a header that cannot be,
+    /// [`SourceError::Io`] and [`SourceError::Gzip`] when its first bytes cannot be read.
+    pub fn new(mut input: Input, options: CaptureOptions) -> Result<Self, SourceError> {
+        input.require(4)?;
+        let is_pcapng = input.ready().starts_with(&pcapng::SECTION_HEADER.to_be_bytes());
+        let mut reader = if is_pcapng {
+            Reader::Pcapng(pcapng::Reader::new(input)?)
+        } else {
+            Reader::Pcap(pcap::Reader::new(input)?)
+        };
+        let first = reader.next()?;
+        let is_done = first.is_none();
+        let statistics = Statistics { end: reader.end(), ..Statistics::default() };
+        let (destinations, time) = (Vec::new(), MonotoneTime::new());
+        Ok(Self { reader, options, session: None, first, destinations, time, current: None, is_done, statistics })
+    }
+
+    /// When the first frame was captured; `None` for an empty capture or one without time stamps.
+    #[must_use]
+    pub fn first_time(&self) -> Option<EpochNanos> {
+        self.first.as_ref()?.time
+    }
+
+    /// Says which trading day this is.
+    pub const fn set_session(&mut self, session: Option<Session>) {
+        self.session = session;
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, SourceError> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.reader.next(),
+        }
+    }
+
+    fn deliver(&mut self, record: &Record) -> Result<Delivered, SkipReason> {
+        let link = record.link.ok_or(SkipReason::UnsupportedLink)?;
+        let bytes = self.reader.input().slice(record.data.clone());
+        let datagram = frame::dissect(link, bytes, record.is_cut, self.options.checks)?;
+        let line = assign(&datagram, &self.options, &self.destinations)?;
+        if !self.destinations.contains(&datagram.destination)
+            && self.statistics.destination_count < DESTINATION_COUNT_MAX
+        {
+            self.destinations.push(datagram.destination);
+            self.statistics.destination_count = self.statistics.destination_count.saturating_add(1);
+        }
+        let count = |counter: &mut u64, is_one: bool| *counter = counter.saturating_add(u64::from(is_one));
+        let len = u64::try_from(datagram.payload.len()).unwrap_or(u64::MAX);
+        self.statistics.payload_len = self.statistics.payload_len.saturating_add(len);
+        count(&mut self.statistics.packet_count, true);
+        count(&mut self.statistics.zeroed_checksum_count, datagram.is_checksum_zeroed);
+        count(&mut self.statistics.unstamped_count, record.time.is_none());
+        let start = record.data.start.saturating_add(datagram.payload_start);
+        let payload = start..start.saturating_add(datagram.payload.len());
+        let offset = record.offset.saturating_add(u64::try_from(datagram.payload_start).unwrap_or(u64::MAX));
+        let (recv_time, stamp) = match record.time {
+            Some(time) => (self.time.clamp(time, &mut self.statistics), StampKind::Capture),
+            None => {
+                (self.time.last(self.session.map_or(EpochNanos(0), |session| session.midnight)), StampKind::Synthetic)
+            }
+        };
+        Ok(Delivered { line, recv_time, stamp, offset, payload })
+    }
+}
+
+/// The line of a datagram, or why it has none.
+fn assign(datagram: &Datagram<'_>, options: &CaptureOptions, known: &[SocketAddr]) -> Result<LineId, SkipReason> {
+    if options.filters.is_empty() {
+        let is_ours = known.contains(&datagram.destination) || is_moldudp64(datagram.payload);
+        return if is_ours { Ok(options.line) } else { Err(SkipReason::NotMoldUdp64) };
+    }
+    let filter = options.filters.iter().find(|filter| filter.matches(datagram.destination));
+    filter.map(|filter| filter.line).ok_or(SkipReason::OtherDestination)
+}
+
+/// Whether `payload` is a whole MoldUDP64 packet: ten bytes of session (printable, or wiped to zeros), a sequence
+/// number, a count, and exactly so many blocks (none for a heartbeat, count 0, and an end of session, 0xffff).
+fn is_moldudp64(payload: &[u8]) -> bool {
+    const HEADER_LEN: usize = 20;
+    let Some(session) = array::<10>(payload, 0) else { return false };
+    let Some(count) = be_u16(payload, 18) else { return false };
+    let is_text = session.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    if !is_text && session != [0; 10] {
+        return false;
+    }
+    let mut rest = payload.get(HEADER_LEN..).unwrap_or_default();
+    let block_count = if count == u16::MAX { 0 } else { count };
+    for _ in 0..block_count {
+        let Some(len) = be_u16(rest, 0) else { return false };
+        let Some(behind) = rest.get(usize::from(len).saturating_add(2)..) else { return false };
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
+impl Source for Capture {
+    fn advance(&mut self) -> Result<bool, SourceError> {
+        self.current = None;
+        while !self.is_done {
+            // Stays set when the next line fails: an error is told once.
+            self.is_done = true;
+            let Some(record) = self.next_record()? else {
+                self.statistics.end = self.reader.end();
+                return Ok(false);
+            };
+            self.is_done = false;
+            self.statistics.record_count = self.statistics.record_count.saturating_add(1);
+            match self.deliver(&record) {
+                Ok(delivered) => {
+                    self.current = Some(delivered);
+                    return Ok(true);
+                }
+                Err(reason) => self.statistics.skipped.count(reason),
+            }
+        }
+        Ok(false)
+    }
+
+    fn current(&self) -> Option<Packet<'_>> {
+        let current = self.current.as_ref()?;
+        Some(Packet {
+            line: current.line,
+            recv_time: current.recv_time,
+            stamp: current.stamp,
+            bytes: self.reader.input().slice(current.payload.clone()),
+            offset: current.offset,
+        })
+    }
+
+    fn format(&self) -> Carrier {
+        Carrier::MoldUdp64
+    }
+
+    fn session(&self) -> Option<Session> {
+        self.session
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    fn progress(&self) -> Progress {
+        self.reader.input().progress()
+    }
+}
