@@ -12,6 +12,7 @@ mod clock;
 mod counters;
 mod guard;
 mod histogram;
+mod host;
 pub mod ring;
 mod role;
 mod settings;
@@ -26,6 +27,7 @@ pub use guard::{GuardConfigError, GuardTransition, GuardVerdict, LatencyGuard, L
 pub use histogram::{
     IntervalReader, LatencyBounds, LatencyBoundsError, LatencyFigures, LatencyRecorder, latency_recorder,
 };
+pub use host::{HostFact, HostReport, HostVerdict, host_report};
 pub use ring::{
     IndexConsumer, IndexProducer, RingConsumer, RingError, RingProducer, SlotConsumer, SlotProducer, index_ring,
     slot_ring,
