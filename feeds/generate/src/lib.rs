@@ -7,18 +7,24 @@
 
 mod calendar;
 mod config;
+mod file;
 mod flow;
 mod ladder;
 mod latent;
 mod math;
 mod outbox;
+mod packets;
 mod random;
 mod script;
 mod session;
 mod shape;
+mod statistics;
 mod symbols;
 
 pub use config::{ConfigError, ConfigViolation, GeneratorConfig, LeaderProfile, SessionHours};
+pub use file::write_binary_file;
 pub use latent::{Regime, TruthRecord, TruthSink};
+pub use packets::{LINE_COUNT, LineFaults, LineReport, PacketConfig, PacketReport, for_each_packet};
 pub use session::{Session, SessionReport};
+pub use statistics::{FlowStatistics, Samples};
 pub use symbols::SymbolProfile;

@@ -1,6 +1,9 @@
 //! A generated session is one that no book can object to: no anomaly, never locked or crossed, nothing left at the
 //! end, every number used once, every type in its place.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the types it is about")]
+
 use std::collections::BTreeSet;
 
 use peregrine_book::{BookConfig, BookUpdate, MarketBooks, NaiveBooks};
