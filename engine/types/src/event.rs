@@ -144,7 +144,7 @@ impl BitOrAssign for EventFlags {
 /// | `RetailInterest` | – | – | – | – | – | interest flag |
 /// | `DirectListingPrices` | maximum price | near execution time | minimum price | – | – | eligibility |
 /// | `DirectListingCollars` | upper collar | lower collar | near price | – | – | – |
-/// | `GapStart` | first missing sequence number | next received one | – | missing count | – | – |
+/// | `GapStart` | first missing sequence number | next received one | – | missing count | – | 1 when they are given up: no `GapEnd` follows |
 /// | `GapEnd` | first missing sequence number | next received one | – | recovered count | – | – |
 /// | `SessionStart`, `SessionEnd` | first eight bytes of the session | next sequence number | – | – | – | – |
 ///

@@ -2,5 +2,13 @@
 //! market events. Nothing here does I/O, reads a clock or allocates after construction, and no input can make it panic.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 
+pub mod arbiter;
+pub mod feed;
+pub mod gap;
+mod history;
 pub mod itch50;
 pub mod moldudp64;
+mod window;
+
+pub use arbiter::{Arbiter, ArbiterConfig, ArbiterConfigError, ArbiterCounters, JoinPolicy, LineId, LineStats};
+pub use feed::{FileFeed, MoldFeed};

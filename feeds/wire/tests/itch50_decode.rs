@@ -317,9 +317,10 @@ fn real_files_decode_without_anomaly() {
         assert_eq!(counters.message_count(), by_kind.iter().sum::<u64>());
         assert_eq!((counters.malformed_count(), counters.unknown_count()), (0, 0));
         assert_eq!((counters.unannounced_locate_count, counters.recv_time_backward_count), (0, 0));
-        for (index, count) in counters.message_count_by_type.iter().enumerate() {
-            let code = MessageType::ALL[index].code();
-            assert_eq!(*count, messages.iter().filter(|message| message[0] == code).count() as u64);
+        for message_type in MessageType::ALL {
+            let code = message_type.code();
+            let count = messages.iter().filter(|message| message[0] == code).count() as u64;
+            assert_eq!(counters.message_count_of(*message_type), count);
         }
         let names: Vec<String> = decoder.symbols().iter().map(|(_, symbol)| symbol.to_string()).collect();
         assert_eq!(names, ["AAPL"]);

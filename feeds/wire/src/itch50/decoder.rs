@@ -29,8 +29,9 @@ pub enum Decoded {
 /// What a decoder has seen since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecoderCounters {
-    /// Messages whose events were emitted, by [`MessageType::index`].
-    pub message_count_by_type: [u64; MessageType::COUNT],
+    /// Messages whose events were emitted, by type code: by code rather than by index, because counting then costs no
+    /// branch.
+    pub message_count_by_code: [u64; 256],
     /// Messages refused as malformed, by [`MessageType::index`]; empty ones are in `empty_count`.
     pub malformed_count_by_type: [u64; MessageType::COUNT],
     /// Messages without a single byte.
@@ -79,7 +80,7 @@ struct Body {
 
 impl DecoderCounters {
     const ZERO: Self = Self {
-        message_count_by_type: [0; MessageType::COUNT],
+        message_count_by_code: [0; 256],
         malformed_count_by_type: [0; MessageType::COUNT],
         empty_count: 0,
         unknown_count_by_code: [0; 256],
@@ -92,7 +93,13 @@ impl DecoderCounters {
     /// Messages whose events were emitted.
     #[must_use]
     pub fn message_count(&self) -> u64 {
-        self.message_count_by_type.iter().sum()
+        self.message_count_by_code.iter().sum()
+    }
+
+    /// Messages of one type whose events were emitted.
+    #[must_use]
+    pub fn message_count_of(&self, message_type: MessageType) -> u64 {
+        self.message_count_by_code.get(usize::from(message_type.code())).copied().unwrap_or(0)
     }
 
     /// Messages refused as malformed.
@@ -166,6 +173,13 @@ impl Decoder {
         self.recv_time
     }
 
+    /// The receive time that an event gets which arrived at `recv_time`, without counting.
+    #[inline]
+    #[must_use]
+    pub fn latest(&self, recv_time: EpochNanos) -> EpochNanos {
+        recv_time.max(self.recv_time)
+    }
+
     /// Decodes one message that arrived at `recv_time` and pushes its events. With
     /// [`EventFlags::RECV_TIME_SYNTHETIC`] in `flags` the message's own time stands for `recv_time`.
     ///
@@ -196,7 +210,7 @@ impl Decoder {
         let asked = asked_time(recv_time, exch_time, flags);
         let event = MarketEvent {
             exch_time,
-            recv_time: asked.max(self.recv_time),
+            recv_time: self.latest(asked),
             id_a: body.id_a,
             id_b: body.id_b,
             price: body.price,
@@ -220,8 +234,7 @@ impl Decoder {
 
     #[inline]
     fn count_emitted(&mut self, code: u8) {
-        let index = MessageType::from_code(code).map_or(0, MessageType::index);
-        if let Some(count) = self.counters.message_count_by_type.get_mut(index) {
+        if let Some(count) = self.counters.message_count_by_code.get_mut(usize::from(code)) {
             *count = count.wrapping_add(1);
         }
     }
@@ -241,7 +254,7 @@ impl Decoder {
             ControlFlow::Break(verdict) => return Ok(verdict),
         };
         let asked = asked_time(recv_time, first.exch_time, flags);
-        first.recv_time = asked.max(self.recv_time);
+        first.recv_time = self.latest(asked);
         first.flags |= flags;
         if !self.is_second_event_due {
             out.push(first).map_err(|_| Full(()))?;

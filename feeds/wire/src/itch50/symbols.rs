@@ -17,7 +17,7 @@ pub struct SymbolDirectory {
     count: u32,
     /// Open addressing by [`Symbol::key`]; at least twice as many slots as symbols, so that probing ends.
     slots: Box<[u32]>,
-    locates: Box<[u32]>,
+    locates: Box<[u32; LOCATE_COUNT]>,
 }
 
 /// The directory has no room for another symbol.
@@ -35,7 +35,7 @@ impl SymbolDirectory {
             symbols: vec![Symbol([b' '; 8]); capacity].into_boxed_slice(),
             count: 0,
             slots: vec![NONE; slot_count].into_boxed_slice(),
-            locates: vec![NONE; LOCATE_COUNT].into_boxed_slice(),
+            locates: Box::new([NONE; LOCATE_COUNT]),
         }
     }
 

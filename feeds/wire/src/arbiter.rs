@@ -1,0 +1,365 @@
+//! Arbitration of up to four lines that carry the same MoldUDP64 stream: every message once, in order, by number and
+//! never by packet.
+//!
+//! The rules (MoldUDP64 1.00 and practice):
+//! - A message is delivered from whichever line brings it first; a packet that is partly new skips its first blocks.
+//! - A packet beyond the next message proves that messages are missing. That is announced at once
+//!   ([`Notice::GapDetected`]); the packet waits, copied, and nothing is ever delivered out of order.
+//! - When a line brings the missing messages, they are delivered, then everything that waited, then
+//!   [`Notice::GapRecovered`].
+//! - The missing messages are given up ([`Notice::GapLost`] with their exact numbers) when the packet that proved them
+//!   missing has waited for `reorder_window_ns`, when no slot is left for another packet, or when the next session
+//!   begins. What waited follows. Recovery is not announced any more in that session: something is missing for good.
+//! - Heartbeats and ends of session name the next number, so that a loss before a silence shows.
+//! - A packet of a session that is over is ignored and counted. A new session begins when the current one has ended,
+//!   when the packet is its first one, or after [`FOREIGN_PACKET_COUNT_MAX`] packets with none of the current session
+//!   between; until then it is ignored and counted, so that a stray packet cannot end a session.
+//!
+//! **A sink that is full**: every step delivers first and changes state afterwards, so `on_packet` can simply be called
+//! again with the same packet; what was delivered is not delivered again, and statistics count the packet once.
+
+mod flow;
+
+use flow::Arrival;
+use peregrine_types::{EpochNanos, Full, Nanos};
+
+use crate::gap::{Gap, LostRanges, Notice};
+use crate::history::History;
+use crate::moldudp64::{Packet, Session};
+use crate::window::Window;
+
+/// Most lines that one arbiter joins.
+pub const LINE_COUNT_MAX: usize = 4;
+/// Packets of one unexpected session, with none of the current between, that make it the current one.
+pub const FOREIGN_PACKET_COUNT_MAX: u32 = 16;
+/// How many sessions that are over are remembered, so that their late packets are told from a new session's.
+const OLD_SESSION_COUNT: usize = 8;
+
+/// A line, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineId(pub u8);
+
+impl LineId {
+    /// The first line.
+    pub const A: Self = Self(0);
+    /// The second line.
+    pub const B: Self = Self(1);
+}
+
+/// Where a session begins for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinPolicy {
+    /// At message 1: whatever lies before the first packet received is a gap.
+    FromStart,
+    /// At the first packet received (a capture cut out of a day). Books built from it are not whole, and the
+    /// `SessionStart` event says so by a number above 1.
+    AtFirstPacket,
+}
+
+/// What an arbiter is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArbiterConfig {
+    /// How many lines there are, 1 to [`LINE_COUNT_MAX`].
+    pub line_count: u8,
+    /// How long a packet may wait for missing messages.
+    pub reorder_window_ns: Nanos,
+    /// How many packets may wait, at least 1. Memory: this times `packet_len_max`.
+    pub held_packet_count_max: u16,
+    /// Longest payload in bytes that can wait; a longer one that lies beyond the next message ends the waiting.
+    pub packet_len_max: u16,
+    /// How many delivered messages are remembered to compare other lines' copies with: a power of two, or 0 for no
+    /// comparison.
+    pub history_message_count: usize,
+    /// Whether numbers and sessions mean anything. `false` delivers every packet as it comes (samples whose headers
+    /// were zeroed).
+    pub is_sequence_checked: bool,
+    /// Where a session begins for us.
+    pub join: JoinPolicy,
+}
+
+/// Why an arbiter cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArbiterConfigError {
+    /// `line_count` is 0 or above [`LINE_COUNT_MAX`].
+    #[error("line_count is {0}: must be 1 to 4")]
+    LineCount(u8),
+    /// `held_packet_count_max` is 0.
+    #[error("held_packet_count_max is 0: must be at least 1")]
+    HeldPacketCount,
+    /// `reorder_window_ns` is negative.
+    #[error("reorder_window_ns is {}: must not be negative", .0.0)]
+    ReorderWindow(Nanos),
+    /// `history_message_count` is neither 0 nor a power of two.
+    #[error("history_message_count is {0}: must be 0 or a power of two")]
+    HistoryMessageCount(usize),
+}
+
+impl Default for ArbiterConfig {
+    /// Two lines, 2 ms and 256 packets of 1,500 bytes to wait, 1,024 messages to compare, sessions from their start.
+    fn default() -> Self {
+        Self {
+            line_count: 2,
+            reorder_window_ns: Nanos::from_millis(2),
+            held_packet_count_max: 256,
+            packet_len_max: 1500,
+            history_message_count: 1024,
+            is_sequence_checked: true,
+            join: JoinPolicy::FromStart,
+        }
+    }
+}
+
+impl ArbiterConfig {
+    /// # Errors
+    /// The first value that is impossible.
+    fn validate(&self) -> Result<(), ArbiterConfigError> {
+        if self.line_count == 0 || usize::from(self.line_count) > LINE_COUNT_MAX {
+            return Err(ArbiterConfigError::LineCount(self.line_count));
+        }
+        if self.held_packet_count_max == 0 {
+            return Err(ArbiterConfigError::HeldPacketCount);
+        }
+        if self.reorder_window_ns < Nanos::ZERO {
+            return Err(ArbiterConfigError::ReorderWindow(self.reorder_window_ns));
+        }
+        let history = self.history_message_count;
+        if history != 0 && !history.is_power_of_two() {
+            return Err(ArbiterConfigError::HistoryMessageCount(history));
+        }
+        Ok(())
+    }
+}
+
+/// What one line brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineStats {
+    /// Packets received, malformed ones included.
+    pub packet_count: u64,
+    /// Messages in them.
+    pub message_count: u64,
+    /// Messages that this line brought first.
+    pub first_count: u64,
+    /// Messages that had come already.
+    pub duplicate_count: u64,
+    /// Messages that came after they were given up.
+    pub late_count: u64,
+    /// How often the line itself jumped forward.
+    pub gap_count: u64,
+    /// Messages that it jumped over.
+    pub gap_message_count: u64,
+    /// Packets refused because their bytes are no packet.
+    pub malformed_count: u64,
+    /// Packets of sessions that are over.
+    pub old_session_count: u64,
+    /// Packets of an unexpected session, or numbered 0, or beyond the end of the session: ignored.
+    pub ignored_count: u64,
+    /// Messages that differ from the copy delivered under their number.
+    pub mismatch_count: u64,
+    /// When its last packet came.
+    pub recv_time_last: EpochNanos,
+    /// Sum over packets of how much later than another line's copy they came.
+    pub behind_sum: Nanos,
+    /// Packets in that sum.
+    pub behind_count: u64,
+    next: u64,
+}
+
+/// What the arbiter saw on all lines together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArbiterCounters {
+    /// Messages delivered.
+    pub delivered_count: u64,
+    /// Gaps detected.
+    pub gap_count: u64,
+    /// Messages in them.
+    pub gap_message_count: u64,
+    /// Gaps given up, in whole or in part.
+    pub lost_range_count: u64,
+    /// Messages given up.
+    pub lost_message_count: u64,
+    /// Packets that waited.
+    pub held_packet_count: u64,
+    /// Heartbeats received.
+    pub heartbeat_count: u64,
+    /// Sessions begun.
+    pub session_count: u64,
+    /// Packets of lines that are not configured.
+    pub unknown_line_count: u64,
+    /// Number of the first message whose copies differ.
+    pub mismatch_first: Option<u64>,
+}
+
+/// Where messages and notices go, in order.
+pub trait Deliver {
+    /// Takes the next message.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room: the same message is delivered again later.
+    fn message(&mut self, message: &[u8], line: LineId) -> Result<(), Full<()>>;
+
+    /// Takes a notice.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room: the same notice is delivered again later.
+    fn notice(&mut self, notice: Notice) -> Result<(), Full<()>>;
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenGap {
+    first_missing: u64,
+    next_received: u64,
+    missing_count: u64,
+}
+
+/// How far a packet has come whose delivery met a full sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    New,
+    Received,
+    Classified,
+}
+
+/// Joins lines into one stream.
+#[derive(Clone, Debug)]
+pub struct Arbiter {
+    config: ArbiterConfig,
+    session: Option<Session>,
+    session_end: Option<u64>,
+    is_ended: bool,
+    old_sessions: [Option<Session>; OLD_SESSION_COUNT],
+    foreign: Option<(Session, u32)>,
+    /// Number of the message to deliver next.
+    next: u64,
+    /// Number after the last message known to exist; above `next` exactly while a gap is open.
+    known_end: u64,
+    open_gap: Option<OpenGap>,
+    /// When a heartbeat first proved messages missing.
+    tail_time: Option<EpochNanos>,
+    lost: LostRanges,
+    window: Window,
+    history: History,
+    lines: [LineStats; LINE_COUNT_MAX],
+    counters: ArbiterCounters,
+    progress: Progress,
+    passed_count: usize,
+}
+
+impl Arbiter {
+    /// An arbiter that has heard nothing yet. Allocates everything that it will ever use.
+    ///
+    /// # Errors
+    /// [`ArbiterConfigError`] naming the impossible value.
+    pub fn new(config: ArbiterConfig) -> Result<Self, ArbiterConfigError> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            session: None,
+            session_end: None,
+            is_ended: false,
+            old_sessions: [None; OLD_SESSION_COUNT],
+            foreign: None,
+            next: 1,
+            known_end: 1,
+            open_gap: None,
+            tail_time: None,
+            lost: LostRanges::NONE,
+            window: Window::new(config.held_packet_count_max, config.packet_len_max),
+            history: History::new(if config.line_count > 1 { config.history_message_count } else { 0 }),
+            lines: [LineStats::default(); LINE_COUNT_MAX],
+            counters: ArbiterCounters::default(),
+            progress: Progress::New,
+            passed_count: 0,
+        })
+    }
+
+    /// The statistics of each configured line.
+    #[must_use]
+    pub fn lines(&self) -> &[LineStats] {
+        self.lines.get(..usize::from(self.config.line_count)).unwrap_or_default()
+    }
+
+    /// The counters of all lines together.
+    #[must_use]
+    pub const fn counters(&self) -> &ArbiterCounters {
+        &self.counters
+    }
+
+    /// The messages of this session that were given up.
+    #[must_use]
+    pub const fn lost(&self) -> &LostRanges {
+        &self.lost
+    }
+
+    /// The current session, `None` before the first packet.
+    #[must_use]
+    pub const fn session(&self) -> Option<Session> {
+        self.session
+    }
+
+    /// Number of the message to deliver next.
+    #[must_use]
+    pub const fn next_sequence_number(&self) -> u64 {
+        self.next
+    }
+
+    /// The first run of messages missing now: what a retransmission request would ask for.
+    #[must_use]
+    pub fn missing(&self) -> Option<Gap> {
+        let next_received = self.window.first().map_or(self.known_end, |held| held.sequence.min(self.known_end));
+        self.open_gap.map(|_| Gap { first_missing: self.next, next_received })
+    }
+
+    /// Whether the last call met a full sink, so that the same packet must be given again.
+    #[must_use]
+    pub fn is_retry_due(&self) -> bool {
+        self.progress != Progress::New
+    }
+
+    /// Takes the UDP payload of one packet received on `line` at `now` (which must not decrease).
+    ///
+    /// # Errors
+    /// [`Full`] when `out` had no room: call again with the same packet before any other.
+    pub fn on_packet(
+        &mut self,
+        line: LineId,
+        payload: &[u8],
+        now: EpochNanos,
+        out: &mut impl Deliver,
+    ) -> Result<(), Full<()>> {
+        if line.0 >= self.config.line_count {
+            self.counters.unknown_line_count = self.counters.unknown_line_count.saturating_add(1);
+            return Ok(());
+        }
+        let packet = match Packet::parse(payload) {
+            Ok(packet) => packet,
+            Err(_) => {
+                self.line(line, |stats| {
+                    stats.packet_count = stats.packet_count.saturating_add(1);
+                    stats.malformed_count = stats.malformed_count.saturating_add(1);
+                });
+                return Ok(());
+            }
+        };
+        let arrival = Arrival { line, packet, payload, now };
+        if self.progress == Progress::New {
+            self.count_received(&arrival);
+            self.progress = Progress::Received;
+        }
+        if self.config.is_sequence_checked {
+            self.on_checked(&arrival, out)?;
+        } else {
+            self.pass(&arrival, out)?;
+        }
+        self.progress = Progress::New;
+        Ok(())
+    }
+
+    /// Lets time pass without a packet: gives up what has been missing for longer than the window.
+    ///
+    /// # Errors
+    /// [`Full`] when `out` had no room: call again.
+    pub fn on_time(&mut self, now: EpochNanos, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        self.expire(now, out)?;
+        self.end_session_if_complete(out)
+    }
+}
