@@ -19,6 +19,7 @@ pub use definitions::{
     DEFINITION_VERSION, DEFINITIONS, FEATURE_COUNT, FeatureDefinition, definition_hash, definition_hash_hex,
     definition_text,
 };
+pub(crate) use symbol::narrow;
 pub use symbol::{FeatureConfig, FeatureVector, SymbolFeatures};
 
 /// Marks a symbol without a slot.

@@ -303,24 +303,24 @@ impl SymbolFeatures {
 
 /// `a/b`, or 0 when `b` is not above 0.
 #[inline]
-pub(super) fn ratio(a: f64, b: f64) -> f64 {
+fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
 }
 
 /// The return from `old` to `new` in basis points, 0 when `old` is unknown.
 #[inline]
-pub(super) fn return_bps(new: i64, old: i64) -> f64 {
+fn return_bps(new: i64, old: i64) -> f64 {
     1e4 * ratio(new.saturating_sub(old) as f64, old as f64)
 }
 
 #[inline]
-pub(super) fn log_micros(elapsed_ns: i64) -> f64 {
+fn log_micros(elapsed_ns: i64) -> f64 {
     log2(1.0 + elapsed_ns as f64 / 1e3)
 }
 
 /// +1 for a buy, −1 for a sell: the side that took, else the quote rule against the mid, else 0.
 #[inline]
-pub(super) fn trade_sign(trade: &TradePrint, mid_x2: i64) -> f64 {
+fn trade_sign(trade: &TradePrint, mid_x2: i64) -> f64 {
     match trade.aggressor {
         Some(Side::Buy) => 1.0,
         Some(Side::Sell) => -1.0,
@@ -330,7 +330,7 @@ pub(super) fn trade_sign(trade: &TradePrint, mid_x2: i64) -> f64 {
 }
 
 #[inline]
-pub(super) fn session_fraction(time: i64, config: &FeatureConfig) -> f64 {
+fn session_fraction(time: i64, config: &FeatureConfig) -> f64 {
     let passed = time.saturating_sub(config.session_open.0) as f64;
     let whole = config.session_close.0.saturating_sub(config.session_open.0) as f64;
     ratio(passed, whole).clamp(0.0, 1.0)
@@ -342,6 +342,6 @@ pub(super) fn session_fraction(time: i64, config: &FeatureConfig) -> f64 {
     reason = "rounding to binary32 is meant; the value is cut to a finite range"
 )]
 #[inline]
-pub(super) fn narrow(value: f64) -> f32 {
+pub(crate) fn narrow(value: f64) -> f32 {
     value.clamp(-VALUE_MAX, VALUE_MAX) as f32
 }
