@@ -10,6 +10,7 @@ use core::ops::Range;
 use std::io::{self, Write};
 
 use peregrine_types::{EpochNanos, Nanos};
+use peregrine_wire::itch50::MessageType;
 
 use crate::{
     Carrier, End, Hint, Input, LineId, Packet, Progress, Session, Source, SourceError, StampKind, Statistics,
@@ -159,36 +160,9 @@ impl Source for BinaryFile {
     }
 }
 
-/// The length of an ITCH 5.0 message of type `kind`, type byte included (ITCH 5.0, section 1; `O` is Direct Listing
-/// with Capital Raise Price Discovery); `None` for a type that 5.0 does not know.
-#[must_use]
-pub const fn itch50_len(kind: u8) -> Option<u16> {
-    Some(match kind {
-        b'S' => 12,
-        b'R' => 39,
-        b'H' => 25,
-        b'Y' => 20,
-        b'L' => 26,
-        b'V' => 35,
-        b'W' => 12,
-        b'K' => 28,
-        b'J' => 35,
-        b'h' => 21,
-        b'A' => 36,
-        b'F' => 40,
-        b'E' => 31,
-        b'C' => 36,
-        b'X' => 23,
-        b'D' => 19,
-        b'U' => 35,
-        b'P' => 44,
-        b'Q' => 40,
-        b'B' => 19,
-        b'I' => 50,
-        b'N' => 20,
-        b'O' => 48,
-        _ => return None,
-    })
+/// The length of an ITCH 5.0 message by its type code.
+fn itch50_len(code: u8) -> Option<usize> {
+    MessageType::from_code(code).map(MessageType::message_len)
 }
 
 /// Whether a file that begins with `head` (its first bytes, five or more where there are so many) can be a BinaryFILE
@@ -202,10 +176,11 @@ pub fn probe(head: &[u8]) -> Result<(), Hint> {
     };
     let second = head.get(3).copied().unwrap_or(0);
     let is_end_record = len == 0 && head.len() == PREFIX_LEN;
-    if is_end_record || head.len() == PREFIX_LEN || itch50_len(kind) == Some(len) {
+    if is_end_record || head.len() == PREFIX_LEN || itch50_len(kind) == Some(usize::from(len)) {
         return Ok(());
     }
-    let is_sequenced = kind == b'S' && itch50_len(second).is_some_and(|inner| inner.saturating_add(1) == len);
+    let is_sequenced =
+        kind == b'S' && itch50_len(second).is_some_and(|inner| inner.saturating_add(1) == usize::from(len));
     // SoupBinTCP: login accepted (31), debug, server heartbeat (1), end of session (1).
     let is_control = matches!((kind, len), (b'A', 31) | (b'H' | b'Z', 1)) || kind == b'+';
     if is_sequenced || is_control {

@@ -4,11 +4,11 @@ use core::ops::Range;
 use std::net::{IpAddr, SocketAddr};
 
 use peregrine_types::EpochNanos;
+use peregrine_wire::moldudp64;
 
 use crate::{
     Carrier, DESTINATION_COUNT_MAX, End, Input, LineId, Packet, Progress, Session, SkipReason, Source, SourceError,
     StampKind, Statistics,
-    bytes::{array, be_u16},
     frame::{self, Checks, Datagram, LinkType},
     packet::MonotoneTime,
     pcap, pcapng,
@@ -186,24 +186,12 @@ fn assign(datagram: &Datagram<'_>, options: &CaptureOptions, known: &[SocketAddr
     filter.map(|filter| filter.line).ok_or(SkipReason::OtherDestination)
 }
 
-/// Whether `payload` is a whole MoldUDP64 packet: ten bytes of session (printable, or wiped to zeros), a sequence
-/// number, a count, and exactly so many blocks (none for a heartbeat, count 0, and an end of session, 0xffff).
+/// Whether `payload` is a whole MoldUDP64 packet of a session whose name is text, or wiped to zeros.
 fn is_moldudp64(payload: &[u8]) -> bool {
-    const HEADER_LEN: usize = 20;
-    let Some(session) = array::<10>(payload, 0) else { return false };
-    let Some(count) = be_u16(payload, 18) else { return false };
-    let is_text = session.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-    if !is_text && session != [0; 10] {
-        return false;
-    }
-    let mut rest = payload.get(HEADER_LEN..).unwrap_or_default();
-    let block_count = if count == u16::MAX { 0 } else { count };
-    for _ in 0..block_count {
-        let Some(len) = be_u16(rest, 0) else { return false };
-        let Some(behind) = rest.get(usize::from(len).saturating_add(2)..) else { return false };
-        rest = behind;
-    }
-    rest.is_empty()
+    moldudp64::Packet::parse(payload).is_ok_and(|packet| {
+        let name = packet.session().0;
+        name == [0; 10] || name.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    })
 }
 
 impl Source for Capture {

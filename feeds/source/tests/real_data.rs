@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use jiff::civil::date;
-use peregrine_source::{
-    Carrier, End, LineFilter, LineId, OpenOptions, SkipReason, Source, Statistics, binaryfile::itch50_len, open,
-};
+use peregrine_source::{Carrier, End, LineFilter, LineId, OpenOptions, SkipReason, Source, Statistics, open};
 use peregrine_types::EpochNanos;
+use peregrine_wire::itch50::MessageType;
 
 fn data(part: &str) -> Option<PathBuf> {
     let home = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
@@ -53,7 +52,7 @@ fn both_itch_files_read_message_by_message() {
         let source = open(&path, &OpenOptions::default()).unwrap();
         assert_eq!((source.format(), source.session().unwrap().date), (Carrier::Itch, day));
         let statistics = drain(&path, &OpenOptions::default(), |message, _| {
-            assert_eq!(itch50_len(message[0]).map(usize::from), Some(message.len()));
+            assert_eq!(MessageType::from_code(message[0]).map(MessageType::message_len), Some(message.len()));
         });
         assert_eq!((statistics.packet_count, statistics.backward_step_count), (count, 0), "{name}");
         // Neither has the record that ends a session.
@@ -71,7 +70,7 @@ fn the_nasdaq_captures_carry_moldudp64_and_the_zeroed_ones_are_counted() {
             let mut rest = &packet[20..];
             while let [high, low, behind @ ..] = rest {
                 let len = usize::from(u16::from_be_bytes([*high, *low]));
-                assert_eq!(itch50_len(behind[0]).map(usize::from), Some(len));
+                assert_eq!(MessageType::from_code(behind[0]).map(MessageType::message_len), Some(len));
                 rest = &behind[len..];
                 message_count += 1;
             }
