@@ -32,8 +32,9 @@ pub use frame::{Checks, HeaderCheck};
 pub use input::Input;
 pub use merge::Merge;
 pub use packet::{
-    Carrier, DESTINATION_COUNT_MAX, End, LineId, Packet, Progress, Session, SkipCounts, SkipReason, Source, StampKind,
+    Carrier, DESTINATION_COUNT_MAX, End, Packet, Progress, Session, SkipCounts, SkipReason, Source, StampKind,
     Statistics,
 };
+pub use peregrine_wire::LineId;
 pub use session::session_midnight;
 pub use time_range::TimeRange;

@@ -4,28 +4,9 @@ use core::fmt;
 
 use jiff::civil::Date;
 use peregrine_types::EpochNanos;
+use peregrine_wire::LineId;
 
 use crate::{Input, SourceError};
-
-/// Which of the redundant lines of one feed a packet came in on: 0 is line A, 1 is line B.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LineId(pub u8);
-
-impl LineId {
-    /// The first line.
-    pub const A: Self = Self(0);
-    /// The second line.
-    pub const B: Self = Self(1);
-}
-
-impl fmt::Display for LineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            letter @ 0..=25 => write!(f, "{}", char::from(b'A'.saturating_add(letter))),
-            number => write!(f, "#{number}"),
-        }
-    }
-}
 
 /// Where a receive time comes from, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
