@@ -320,3 +320,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_section_forgets_the_interfaces_of_the_one_before() {
+    let file = pcapng_file(pcapng::Layout::default(), &[NOON], &payloads(1));
+    // A second section header without an interface, then the packet of the first section again.
+    let again = [&file[..], &file[..28], &file[60..]].concat();
+    assert_eq!(damage(&again), (file.len() as u64 + 28, Damage::UnknownInterface(0)));
+}
