@@ -1,61 +1,106 @@
 //! Ring hop and streaming rate of both rings beside a bare cache line going from core to core, all in one run:
 //! `cargo run --release -p peregrine-runtime --example ring_speed [ROUNDS]`.
 //!
-//! A hop is half a round trip of one 56-byte message there and back over two rings. Every kind is measured in each
-//! round, so that the ratios compare like with like; quoted are the minimum over the rounds of each quantile. Needs
-//! two cores that nobody else uses.
+//! A hop is half a round trip of one 56-byte message there and back over two rings. Each round measures every kind
+//! one after the other, with the bare line first and last: virtual cores move between physical ones, so a round counts
+//! only if its two bare lines agree within a tenth, and rounds are grouped by how far apart the cores were. Quoted are
+//! medians over a group's rounds, of the quantiles and of the ratios. Needs two cores that nobody else uses;
+//! `chrt -f 20` before the command keeps others off them, where permitted.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 use core_affinity::CoreId;
 use crossbeam_utils::CachePadded;
-use peregrine_runtime::{RingConsumer, RingProducer, TscClock, available_cores, index_ring, slot_ring};
+use peregrine_runtime::{RingConsumer, RingError, RingProducer, TscClock, available_cores, index_ring, slot_ring};
 use peregrine_types::Full;
 
 /// 56 bytes, as a market event.
 type Message = [u64; 7];
 
-const HOP_SPAN_COUNT: usize = 200_000;
+const HOP_SPAN_COUNT: usize = 10_000;
 const HOP_COUNT: u64 = HOP_SPAN_COUNT as u64;
-const WARM_UP_COUNT: u64 = 20_000;
-const STREAM_COUNT: u64 = 20_000_000;
+const BLOCK_LEN: usize = 20;
+const WARM_UP_COUNT: u64 = 2_000;
+const STREAM_COUNT: u64 = 500_000;
 const CAPACITY: usize = 1024;
 
-/// One kind's figures, best of the rounds.
+/// One kind's figures in one round: nanoseconds, and million messages per second (0 for the bare line).
 #[derive(Clone, Copy)]
-struct Best {
-    name: &'static str,
+struct Figures {
+    /// Median of means over blocks of consecutive hops: finer than one reading of the ticks, for the ratios.
+    typical: f64,
     p50: f64,
     p90: f64,
     p99: f64,
     p999: f64,
     max: f64,
-    /// Million messages per second; `None` for the bare line.
-    rate: Option<f64>,
+    rate: f64,
 }
 
-impl Best {
-    const fn new(name: &'static str) -> Self {
-        let worst = f64::INFINITY;
-        Self { name, p50: worst, p90: worst, p99: worst, p999: worst, max: worst, rate: None }
-    }
-
-    fn improve(&mut self, mut spans: Vec<u64>, clock: &TscClock) {
+impl Figures {
+    fn of(mut spans: Vec<u64>, rate: f64, clock: &TscClock) -> Self {
+        let mean = |block: &[u64]| clock.ticks_to_nanos(block.iter().sum()).0 as f64 / (2 * BLOCK_LEN) as f64;
+        let typical = median(spans.chunks_exact(BLOCK_LEN).map(mean).collect());
         spans.sort_unstable();
         let at = |per_mille: usize| {
             let index = spans.len().saturating_sub(1) * per_mille / 1_000;
             clock.ticks_to_nanos(spans.get(index).copied().unwrap_or(0) * 1000).0 as f64 / 2000.0
         };
-        self.p50 = self.p50.min(at(500));
-        self.p90 = self.p90.min(at(900));
-        self.p99 = self.p99.min(at(990));
-        self.p999 = self.p999.min(at(999));
-        self.max = self.max.min(at(1_000));
+        Self { typical, p50: at(500), p90: at(900), p99: at(990), p999: at(999), max: at(1_000), rate }
     }
+}
+
+/// One round.
+struct Round {
+    bare: Figures,
+    slot: Figures,
+    index: Figures,
+}
+
+/// Picks one kind's figures out of a round.
+type FiguresOf = fn(&Round) -> Figures;
+
+/// How far apart the cores were, by what the bare line took.
+const GROUPS: [(&str, f64, f64); 3] = [
+    ("below 50 ns: two threads of one core, no line moves", 0.0, 50.0),
+    ("50 to 150 ns: two cores", 50.0, 150.0),
+    ("above 150 ns: two cores without a common cache", 150.0, f64::INFINITY),
+];
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn print_group(out: &mut impl Write, name: &str, rounds: &[&Round]) -> io::Result<()> {
+    writeln!(out, "\n{name} ({} rounds)", rounds.len())?;
+    writeln!(
+        out,
+        "{:<12}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}",
+        "hop, ns", "typical", "p50", "p90", "p99", "p99.9", "max", "M/s"
+    )?;
+    let kinds: [(&str, FiguresOf); 3] =
+        [("bare line", |round| round.bare), ("slot ring", |round| round.slot), ("index ring", |round| round.index)];
+    for (kind, figures) in kinds {
+        let over = |field: fn(Figures) -> f64| median(rounds.iter().map(|round| field(figures(round))).collect());
+        let (typical, p50, p90, p99) = (over(|f| f.typical), over(|f| f.p50), over(|f| f.p90), over(|f| f.p99));
+        let (p999, max, rate) = (over(|f| f.p999), over(|f| f.max), over(|f| f.rate));
+        writeln!(out, "{kind:<12}{typical:>8.1}{p50:>8.1}{p90:>8.1}{p99:>8.1}{p999:>8.1}{max:>10.1}{rate:>8.1}")?;
+    }
+    let over = |ratio: fn(&Round) -> f64| median(rounds.iter().map(|round| ratio(round)).collect());
+    writeln!(
+        out,
+        "slot ring hop / bare line: {:.3} (goal 1.05)",
+        over(|round| round.slot.typical / round.bare.typical)
+    )?;
+    writeln!(out, "index ring hop / bare line: {:.3}", over(|round| round.index.typical / round.bare.typical))?;
+    let streaming = over(|round| round.slot.rate / round.index.rate);
+    writeln!(out, "slot ring streaming / index ring: {streaming:.2} (goal 1.40)")
 }
 
 fn pin(core: usize) {
@@ -64,14 +109,26 @@ fn pin(core: usize) {
     }
 }
 
+/// Runs `body` on a thread pinned to `core`, and returns once it is there: a spinning caller could keep it from ever
+/// leaving the caller's core under `SCHED_FIFO`.
+fn spawn_on(core: usize, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let (ready_in, ready_out) = mpsc::sync_channel(1);
+    let thread = thread::spawn(move || {
+        pin(core);
+        ready_in.send(()).ok();
+        body();
+    });
+    ready_out.recv().ok();
+    thread
+}
+
 /// One line there, one line back: what the memory system itself takes.
-fn bare_line(cores: (usize, usize), clock: &TscClock) -> Vec<u64> {
+fn bare_line(core: usize, clock: &TscClock) -> Vec<u64> {
     let lines: Arc<[CachePadded<AtomicU64>; 2]> = Arc::default();
     let total = HOP_COUNT + WARM_UP_COUNT;
     let echo = {
         let lines = Arc::clone(&lines);
-        thread::spawn(move || {
-            pin(cores.1);
+        spawn_on(core, move || {
             let [there, back] = &*lines;
             for number in 1..=total {
                 while there.load(Ordering::Acquire) != number {}
@@ -121,8 +178,7 @@ fn hops<P: RingProducer<Message> + 'static, C: RingConsumer<Message> + 'static>(
     core: usize,
     clock: &TscClock,
 ) -> Vec<u64> {
-    let echo = thread::spawn(move || {
-        pin(core);
+    let echo = spawn_on(core, move || {
         for _ in 0..HOP_COUNT + WARM_UP_COUNT {
             let message = pop_spinning(&mut there_out);
             push_spinning(&mut back_in, message);
@@ -142,8 +198,7 @@ fn stream<P: RingProducer<Message> + 'static, C: RingConsumer<Message>>(
     core: usize,
     clock: &TscClock,
 ) -> f64 {
-    let pushing = thread::spawn(move || {
-        pin(core);
+    let pushing = spawn_on(core, move || {
         for number in 0..STREAM_COUNT {
             push_spinning(&mut producer, [number; 7]);
         }
@@ -160,35 +215,37 @@ fn stream<P: RingProducer<Message> + 'static, C: RingConsumer<Message>>(
     (STREAM_COUNT - 1) as f64 * 1_000.0 / nanos as f64
 }
 
+fn measure(core: usize, clock: &TscClock) -> Result<Option<Round>, RingError> {
+    let bare = Figures::of(bare_line(core, clock), 0.0, clock);
+    let slot_rate = stream(slot_ring::<Message>(CAPACITY)?, core, clock);
+    let index_rate = stream(index_ring::<Message>(CAPACITY)?, core, clock);
+    let slot_hops = hops(slot_ring(CAPACITY)?, slot_ring(CAPACITY)?, core, clock);
+    let index_hops = hops(index_ring(CAPACITY)?, index_ring(CAPACITY)?, core, clock);
+    let slot = Figures::of(slot_hops, slot_rate, clock);
+    let index = Figures::of(index_hops, index_rate, clock);
+    let again = Figures::of(bare_line(core, clock), 0.0, clock);
+    let is_steady = (again.typical - bare.typical).abs() <= 0.1 * bare.typical;
+    Ok(is_steady.then_some(Round { bare, slot, index }))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let rounds: u32 = std::env::args().nth(1).map_or(Ok(3), |text| text.parse())?;
+    let round_count: u32 = std::env::args().nth(1).map_or(Ok(30), |text| text.parse())?;
     let cores = available_cores();
     let [first, second, ..] = cores.as_slice() else { return Err("needs two cores".into()) };
-    let (first, second) = (*first, *second);
-    pin(first);
+    pin(*first);
     let clock = TscClock::calibrated();
-    let (mut bare, mut slot, mut index) = (Best::new("bare line"), Best::new("slot ring"), Best::new("index ring"));
-    for _ in 0..rounds {
-        bare.improve(bare_line((first, second), &clock), &clock);
-        slot.improve(hops(slot_ring(CAPACITY)?, slot_ring(CAPACITY)?, second, &clock), &clock);
-        index.improve(hops(index_ring(CAPACITY)?, index_ring(CAPACITY)?, second, &clock), &clock);
-        let (slots, indices) = (
-            stream(slot_ring::<Message>(CAPACITY)?, second, &clock),
-            stream(index_ring::<Message>(CAPACITY)?, second, &clock),
-        );
-        slot.rate = Some(slot.rate.unwrap_or(0.0).max(slots));
-        index.rate = Some(index.rate.unwrap_or(0.0).max(indices));
+    let mut rounds = Vec::new();
+    for _ in 0..round_count {
+        rounds.extend(measure(*second, &clock)?);
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<12}{:>8}{:>8}{:>8}{:>8}{:>10}{:>12}", "hop, ns", "p50", "p90", "p99", "p99.9", "max", "M/s")?;
-    for best in [bare, slot, index] {
-        let Best { name, p50, p90, p99, p999, max, rate } = best;
-        let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
-        writeln!(out, "{name:<12}{p50:>8.1}{p90:>8.1}{p99:>8.1}{p999:>8.1}{max:>10.1}{rate:>12}")?;
+    writeln!(out, "{} of {round_count} rounds were steady", rounds.len())?;
+    for (name, from, below) in GROUPS {
+        let is_in = |round: &&Round| (from..below).contains(&round.bare.typical);
+        let group: Vec<_> = rounds.iter().filter(is_in).collect();
+        if !group.is_empty() {
+            print_group(&mut out, name, &group)?;
+        }
     }
-    writeln!(out, "slot ring hop / bare line: {:.3} (goal 1.05)", slot.p50 / bare.p50)?;
-    writeln!(out, "index ring hop / bare line: {:.3}", index.p50 / bare.p50)?;
-    let ratio = slot.rate.unwrap_or(0.0) / index.rate.unwrap_or(f64::INFINITY);
-    writeln!(out, "slot ring streaming / index ring: {ratio:.2} (goal 1.40)")?;
     Ok(())
 }

@@ -57,12 +57,13 @@ pub(crate) fn pin_to(core: usize) -> SettingReport {
     SettingReport::new(format!("core {core}"), result, remedy)
 }
 
-/// Asks for `SCHED_FIFO` at `priority` (1 to 99) for the calling thread.
+/// Asks for `SCHED_FIFO` at `priority` (1 to 99) for the calling thread; threads that it starts do not inherit it.
 #[expect(unsafe_code, reason = "the scheduler is set by a C call")]
 pub(crate) fn set_fifo(priority: u8) -> SettingReport {
     let parameters = libc::sched_param { sched_priority: libc::c_int::from(priority) };
     // SAFETY: the pointer is to a live `sched_param`, which the call only reads; 0 means the calling thread.
-    let code = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    let code =
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
     let remedy = "`sudo setcap cap_sys_nice+ep peregrine`, or `ulimit -r 99` (limits.conf: rtprio 99)";
     SettingReport::new(format!("SCHED_FIFO priority {priority}"), check_return(code), remedy)
 }

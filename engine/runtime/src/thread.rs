@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -128,6 +128,8 @@ pub fn available_cores() -> Vec<usize> {
 #[derive(Clone, Debug)]
 pub struct ThreadPlans {
     plans: Vec<ThreadPlan>,
+    /// Which plans have been used, by index; shared by all clones.
+    is_launched: Arc<[AtomicBool]>,
     rate: TickRate,
 }
 
@@ -153,7 +155,8 @@ impl ThreadPlans {
         if !violations.is_empty() {
             return Err(PlanViolations(violations));
         }
-        Ok(Self { plans, rate: TscClock::calibrated().rate() })
+        let is_launched = plans.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { plans, is_launched, rate: TscClock::calibrated().rate() })
     }
 
     /// The plans.
@@ -166,13 +169,19 @@ impl ThreadPlans {
     /// just before its first turn; what the system refused stands in [`RunningRole::settings`].
     ///
     /// # Errors
-    /// [`LaunchError::NotPlanned`] when no plan has the role's name, [`LaunchError::Spawn`] when the system gives no
+    /// [`LaunchError::NotPlanned`] when no plan has the role's name, [`LaunchError::LaunchedTwice`] when its plan was
+    /// used before (two threads of one plan would share a core unchecked), [`LaunchError::Spawn`] when the system gives no
     /// thread, [`LaunchError::DiedAtStart`] when the role's `on_start` panicked.
     pub fn launch<R: Role + 'static>(&self, role: R, stop: &StopFlag) -> Result<RunningRole<R>, LaunchError> {
         let name = role.name().to_owned();
-        let Some(plan) = self.plans.iter().find(|plan| plan.name == name).cloned() else {
+        let mut planned = self.plans.iter().zip(self.is_launched.iter());
+        let Some((plan, is_launched)) = planned.find(|(plan, _)| plan.name == name) else {
             return Err(LaunchError::NotPlanned(name));
         };
+        if is_launched.swap(true, Ordering::AcqRel) {
+            return Err(LaunchError::LaunchedTwice(name));
+        }
+        let plan = plan.clone();
         let record = Arc::new(CachePadded::new(TurnRecord::default()));
         let (settings_in, settings_out) = mpsc::sync_channel(1);
         let work = DutyLoop { plan, stop: stop.clone(), record: Arc::clone(&record), rate: self.rate };
@@ -193,6 +202,9 @@ pub enum LaunchError {
     /// No plan has this role's name.
     #[error("role {0:?} has no thread plan: add one under its name")]
     NotPlanned(String),
+    /// The plan of this role was used before.
+    #[error("role {0:?} was launched before: check new plans to launch it again")]
+    LaunchedTwice(String),
     /// The system gave no thread.
     #[error("role {name:?}: no thread: {source}")]
     Spawn {
@@ -390,6 +402,7 @@ impl<R> RunningRole<R> {
 mod tests {
     use super::*;
     use crate::role::FusedRoles;
+    use crate::settings::Outcome;
 
     #[derive(Debug)]
     /// Counts down, optionally slowly, then is finished.
@@ -453,6 +466,19 @@ mod tests {
     }
 
     #[test]
+    fn fifo_is_applied_or_refused_with_a_remedy_and_the_role_runs_either_way() {
+        let fifo = ThreadPlan { fifo_priority: Some(1), ..plan("fifo", None, PARK) };
+        let plans = ThreadPlans::check(vec![fifo], &available_cores()).unwrap();
+        let finished = plans.launch(countdown("fifo", 3), &StopFlag::new()).unwrap().join().unwrap();
+        let [report] = finished.settings.as_slice() else { panic!("{:?}", finished.settings) };
+        assert_eq!(report.setting, "SCHED_FIFO priority 1");
+        if let Outcome::Refused { reason, remedy } = &report.outcome {
+            assert!(!reason.is_empty() && remedy.contains("setcap"));
+        }
+        assert_eq!(finished.turns.work_count, 6);
+    }
+
+    #[test]
     fn slow_turns_are_counted_and_the_longest_kept() {
         let slow = ThreadPlan { slow_turn: Some(Nanos::from_millis(2)), ..plan("slow", None, YIELD) };
         let plans = ThreadPlans::check(vec![slow], &available_cores()).unwrap();
@@ -507,6 +533,7 @@ mod tests {
         assert_eq!(failure.to_string(), "role \"bad\" panicked: broken 7");
         let error = plans.launch(countdown("good", 1), &StopFlag::new()).unwrap_err();
         assert!(matches!(error, LaunchError::NotPlanned(name) if name == "good"));
+        assert!(matches!(plans.clone().launch(Bad, &StopFlag::new()), Err(LaunchError::LaunchedTwice(_))));
     }
 
     #[test]
