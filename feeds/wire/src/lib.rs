@@ -4,6 +4,9 @@
 
 pub mod arbiter;
 pub mod feed;
+#[doc(hidden)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a fuzz body is a finding")]
+pub mod fuzz;
 pub mod gap;
 mod history;
 pub mod itch50;
