@@ -1,0 +1,312 @@
+//! Our open orders, by id and by symbol and side, and the executions that were counted already. Fixed capacity.
+
+use peregrine_types::{MatchNumber, OrderId, Price, Side, SymbolId};
+
+/// No slot.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A map from non-zero numbers to slots with linear probing, at most half full, without tombstones.
+#[derive(Debug)]
+struct NumberMap {
+    entries: Box<[(u64, u32)]>,
+    mask: usize,
+}
+
+impl NumberMap {
+    fn new(capacity: usize) -> Self {
+        let len = capacity.max(4).saturating_mul(2).next_power_of_two();
+        Self { entries: vec![(0, NONE); len].into_boxed_slice(), mask: len.saturating_sub(1) }
+    }
+
+    /// Where probing for `number` begins. Multiplication by 2⁶⁴/φ (Knuth, The Art of Computer Programming 3, 6.4).
+    fn home(&self, number: u64) -> usize {
+        let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        usize::try_from(mixed).unwrap_or(0) & self.mask
+    }
+
+    /// The place of `number`, or the free place where it belongs.
+    fn find(&self, number: u64) -> (usize, Option<u32>) {
+        let mut at = self.home(number);
+        for _ in 0..self.entries.len() {
+            match self.entries.get(at) {
+                Some((found, slot)) if *found == number => return (at, Some(*slot)),
+                Some((0, _)) | None => return (at, None),
+                Some(_) => at = at.wrapping_add(1) & self.mask,
+            }
+        }
+        (at, None)
+    }
+
+    fn insert(&mut self, number: u64, slot: u32) {
+        let (at, _) = self.find(number);
+        if let Some(entry) = self.entries.get_mut(at) {
+            *entry = (number, slot);
+        }
+    }
+
+    /// Removes `number` and moves back what probing would no longer find.
+    fn remove(&mut self, number: u64) {
+        let (mut hole, Some(_)) = self.find(number) else {
+            return;
+        };
+        let mut at = hole;
+        for _ in 0..self.entries.len() {
+            at = at.wrapping_add(1) & self.mask;
+            let Some((found, slot)) = self.entries.get(at).copied().filter(|entry| entry.0 != 0) else {
+                break;
+            };
+            let (from_home, from_hole) =
+                (at.wrapping_sub(self.home(found)) & self.mask, at.wrapping_sub(hole) & self.mask);
+            if from_home >= from_hole {
+                if let Some(entry) = self.entries.get_mut(hole) {
+                    *entry = (found, slot);
+                }
+                hole = at;
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(hole) {
+            *entry = (0, NONE);
+        }
+    }
+}
+
+/// One order that can still be executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenOrder {
+    pub(crate) id: OrderId,
+    pub(crate) symbol: SymbolId,
+    pub(crate) side: Side,
+    pub(crate) price: Price,
+    /// The price that its exposure is counted at.
+    pub(crate) worst_price: Price,
+    pub(crate) leaves: u64,
+    pub(crate) is_filled: bool,
+    pub(crate) is_cancel_pending: bool,
+    pub(crate) is_canceled: bool,
+    next: u32,
+    previous: u32,
+}
+
+impl OpenOrder {
+    pub(crate) const fn new(id: OrderId, symbol: SymbolId, side: Side, price: Price) -> Self {
+        Self {
+            id,
+            symbol,
+            side,
+            price,
+            worst_price: price,
+            leaves: 0,
+            is_filled: false,
+            is_cancel_pending: false,
+            is_canceled: false,
+            next: NONE,
+            previous: NONE,
+        }
+    }
+}
+
+/// All open orders.
+#[derive(Debug)]
+pub(crate) struct OpenOrders {
+    slots: Box<[OpenOrder]>,
+    /// The first free slot; free slots are chained by `next`.
+    free: u32,
+    count: u32,
+    by_id: NumberMap,
+    /// First order of each symbol and side.
+    heads: Box<[[u32; 2]]>,
+}
+
+impl OpenOrders {
+    pub(crate) fn new(symbol_count: u32, capacity: u32) -> Self {
+        let blank = OpenOrder::new(OrderId(0), SymbolId(0), Side::Buy, Price(0));
+        let chain = |slot: u32| {
+            let next = slot.saturating_add(1);
+            OpenOrder { next: if next < capacity { next } else { NONE }, ..blank }
+        };
+        Self {
+            slots: (0..capacity).map(chain).collect(),
+            free: if capacity > 0 { 0 } else { NONE },
+            count: 0,
+            by_id: NumberMap::new(capacity as usize),
+            heads: vec![[NONE; 2]; symbol_count as usize].into_boxed_slice(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn get(&self, id: OrderId) -> Option<&OpenOrder> {
+        let (_, slot) = self.by_id.find(id.0);
+        self.slots.get(slot? as usize).filter(|_| id.0 != 0)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: OrderId) -> Option<&mut OpenOrder> {
+        let (_, slot) = self.by_id.find(id.0);
+        self.slots.get_mut(slot? as usize).filter(|_| id.0 != 0)
+    }
+
+    fn head(&self, symbol: SymbolId, side: Side) -> u32 {
+        self.heads.get(symbol.index()).and_then(|heads| heads.get(side.index())).copied().unwrap_or(NONE)
+    }
+
+    /// The orders of `symbol` on `side`, the youngest first.
+    pub(crate) fn of(&self, symbol: SymbolId, side: Side) -> impl Iterator<Item = &OpenOrder> {
+        let mut slot = self.head(symbol, side);
+        let mut left = self.count;
+        core::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let order = self.slots.get(slot as usize)?;
+            slot = order.next;
+            Some(order)
+        })
+    }
+
+    /// Adds an order; false when there is no slot.
+    pub(crate) fn insert(&mut self, order: OpenOrder) -> bool {
+        let (at, head) = (self.free, self.head(order.symbol, order.side));
+        let Some(slot) = self.slots.get_mut(at as usize) else {
+            return false;
+        };
+        self.free = slot.next;
+        *slot = OpenOrder { next: head, previous: NONE, ..order };
+        if let Some(next) = self.slots.get_mut(head as usize) {
+            next.previous = at;
+        }
+        self.set_head(order.symbol, order.side, at);
+        self.by_id.insert(order.id.0, at);
+        self.count = self.count.saturating_add(1);
+        true
+    }
+
+    fn set_head(&mut self, symbol: SymbolId, side: Side, slot: u32) {
+        if let Some(head) = self.heads.get_mut(symbol.index()).and_then(|heads| heads.get_mut(side.index())) {
+            *head = slot;
+        }
+    }
+
+    /// Removes an order.
+    pub(crate) fn remove(&mut self, id: OrderId) {
+        let (_, Some(at)) = self.by_id.find(id.0) else {
+            return;
+        };
+        let Some(order) = self.slots.get_mut(at as usize) else {
+            return;
+        };
+        let gone = *order;
+        order.next = self.free;
+        self.free = at;
+        match self.slots.get_mut(gone.previous as usize) {
+            Some(previous) => previous.next = gone.next,
+            None => self.set_head(gone.symbol, gone.side, gone.next),
+        }
+        if let Some(next) = self.slots.get_mut(gone.next as usize) {
+            next.previous = gone.previous;
+        }
+        self.by_id.remove(id.0);
+        self.count = self.count.saturating_sub(1);
+    }
+}
+
+/// The match numbers of the last executions, so that a repeated report is not counted twice.
+#[derive(Debug)]
+pub(crate) struct SeenMatches {
+    ring: Box<[u64]>,
+    next: usize,
+    map: NumberMap,
+}
+
+impl SeenMatches {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { ring: vec![0; capacity].into_boxed_slice(), next: 0, map: NumberMap::new(capacity) }
+    }
+
+    /// Remembers `number`; false when it is remembered already. Number 0 is never remembered.
+    pub(crate) fn insert(&mut self, number: MatchNumber) -> bool {
+        if number.0 == 0 {
+            return true;
+        }
+        if self.map.find(number.0).1.is_some() {
+            return false;
+        }
+        if let Some(oldest) = self.ring.get_mut(self.next) {
+            if *oldest != 0 {
+                self.map.remove(*oldest);
+            }
+            *oldest = number.0;
+        }
+        self.next = self.next.saturating_add(1);
+        if self.next >= self.ring.len() {
+            self.next = 0;
+        }
+        self.map.insert(number.0, 0);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn the_map_is_a_map(steps in prop::collection::vec((1_u64..40, any::<bool>()), 1..200)) {
+            let mut map = NumberMap::new(20);
+            let mut naive = BTreeMap::new();
+            for (index, (number, is_insert)) in steps.into_iter().enumerate() {
+                if is_insert && naive.len() < 20 {
+                    naive.insert(number, u32::try_from(index).unwrap());
+                    map.insert(number, u32::try_from(index).unwrap());
+                } else {
+                    naive.remove(&number);
+                    map.remove(number);
+                }
+                for number in 1..40 {
+                    prop_assert_eq!(map.find(number).1, naive.get(&number).copied());
+                }
+            }
+        }
+
+        #[test]
+        fn the_lists_hold_the_open_orders(steps in prop::collection::vec((1_u64..12, 0_u32..3, any::<bool>()), 1..80)) {
+            let mut orders = OpenOrders::new(3, 6);
+            let mut naive: BTreeMap<u64, (u32, Side)> = BTreeMap::new();
+            for (id, symbol, is_sell) in steps {
+                let side = if is_sell { Side::Sell } else { Side::Buy };
+                if naive.remove(&id).is_some() {
+                    orders.remove(OrderId(id));
+                } else {
+                    let is_in = orders.insert(OpenOrder::new(OrderId(id), SymbolId(symbol), side, Price(1)));
+                    prop_assert_eq!(is_in, naive.len() < 6);
+                    if is_in {
+                        naive.insert(id, (symbol, side));
+                    }
+                }
+                prop_assert_eq!(orders.count() as usize, naive.len());
+                for symbol in 0..3 {
+                    for side in Side::BOTH {
+                        let fast: BTreeSet<_> = orders.of(SymbolId(symbol), side).map(|order| order.id.0).collect();
+                        let slow: BTreeSet<_> =
+                            naive.iter().filter(|(_, at)| **at == (symbol, side)).map(|(id, _)| *id).collect();
+                        prop_assert_eq!(fast, slow);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn matches_are_remembered_up_to_the_capacity() {
+        let mut seen = SeenMatches::new(3);
+        for number in 1..=3 {
+            assert!(seen.insert(MatchNumber(number)));
+        }
+        assert!(!seen.insert(MatchNumber(1)));
+        assert!(seen.insert(MatchNumber(4)));
+        assert!(seen.insert(MatchNumber(1)), "forgotten: the fourth took its place");
+        assert!(!seen.insert(MatchNumber(3)));
+    }
+}
