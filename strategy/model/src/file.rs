@@ -78,6 +78,9 @@ pub enum ModelError {
         /// The first difference.
         what: String,
     },
+    /// A layer's tensors do not fit together.
+    #[error(transparent)]
+    Length(#[from] crate::layers::LengthError),
     /// The packed weights do not fit the kernel's layout: a fault of this crate, not of the file.
     #[error("internal: the packed weights do not fit the kernel")]
     Packing,
@@ -109,6 +112,11 @@ impl Tensors {
     pub(crate) fn rows(&self, name: &str) -> Result<std::slice::ChunksExact<'_, f32>, ModelError> {
         let tensor = self.get(name)?;
         Ok(tensor.data.chunks_exact(tensor.shape.last().copied().unwrap_or(1).max(1)))
+    }
+
+    /// The length of the last axis.
+    pub(crate) fn columns(&self, name: &str) -> Result<usize, ModelError> {
+        Ok(self.get(name)?.shape.last().copied().unwrap_or(1))
     }
 
     /// Checks names, shapes and finiteness against the layout of `meta`.

@@ -66,3 +66,124 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let small = s.fma(p, x, x);
     s.select_less(size, s.splat(TANH_SPLIT), small, s.or_sign(large, x))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Backend, Kernel};
+    use crate::simd::{LANE_COUNT, Task};
+
+    #[derive(Clone, Copy, Debug)]
+    enum Function {
+        Exp,
+        Sigmoid,
+        Silu,
+        Tanh,
+    }
+
+    struct Evaluate(Function, [f32; LANE_COUNT]);
+
+    impl Task for Evaluate {
+        type Output = [f32; LANE_COUNT];
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let x = s.load(&self.1);
+            let y = match self.0 {
+                Function::Exp => exp(s, x),
+                Function::Sigmoid => sigmoid(s, x),
+                Function::Silu => silu(s, x),
+                Function::Tanh => tanh(s, x),
+            };
+            let mut out = [0.0; LANE_COUNT];
+            s.store(y, &mut out);
+            out
+        }
+    }
+
+    impl Function {
+        fn exact(self, x: f64) -> f64 {
+            match self {
+                Self::Exp => x.exp(),
+                Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+                Self::Silu => x / (1.0 + (-x).exp()),
+                Self::Tanh => x.tanh(),
+            }
+        }
+    }
+
+    /// Distance in units of the last place of the exact value's f32.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
+    fn ulps(got: f32, exact: f64) -> f64 {
+        let near = exact as f32;
+        let unit = f64::from(near.abs().next_up()) - f64::from(near.abs());
+        (f64::from(got) - exact).abs() / unit
+    }
+
+    /// Every 2,003rd float of −`EXP_LIMIT`..`EXP_LIMIT`, both signs, subnormals included.
+    fn sweep() -> Vec<[f32; LANE_COUNT]> {
+        let floats: Vec<f32> =
+            (0..EXP_LIMIT.to_bits()).step_by(2_003).map(f32::from_bits).flat_map(|x| [x, -x]).collect();
+        floats.as_chunks::<LANE_COUNT>().0.to_vec()
+    }
+
+    fn check(function: Function, bound: f64) {
+        let kernels: Vec<Kernel> = Backend::ALL.into_iter().filter_map(Kernel::new).collect();
+        let mut worst = (0.0, 0.0_f32);
+        for x in sweep() {
+            let y = Kernel::SCALAR.dispatch(Evaluate(function, x));
+            for kernel in &kernels {
+                let other = kernel.dispatch(Evaluate(function, x));
+                assert_eq!(other.map(f32::to_bits), y.map(f32::to_bits), "{:?}({x:?})", kernel.backend());
+            }
+            for (x, y) in x.into_iter().zip(y) {
+                let error = ulps(y, function.exact(f64::from(x)));
+                if error > worst.0 {
+                    worst = (error, x);
+                }
+            }
+        }
+        eprintln!("{function:?}: worst error {:.3} ulp at {}", worst.0, worst.1);
+        assert!(worst.0 <= bound, "{function:?}: {} ulp at {}", worst.0, worst.1);
+    }
+
+    #[test]
+    fn exp_is_within_its_bound() {
+        check(Function::Exp, 1.0);
+    }
+
+    #[test]
+    fn sigmoid_is_within_its_bound() {
+        check(Function::Sigmoid, 2.0);
+    }
+
+    #[test]
+    fn silu_is_within_its_bound() {
+        check(Function::Silu, 3.0);
+    }
+
+    #[test]
+    fn tanh_is_within_its_bound() {
+        check(Function::Tanh, 2.0);
+    }
+
+    #[test]
+    fn extremes_are_finite_and_nan_stays_nan() {
+        for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
+            for function in [Function::Exp, Function::Sigmoid, Function::Silu, Function::Tanh] {
+                let mut x = [0.0; LANE_COUNT];
+                let given = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 88.0, -104.0];
+                x[..8].copy_from_slice(&given);
+                let y = kernel.dispatch(Evaluate(function, x));
+                let what = format!("{:?} {function:?} {y:?}", kernel.backend());
+                assert!(y[0].is_nan() && y[1].is_nan(), "{what}");
+                assert!(y[4..].iter().all(|y| y.is_finite()), "{what}");
+                match function {
+                    Function::Exp => assert!(y[2] > 1e37 && y[3] < 1e-37, "{what}"),
+                    Function::Sigmoid => assert!(y[2] == 1.0 && y[3] < 1e-37, "{what}"),
+                    Function::Silu => assert!(y[2] == f32::INFINITY && y[5].abs() < 1e-7, "{what}"),
+                    Function::Tanh => assert!(y[2] == 1.0 && y[3] == -1.0, "{what}"),
+                }
+            }
+        }
+    }
+}

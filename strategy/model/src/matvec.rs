@@ -40,7 +40,7 @@ pub(crate) fn tile<S: Simd, const W: usize, const T: usize, const P: usize>(
         for (group, input_group) in groups.iter().zip(input_groups) {
             for ((row, input), sum) in group.iter().zip(input_group).zip(sums.iter_mut()) {
                 let input = s.splat(*input);
-                for (block, sum) in row.iter().skip(first).zip(sum.iter_mut()) {
+                for (block, sum) in row.get(first..).unwrap_or_default().iter().zip(sum.iter_mut()) {
                     *sum = s.fma(input, s.load(&block.0), *sum);
                 }
             }
@@ -98,21 +98,26 @@ fn dense_by<S: Simd, const T: usize, const P: usize>(
     }
 }
 
-/// Tiles of four blocks; a narrow backend works them in halves, which changes no output's order of additions.
+/// A tile of four blocks over two phases; a narrow backend works it in halves, which changes no output's order of additions.
+#[inline(always)]
+pub(crate) fn tile_of_four<S: Simd>(s: S, panel: &[Block], x: &[Block], init: [S::V; 4]) -> [S::V; 4] {
+    if !S::IS_NARROW {
+        return tile::<S, 4, 4, 2>(s, panel, 0, x, init);
+    }
+    let [i0, i1, i2, i3] = init;
+    let [o0, o1] = tile::<S, 4, 2, 2>(s, panel, 0, x, [i0, i1]);
+    let [o2, o3] = tile::<S, 4, 2, 2>(s, panel, 2, x, [i2, i3]);
+    [o0, o1, o2, o3]
+}
+
 #[inline(always)]
 fn dense_by_four<S: Simd>(s: S, panels: &[Block], x: &[Block], init: &[Block], out: &mut [Block]) {
-    if !S::IS_NARROW {
-        return dense_by::<S, 4, 2>(s, panels, x, init, out);
-    }
     let panel_len = x.len().wrapping_mul(LANE_COUNT).wrapping_mul(4);
     let (init, _) = init.as_chunks::<4>();
     let (out, _) = out.as_chunks_mut::<4>();
-    for ((panel, [i0, i1, i2, i3]), [o0, o1, o2, o3]) in panels.chunks_exact(panel_len).zip(init).zip(out) {
-        let low = tile::<S, 4, 2, 2>(s, panel, 0, x, [s.load(&i0.0), s.load(&i1.0)]);
-        let high = tile::<S, 4, 2, 2>(s, panel, 2, x, [s.load(&i2.0), s.load(&i3.0)]);
-        for (sum, out) in low.into_iter().chain(high).zip([o0, o1, o2, o3]) {
-            s.store(sum, &mut out.0);
-        }
+    for ((panel, init), out) in panels.chunks_exact(panel_len).zip(init).zip(out) {
+        let sums = tile_of_four(s, panel, x, load_all(s, init));
+        store_all(s, sums, out);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::matvec::{Rows, pack_dense, pack_tiles, pack_vector};
 use crate::meta::ModelMeta;
 use crate::simd::{Block, LANE_COUNT};
 use crate::size::{POSITION_WIDTH, Size, advance_blocks, blocks, latent_blocks, observe_blocks};
-use crate::step::{CONTROLLER_WIDTH, UP_LANE};
+use crate::step::{CONTROLLER_WIDTH, REGIME_LANE, UP_LANE};
 
 /// A loaded model, immutable. Nothing is allocated after load.
 #[derive(Clone, Debug)]
@@ -87,6 +87,23 @@ impl Model {
     #[must_use]
     pub fn sha256_hex(&self) -> String {
         crate::file::hex(&self.sha256)
+    }
+
+    /// The manifest that stands beside a file of `len` bytes: what it is, in JSON, for people and for the registry.
+    #[must_use]
+    pub fn manifest(&self, len: usize) -> String {
+        let meta = &self.meta;
+        let manifest = serde_json::json!({
+            "sha256": self.sha256_hex(),
+            "len": len,
+            "size": meta.size,
+            "training": meta.training,
+            "seed": meta.seed,
+            "observations": meta.observations,
+            "feature_hash": meta.features.hash,
+            "parent": meta.parent,
+        });
+        format!("{manifest:#}")
     }
 
     /// Checks that the model was made for these features, in this order, under this definition.
@@ -265,11 +282,11 @@ const HEADS: [(&str, usize); 5] = [
     ("return_mean", 0),
     ("return_log_var", UP_LANE / 2),
     ("up", UP_LANE),
-    ("regime", UP_LANE + 1),
+    ("regime", REGIME_LANE),
     ("controller.0", LANE_COUNT),
 ];
 
-const _: () = assert!(UP_LANE + 1 + REGIME_COUNT_MAX == LANE_COUNT);
+const _: () = assert!(REGIME_LANE + REGIME_COUNT_MAX == LANE_COUNT);
 
 /// A GRU cell's tensors as PyTorch has them: rows in the order r, z, n.
 pub(crate) struct GruTensors<'a> {

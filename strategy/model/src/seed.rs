@@ -8,12 +8,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::file::{ModelError, Tensor, Tensors, layout};
+use crate::heads::PositionInput;
 use crate::kernel::Kernel;
 use crate::latent::LatentStore;
 use crate::meta::ModelMeta;
 use crate::model::Model;
 use crate::size::POSITION_WIDTH;
-use crate::{PositionInput, math, simd::scalar::Scalar};
 
 /// Steps of the walk that the heads are scaled on, after `WALK_SETTLE` steps that are thrown away.
 const WALK_LEN: usize = 400;
@@ -135,16 +135,12 @@ fn scale_action(tensors: &mut Tensors, states: &[Vec<f64>]) -> Result<(), ModelE
     debug_assert!(rows.first().is_some_and(|row| row.len() > POSITION_WIDTH));
     let hidden: Vec<Vec<f64>> = states
         .iter()
-        .map(|state| rows.iter().zip(&biases).map(|(row, bias)| silu(dot(row, state) + f64::from(*bias))).collect())
+        .map(|state| {
+            rows.iter().zip(&biases).map(|(row, bias)| (dot(row, state) + f64::from(*bias)).max(0.0)).collect()
+        })
         .collect();
     let target = Target { name: "controller.2", deviation: ACTION_DEVIATION, mean: 0.0 };
     scale_head(tensors, &target, &hidden)
-}
-
-/// This crate's own SiLU, the same on every machine.
-fn silu(x: f64) -> f64 {
-    let [y, ..] = math::silu(Scalar, [narrow(x); 16]);
-    f64::from(y)
 }
 
 fn dot(row: &[f32], state: &[f64]) -> f64 {

@@ -16,6 +16,8 @@ pub(crate) const LATENT_LOG_VAR: (f32, f32) = (-10.0, 4.0);
 pub(crate) const RETURN_LOG_VAR: (f32, f32) = (-40.0, 10.0);
 /// Lane of the heads' block that holds the up-move's logit; return means and log-variances come before it.
 pub(crate) const UP_LANE: usize = 2 * HORIZON_COUNT_MAX;
+/// Lane of the first regime's logit.
+pub(crate) const REGIME_LANE: usize = UP_LANE + 1;
 /// Hidden units of the controller.
 pub(crate) const CONTROLLER_WIDTH: usize = LANE_COUNT;
 
@@ -147,12 +149,13 @@ fn heads<S: Simd>(
         hidden = s.fma(s.splat(*input), s.load(&row.0), hidden);
     }
     let [bias, ..] = out_bias.0;
-    let drive = s.sum(s.mul(silu(s, hidden), s.load(&out_weights.0))) + bias;
+    let active = s.max(s.splat(0.0), hidden);
+    let drive = s.sum(s.mul(active, s.load(&out_weights.0))) + bias;
     let [action, ..] = unpack(s, tanh(s, s.splat(drive)));
 
     let outputs = unpack(s, raw);
-    let (returns, regimes) = outputs.split_at(UP_LANE.wrapping_add(1));
-    let regime = best_regime(s, regimes, regime_count);
+    let (returns, regimes) = outputs.split_at(REGIME_LANE);
+    let regime = best_regime(s, raw, regimes, regime_count);
     let [_, _, _, _, _, _, _, _, up_probability, ..] = unpack(s, sigmoid(s, raw));
     let clipped = unpack(s, clip(s, raw, RETURN_LOG_VAR));
     let mut heads = Heads { horizon_count, up_probability, regime, action, ..Heads::default() };
@@ -167,19 +170,18 @@ fn heads<S: Simd>(
 
 /// The largest logit (the first of equals) and its softmax probability.
 #[inline(always)]
-fn best_regime<S: Simd>(s: S, logits: &[f32], count: usize) -> Regime {
+fn best_regime<S: Simd>(s: S, raw: S::V, logits: &[f32], count: usize) -> Regime {
     let (mut index, mut largest) = (0_u32, f32::NEG_INFINITY);
     for (candidate, logit) in (0_u32..).zip(logits).take(count) {
         if *logit > largest {
             (index, largest) = (candidate, *logit);
         }
     }
-    let mut distances = [0.0; LANE_COUNT];
-    for (distance, logit) in distances.iter_mut().zip(logits).take(count) {
-        *distance = *logit - largest;
+    let odds = unpack(s, exp(s, s.sub(raw, s.splat(largest))));
+    let mut total = 0.0;
+    for odds in odds.iter().skip(REGIME_LANE).take(count) {
+        total += *odds;
     }
-    let weights = unpack(s, exp(s, s.load(&distances)));
-    let total: f32 = weights.iter().take(count).sum();
     Regime { index, confidence: total.recip() }
 }
 

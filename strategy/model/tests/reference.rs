@@ -1,0 +1,88 @@
+//! The kernel against the f64 reference, whole step by whole step, on each size and backend.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
+
+use peregrine_model::reference::Reference;
+use peregrine_model::{Backend, FeatureSet, Kernel, LatentStore, Model, ModelMeta, PositionInput, Size};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn near(what: &str, got: f32, expected: f64, bound: f64) {
+    assert!((f64::from(got) - expected).abs() <= bound, "{what}: got {got}, expected {expected} ± {bound}");
+}
+
+fn uniform(rng: &mut ChaCha8Rng, bound: f32) -> f32 {
+    ((rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0) * bound
+}
+
+fn follow(size: Size, kernel: Kernel, steps: usize) {
+    let names = (0..size.d()).map(|index| format!("feature_{index}")).collect();
+    let mut features = FeatureSet::unscaled(names, "test-definition");
+    for (index, (median, iqr)) in features.median.iter_mut().zip(&mut features.iqr).enumerate() {
+        (*median, *iqr) = (0.5 - index as f32, 0.5 + 0.125 * index as f32);
+    }
+    let bytes = Model::seeded_bytes(&ModelMeta::untrained(size, 11, features)).unwrap();
+    let (model, mut reference) = (Model::load(&bytes).unwrap(), Reference::load(&bytes).unwrap());
+    let mut store = LatentStore::new(&model, 1);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for step in 0..steps {
+        let x: Vec<f32> = (0..size.d()).map(|_| uniform(&mut rng, 20.0)).collect();
+        let position =
+            PositionInput { position: uniform(&mut rng, 1.0), half_spread_bps: uniform(&mut rng, 9.0), fee_bps: 0.3 };
+        let mut latent = store.latent_mut(0).unwrap();
+        let got = kernel.observe(&model, &mut latent, &x, position).unwrap();
+        let expected = reference.observe(&x, [position.position, position.half_spread_bps, position.fee_bps]);
+        let what = |head: &str| format!("{size:?} {:?} step {step} {head}", kernel.backend());
+        for horizon in 0..4 {
+            near(&what("mean"), got.return_mean[horizon], expected.return_mean[horizon], 2e-9);
+            near(&what("log_var"), got.return_log_var[horizon], expected.return_log_var[horizon], 1e-4);
+        }
+        near(&what("up"), got.up_probability, expected.up_probability, 1e-5);
+        near(&what("action"), got.action, expected.action, 2e-5);
+        near(&what("surprise"), got.surprise, expected.surprise, 1e-4 * (1.0 + expected.surprise));
+        let best = expected.regimes.iter().copied().fold(0.0, f64::max);
+        near(&what("confidence"), got.regime.confidence, best, 1e-5);
+        near(&what("regime"), got.regime.confidence, expected.regimes[got.regime.index as usize], 1e-5);
+        let mut decoded = vec![0.0; size.d()];
+        assert!(kernel.reconstruct(&model, &mut latent, &mut decoded));
+        for (got, expected) in decoded.iter().zip(reference.reconstruct()) {
+            near(&what("reconstruction"), *got, expected, 5e-5);
+        }
+        kernel.advance(&model, &mut latent);
+        reference.advance();
+        for (got, expected) in latent.h().zip(&reference.h) {
+            near(&what("h"), got, *expected, 2e-5);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_follows_the_reference_on_every_size_and_backend() {
+    for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
+        follow(Size::Nano, kernel, 200);
+        follow(Size::Micro, kernel, 200);
+        follow(Size::Small, kernel, 60);
+        follow(Size::Medium, kernel, 20);
+    }
+}
+
+#[test]
+fn a_model_that_overflows_gives_no_heads_and_goes_back_to_its_start() {
+    let names = (0..16).map(|index| format!("feature_{index}")).collect();
+    let meta = ModelMeta::untrained(Size::Nano, 1, FeatureSet::unscaled(names, "test-definition"));
+    let bytes = Model::seeded_bytes(&meta).unwrap();
+    let mut tensors = peregrine_model::Tensors::default();
+    for (name, view) in safetensors::SafeTensors::deserialize(&bytes).unwrap().iter() {
+        let data = view.data().chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
+        let data = data.map(|x| if name == "encoder.2.weight" { x * 1e38 } else { x }).collect();
+        tensors.0.insert(name.to_owned(), peregrine_model::Tensor { shape: view.shape().to_vec(), data });
+    }
+    let model = Model::load(&peregrine_model::encode_safetensors(&meta, &tensors).unwrap()).unwrap();
+    for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
+        let mut store = LatentStore::new(&model, 1);
+        let start: Vec<u8> = store.bytes().collect();
+        let mut latent = store.latent_mut(0).unwrap();
+        let result = kernel.observe(&model, &mut latent, &[7.0; 16], PositionInput::default());
+        assert_eq!(result, Err(peregrine_model::NonFinite::Output), "{:?}", kernel.backend());
+        assert_eq!(store.bytes().collect::<Vec<u8>>(), start);
+    }
+}
