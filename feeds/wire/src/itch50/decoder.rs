@@ -208,9 +208,10 @@ impl Decoder {
         };
         let exch_time = self.exch_time(timestamp);
         let asked = asked_time(recv_time, exch_time, flags);
+        let latest = self.latest(asked);
         let event = MarketEvent {
             exch_time,
-            recv_time: self.latest(asked),
+            recv_time: latest,
             id_a: body.id_a,
             id_b: body.id_b,
             price: body.price,
@@ -222,7 +223,10 @@ impl Decoder {
             detail: 0,
         };
         out.push(event).map_err(|_| Full(()))?;
-        self.stamp(asked);
+        self.recv_time = latest;
+        if asked < latest {
+            self.stamp(asked);
+        }
         self.count_emitted(header.message_type);
         Ok(Decoded::Emitted)
     }
