@@ -13,7 +13,7 @@ const OPEN: u64 = 34_200 * SECOND;
 fn generated(seed: u64) -> Result<FlowStatistics, Box<dyn std::error::Error>> {
     let mut config = GeneratorConfig::demo(seed);
     config.hours = SessionHours::short(60);
-    (config.symbol_count, config.message_count) = (4, 180_000);
+    (config.symbol_count, config.message_count) = (4, 210_000);
     (config.halt_count, config.operational_halt_count, config.has_rare_messages) = (0, 0, false);
     config.leader = Some(LeaderProfile { price_ticks: 58_500, spread_ticks: 20.0 });
     let mut session = Session::new(config)?;

@@ -30,10 +30,23 @@ const HIDDEN: f64 = 0.930;
 const REPLACE: f64 = 0.9915;
 /// Messages per action, cancels included: measured on generated sessions.
 const MESSAGES_PER_ACTION: f64 = 1.76;
+/// Messages of a symbol that are no actions, about: directory, seeds and their end, imbalances, crosses.
+const FIXED_MESSAGES_PER_SYMBOL: f64 = 90.0;
 /// Messages per action that may trigger others.
-const TRIGGERS_PER_ACTION: f64 = 1.70;
+const TRIGGERS_PER_ACTION: f64 = 1.77;
+/// Factors on the lifetime of orders by how far behind the best price they join, in units of the spread scale: below
+/// the first number the second applies (*real*: near orders are withdrawn sooner).
+const LIFETIME_BY_DISTANCE: [(f64, f64); 4] = [(0.0, 0.22), (0.4, 0.32), (1.0, 0.9), (f64::INFINITY, 5.0)];
+/// Orders whose lifetime ends after this many nanoseconds leave with the next burst of activity; shorter ones leave
+/// at once.
+const PATIENCE: u64 = 30_000_000;
+/// Ripe orders that leave with one action, at most.
+const HARVEST_MAX: usize = 2;
 /// Executions that one taker causes, at most.
 const FILLS_MAX: u32 = 24;
+/// Chance that an unprompted action sets off a surge (news, a large order worked), and its actions on average.
+const SURGE_CHANCE: f64 = 0.002;
+const SURGE_MEAN: u32 = 40;
 /// Further actions that one message triggers, at most.
 const OFFSPRING_MAX: u32 = 8;
 
@@ -43,6 +56,10 @@ const OFFSPRING_MAX: u32 = 8;
 pub(crate) struct Tables {
     /// Nanoseconds from a message to one that it triggers.
     delay: QuantileTable,
+    /// Nanoseconds from the beginning of a surge to its actions.
+    surge: QuantileTable,
+    /// Nanoseconds from an action to the cancel of an order that waited for one.
+    harvest: QuantileTable,
     /// Nanoseconds from an order to its cancel (*real*).
     lifetime: QuantileTable,
     /// Ticks behind the best price over the spread scale, of orders that do not improve (*real*).
@@ -67,16 +84,18 @@ impl Tables {
         let more = |mean: f64| mean / (1.0 + mean);
         Self {
             delay: QuantileTable::log_scale(&[
-                (0.0, 7e2),
-                (0.16, 8e3),
-                (0.36, 1e5),
-                (0.56, 8e5),
-                (0.74, 1e7),
-                (0.86, 1.5e8),
-                (0.94, 2e9),
-                (0.98, 1.5e10),
-                (1.0, 9e10),
+                (0.0, 1e2),
+                (0.08, 2e3),
+                (0.22, 2e4),
+                (0.45, 2.5e5),
+                (0.66, 3e6),
+                (0.84, 5e7),
+                (0.95, 5e8),
+                (0.99, 5e9),
+                (1.0, 6e10),
             ]),
+            surge: QuantileTable::log_scale(&[(0.0, 1e6), (1.0, 4e8)]),
+            harvest: QuantileTable::log_scale(&[(0.0, 5e2), (0.2, 1e4), (0.5, 1.5e5), (0.8, 2e6), (1.0, 1e8)]),
             lifetime: QuantileTable::log_scale(&[
                 (0.0, 5e4),
                 (0.01, 2.8e5),
@@ -105,17 +124,19 @@ impl Tables {
             ]),
             improvement: QuantileTable::log_scale(&[(0.0, 0.03), (0.5, 0.13), (0.75, 0.26), (0.95, 0.8), (1.0, 2.0)]),
             qty: QTYS,
-            more: [more(per_message * 0.96), more(per_message * 1.15)],
+            more: [more(per_message * 0.99), more(per_message * 1.08)],
         }
     }
 }
 
-/// How many actions arrive unprompted in a session: what is left of the messages wanted after the spins, seeds and
-/// clean-up, over the messages that one arrival causes.
+/// How many actions arrive unprompted in a session: what is left of the messages wanted after the spins, seeds,
+/// imbalances and the clean-up, over the messages that one arrival causes. Turbulent spells trigger more than quiet
+/// ones save, which the last factor (measured) makes up for.
 pub(crate) fn arrival_count(config: &GeneratorConfig) -> f64 {
-    let fixed = f64::from(config.symbol_count) * 28.0;
-    let actions = (float(config.message_count) - fixed).max(0.0) / MESSAGES_PER_ACTION;
-    actions * (1.0 - config.branching_ratio)
+    let wanted = float(config.message_count);
+    let fixed = (f64::from(config.symbol_count) * FIXED_MESSAGES_PER_SYMBOL).min(wanted * 0.5);
+    let actions = (wanted - fixed) / MESSAGES_PER_ACTION * (1.0 - 0.1 * config.branching_ratio);
+    actions * (1.0 - config.branching_ratio) / (1.0 + SURGE_CHANCE * f64::from(SURGE_MEAN))
 }
 
 /// The side that an order or a taker chose, as a sign: +1 buys.
@@ -131,6 +152,12 @@ impl Session {
     pub(crate) fn arrive(&mut self, symbol: u32, time: u64) {
         self.plan_arrival(symbol);
         self.act(symbol, time);
+        if self.random.chance(SURGE_CHANCE) {
+            for _ in 0..self.random.below(2 * SURGE_MEAN + 1) {
+                let delay = to_u64(self.tables.surge.at(self.random.word()));
+                self.plan(time + delay, Due::Offspring(symbol));
+            }
+        }
     }
 
     /// Draws the next unprompted action of `symbol`.
@@ -162,6 +189,7 @@ impl Session {
         } else {
             self.cancel_part(symbol, time);
         }
+        self.harvest(symbol, time);
         self.excite(symbol, time);
     }
 
@@ -212,8 +240,17 @@ impl Session {
         let side = if self.random.chance(0.5 + 0.04 * pressure) { Side::Buy } else { Side::Sell };
         let price = self.draw_price(symbol, side, pressure);
         let qty = self.draw_qty(symbol);
-        let lifetime = self.tables.lifetime.at(self.random.word()) * self.profiles[symbol as usize].lifetime_factor;
-        self.add(symbol, side, (price, qty), (time, time + to_u64(lifetime)));
+        let end = self.draw_end(symbol, (side, price), time);
+        self.add(symbol, side, (price, qty), (time, end));
+    }
+
+    /// When an order that joins `side` at `price` ends, unless it is executed before.
+    fn draw_end(&mut self, symbol: u32, (side, price): (Side, u32), time: u64) -> u64 {
+        let profile = &self.profiles[symbol as usize];
+        let best = self.symbols[symbol as usize].ladder(side).best_price().unwrap_or(price);
+        let behind = (f64::from(best) - f64::from(price)) * sign(side) / profile.spread_ticks.max(3.0);
+        let factor = LIFETIME_BY_DISTANCE.iter().find(|&&(limit, _)| behind < limit).map_or(1.0, |&(_, factor)| factor);
+        time + to_u64(self.tables.lifetime.at(self.random.word()) * profile.lifetime_factor * factor)
     }
 
     /// Writes an order of (price, quantity) that rests from a time until another.
@@ -243,18 +280,40 @@ impl Session {
         } else {
             self.outbox.write(time, MessageType::AddOrder, &message);
         }
-        self.rest(symbol, side, Resting { reference, symbol, price, qty }, end);
+        self.rest(side, Resting { reference, symbol, price, qty }, (time, end));
     }
 
-    fn rest(&mut self, symbol: u32, side: Side, resting: Resting, end: u64) {
-        let state = &mut self.symbols[symbol as usize];
+    fn rest(&mut self, side: Side, resting: Resting, (time, end): (u64, u64)) {
+        let state = &mut self.symbols[resting.symbol as usize];
         let ladder = match side {
             Side::Buy => &mut state.bid,
             Side::Sell => &mut state.ask,
         };
         let slot = ladder.add(&mut self.orders, resting);
+        let generation = generation_of(resting.reference);
         if end < self.config.hours.end_of_system {
-            self.plan(end, Due::Expiry { slot, generation: generation_of(resting.reference) });
+            let is_patient = end - time > PATIENCE;
+            self.plan(
+                end,
+                if is_patient { Due::Ripening { slot, generation } } else { Due::Expiry { slot, generation } },
+            );
+        }
+    }
+
+    /// An order whose lifetime is over waits for its symbol's next action.
+    pub(crate) fn ripen(&mut self, slot: u32, generation: u32) {
+        if self.orders.is_live(slot, generation) {
+            let symbol = self.orders.get(slot).symbol;
+            self.symbols[symbol as usize].ripe.push((slot, generation));
+        }
+    }
+
+    /// Orders that wait leave shortly after an action.
+    fn harvest(&mut self, symbol: u32, time: u64) {
+        for _ in 0..HARVEST_MAX {
+            let Some((slot, generation)) = self.symbols[symbol as usize].ripe.pop() else { return };
+            let delay = to_u64(self.tables.harvest.at(self.random.word()));
+            self.plan(time + delay, Due::Expiry { slot, generation });
         }
     }
 
@@ -311,7 +370,7 @@ impl Session {
                     let drawn = self.tables.improvement.at(self.random.word()) * scale;
                     let catch_up = (fair_quote - best) * sign - scale * 0.75 * self.random.unit();
                     let step = if width > 2.5 { drawn.max(catch_up) } else { drawn };
-                    best + sign * step.max(1.0).min(gap - 1.0)
+                    best + sign * step.min(gap * 0.6).max(1.0).min(gap - 1.0)
                 } else {
                     best - sign * (self.tables.behind.at(self.random.word()) * scale.max(3.0)).floor()
                 }
@@ -416,15 +475,15 @@ impl Session {
         let qty = self.draw_qty(symbol);
         self.reduce(slot, old.qty);
         let reference = self.next_reference();
+        let end = self.draw_end(symbol, (old.side, price), time);
         let profile = &self.profiles[symbol as usize];
         let mut message = OrderReplace::new(profile.locate, time);
         message.original_order_ref.set(old.reference);
         message.new_order_ref.set(reference);
         message.shares.set(qty);
         message.price = Price4::new(price * PRICE4_PER_TICK);
-        let lifetime = self.tables.lifetime.at(self.random.word()) * profile.lifetime_factor;
         self.outbox.write(time, MessageType::OrderReplace, &message);
-        self.rest(symbol, old.side, Resting { reference, symbol, price, qty }, time + to_u64(lifetime));
+        self.rest(old.side, Resting { reference, symbol, price, qty }, (time, end));
     }
 
     /// Cancels part of an order near the best price.
@@ -447,7 +506,7 @@ impl Tables {
     /// Chance that an order improves the best price when the spread is `width` times its scale: wide spreads close
     /// quickly, narrow ones are left alone.
     fn improve_chance(&self, width: f64) -> f64 {
-        0.20 * width * width
+        (0.06 + 0.09 * width * width) * (1.7 * width * width).min(1.0)
     }
 }
 

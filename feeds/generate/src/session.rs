@@ -26,6 +26,8 @@ pub(crate) enum Due {
     Offspring(u32),
     /// The end of the order in a slot, unless the slot holds another generation by now.
     Expiry { slot: u32, generation: u32 },
+    /// The order in a slot may leave with its symbol's next action, unless the slot holds another generation by now.
+    Ripening { slot: u32, generation: u32 },
     /// An execution (number below 2⁴⁰) of the symbol with a locate code is broken.
     Break { locate: u16, match_number: u64 },
 }
@@ -91,6 +93,7 @@ const ARRIVAL: u64 = 0x40;
 const OFFSPRING: u64 = 0x41;
 const EXPIRY: u64 = 0x42;
 const BREAK: u64 = 0x43;
+const RIPENING: u64 = 0x44;
 const KIND_SHIFT: u32 = 56;
 const SLOT_SHIFT: u32 = 28;
 const LOW_28: u64 = 0x0fff_ffff;
@@ -108,6 +111,9 @@ impl Due {
             Self::Expiry { slot, generation } => {
                 (EXPIRY << KIND_SHIFT) | ((slot as u64) << SLOT_SHIFT) | generation as u64
             }
+            Self::Ripening { slot, generation } => {
+                (RIPENING << KIND_SHIFT) | ((slot as u64) << SLOT_SHIFT) | generation as u64
+            }
             Self::Break { locate, match_number } => {
                 (BREAK << KIND_SHIFT) | ((locate as u64) << LOCATE_SHIFT) | (match_number & LOW_40)
             }
@@ -122,9 +128,14 @@ impl Due {
         match payload >> KIND_SHIFT {
             ARRIVAL => Some(Self::Arrival(low)),
             OFFSPRING => Some(Self::Offspring(low)),
-            EXPIRY => {
+            kind @ (EXPIRY | RIPENING) => {
                 let slot = ((payload >> SLOT_SHIFT) & LOW_28) as u32;
-                Some(Self::Expiry { slot, generation: (payload & LOW_28) as u32 })
+                let generation = (payload & LOW_28) as u32;
+                Some(if kind == EXPIRY {
+                    Self::Expiry { slot, generation }
+                } else {
+                    Self::Ripening { slot, generation }
+                })
             }
             BREAK => {
                 let locate = (payload >> LOCATE_SHIFT) as u16;
@@ -143,6 +154,8 @@ pub(crate) struct SymbolState {
     pub(crate) latent: Latent,
     /// Operational time of the next arrival.
     pub(crate) next_share: f64,
+    /// Orders whose lifetime is over, by slot and generation, waiting for the next action.
+    pub(crate) ripe: Vec<(u32, u32)>,
     /// State `T`, and not halted by this venue alone.
     pub(crate) is_trading: bool,
     /// Resumption of a pause that is under way.
@@ -222,6 +235,7 @@ impl Session {
             ask: Ladder::new(Side::Sell),
             latent: Latent::new(profile, &config),
             next_share: 0.0,
+            ripe: Vec::new(),
             is_trading: false,
             resumption: 0,
         });
@@ -307,7 +321,8 @@ impl Session {
             Some(Due::Arrival(symbol)) if !is_over => self.arrive(symbol, time),
             Some(Due::Offspring(symbol)) if !is_over => self.act(symbol, time),
             Some(Due::Expiry { slot, generation }) if !is_over => self.expire(slot, generation, time),
-            Some(Due::Arrival(_) | Due::Offspring(_) | Due::Expiry { .. }) | None => {}
+            Some(Due::Ripening { slot, generation }) if !is_over => self.ripen(slot, generation),
+            Some(Due::Arrival(_) | Due::Offspring(_) | Due::Expiry { .. } | Due::Ripening { .. }) | None => {}
         }
         true
     }
@@ -344,6 +359,7 @@ mod tests {
             Due::Arrival(59_999),
             Due::Offspring(1),
             Due::Expiry { slot: 0x0fff_ffff, generation: 0x0abc_def0 },
+            Due::Ripening { slot: 3, generation: 4 },
             Due::Break { locate: u16::MAX, match_number: LOW_40 },
         ];
         for due in others {
