@@ -4,6 +4,7 @@
 //! anew where the file is there, else the constants below.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the types it is about")]
 
 use std::io::Read;
 use std::path::PathBuf;
