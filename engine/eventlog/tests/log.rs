@@ -1,5 +1,6 @@
 //! Writing, closing, reading and verifying a log.
 
+#[expect(dead_code, reason = "the tests of damage use the rest")]
 mod common;
 
 use common::{checkpoint, closed, config, decision, facts, fill, order};

@@ -1,6 +1,5 @@
 //! What the tests of the log share: small logs with known content.
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
-#![expect(dead_code, reason = "every test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
