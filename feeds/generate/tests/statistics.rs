@@ -1,7 +1,7 @@
-//! Generated flow held against the real one. The tolerances were fixed before the generator was tuned to its present
-//! form, as factors that a reader of both tables would call "alike": they guard the character of the flow, not its
-//! decimals. The real figures are those of AAPL on 2012-06-21, 09:30–10:30 (LOBSTER, re-encoded as ITCH): measured
-//! anew where the file is there, else the constants below.
+//! Generated flow held against the real one. The tolerances are round factors, written down while the generator was
+//! being tuned to this same hour and not before: they guard the character of the flow against later changes, and are
+//! no evidence for any other symbol or day. The real figures are those of AAPL on 2012-06-21, 09:30–10:30 (LOBSTER,
+//! re-encoded as ITCH): measured anew where the file is there, else the constants below.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the types it is about")]
