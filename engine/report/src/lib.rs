@@ -1,1 +1,17 @@
 //! What people read: tables, a self-contained HTML page and JSON from histograms and logs.
+//!
+//! The wiring fills a [`RunReport`] (plain structs, units in the names) and shows it with [`to_terminal`],
+//! [`to_json`] and [`to_html`]. [`table::Table`] and [`mod@format`] serve every command that prints a table.
+//!
+//! Money, prices and quantities stay integers up to the moment they are written; JSON carries money and prices as
+//! decimal strings, never as floats. Floats are used for shares, quantiles and pixels alone.
+
+pub mod format;
+mod json;
+mod latency;
+mod run;
+pub mod table;
+
+pub use json::{REPORT_FORMAT_VERSION, to_json};
+pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
+pub use run::*;
