@@ -153,7 +153,8 @@ impl Pacing {
     pub fn text(&self) -> String {
         match self {
             Self::Max => {
-                "as fast as the engine takes it (closed loop): waiting before the engine is not in the latencies".to_owned()
+                "as fast as the engine takes it (closed loop): waiting before the engine is not in the latencies"
+                    .to_owned()
             }
             Self::Recorded => "at the recorded times".to_owned(),
             Self::Scaled { factor } => format!("at {factor} times the recorded pace"),
