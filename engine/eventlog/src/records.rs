@@ -460,7 +460,7 @@ pub struct DecideCheckpoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(u8)]
 pub enum GuardAction {
-    /// Inference p99 was above the warning threshold.
+    /// The 99th percentile of inference times was above the warning threshold.
     #[default]
     Warn = 0,
     /// It was above the halt threshold: trading halted, orders cancelled.
@@ -477,8 +477,8 @@ pub struct GuardHalt {
     pub event_seq: EventSeq,
     /// `recv_time` of that event.
     pub recv_time: EpochNanos,
-    /// 99th percentile of the window's inference times.
-    pub p99: Nanos,
+    /// The inference that put the window's 99th percentile above the threshold.
+    pub tipping_latency: Nanos,
     /// The threshold that it passed.
     pub threshold: Nanos,
     /// How many inferences the window held.
