@@ -4,13 +4,15 @@
 //! carries the priority of the order concerned, and that is all that a follower of a queue needs; walking a queue
 //! itself ([`MarketBooks::queue`]) is a slow path that visits the order table. So an add or a delete touches one order
 //! slot, one symbol row and the level cells near the touch, and nothing else.
+//!
+//! `inline(always)` stands where a call would copy a [`BookUpdate`] of more than a hundred bytes through memory.
 
 use peregrine_types::{
     BookState, EventFlags, EventKind, Level, MarketEvent, OrderRef, Price, Qty, Side, SymbolId, TopOfBook, TradingState,
 };
 
 use crate::hash::{hash_order, hash_words};
-use crate::level_pool::{LevelPool, SideLevels, key_of};
+use crate::level_pool::{Cut, LevelPool, SideLevels, key_of};
 use crate::order_table::{Entry, OrderSlot, OrderTable};
 use crate::status::MarketStatus;
 use crate::{
@@ -45,6 +47,21 @@ enum Take {
     Cancel,
     /// Everything.
     Delete,
+}
+
+impl Take {
+    #[inline]
+    const fn of(kind: EventKind) -> Self {
+        if matches!(kind, EventKind::ExecuteOrder) {
+            Self::Execute
+        } else if matches!(kind, EventKind::ExecuteOrderAtPrice) {
+            Self::ExecuteAtPrice
+        } else if matches!(kind, EventKind::CancelOrder) {
+            Self::Cancel
+        } else {
+            Self::Delete
+        }
+    }
 }
 
 /// An order that was found, and where.
@@ -96,7 +113,7 @@ impl Books {
     }
 
     /// Lets an order join at the back of its level. Returns its priority and whether its level is the best one.
-    #[inline]
+    #[inline(always)]
     fn join(&mut self, order_ref: OrderRef, mut order: RestingOrder) -> Result<(Priority, bool), BookAnomaly> {
         let Some(symbol) = self.symbols.get_mut(order.symbol.index()) else {
             return Err(BookAnomaly::SymbolOutOfRange);
@@ -112,14 +129,14 @@ impl Books {
             return Err(BookAnomaly::OrderCapacity);
         }
         let key = key_of(order.side, order.price.0);
-        let is_best = self.levels.add(side_levels_mut(symbol, order.side), key, order.qty.0)?;
+        let joined = self.levels.add(side_levels_mut(symbol, order.side), key, order.qty.0)?;
         self.priority_last = self.priority_last.wrapping_add(1);
         order.priority = Priority(self.priority_last);
-        self.orders.insert(index, OrderSlot::new(order_ref, &order));
-        Ok((order.priority, is_best))
+        self.orders.insert(index, OrderSlot::new(order_ref, &order, joined.index));
+        Ok((order.priority, joined.is_best))
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_add(&mut self, event: &MarketEvent) -> BookUpdate {
         let MarketEvent { symbol, side, price, qty, .. } = *event;
         let order = RestingOrder { symbol, side, price, qty, priority: Priority(0) };
@@ -133,7 +150,7 @@ impl Books {
     }
 
     /// The live order that an event names.
-    #[inline]
+    #[inline(always)]
     fn named(&mut self, event: &MarketEvent) -> Result<Named, BookAnomaly> {
         if event.symbol.index() >= self.symbols.len() {
             return Err(BookAnomaly::SymbolOutOfRange);
@@ -148,7 +165,7 @@ impl Books {
     }
 
     /// Takes `qty` from an order. Returns whether its level was the best one, `None` when it had no level.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, named: &Named, qty: u32) -> Option<bool> {
         let slot = &named.slot;
         let is_gone = qty >= slot.qty;
@@ -159,10 +176,11 @@ impl Books {
         }
         let symbol = self.symbols.get_mut(slot.symbol().index())?;
         let key = key_of(slot.side(), slot.price);
-        self.levels.reduce(side_levels_mut(symbol, slot.side()), key, u64::from(qty), is_gone)
+        let cut = Cut { key, hint: slot.level_hint(), qty: u64::from(qty), is_order_gone: is_gone };
+        self.levels.reduce(side_levels_mut(symbol, slot.side()), cut)
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_reduce(&mut self, event: &MarketEvent, take: Take) -> BookUpdate {
         let named = match self.named(event) {
             Ok(named) => named,
@@ -204,7 +222,7 @@ impl Books {
         update
     }
 
-    #[inline]
+    #[inline(never)]
     fn on_replace(&mut self, event: &MarketEvent) -> BookUpdate {
         let named = match self.named(event) {
             Ok(named) => named,
@@ -287,10 +305,10 @@ impl MarketBooks for Books {
     fn apply(&mut self, event: &MarketEvent) -> BookUpdate {
         let update = match event.kind {
             EventKind::AddOrder => self.on_add(event),
-            EventKind::ExecuteOrder => self.on_reduce(event, Take::Execute),
-            EventKind::ExecuteOrderAtPrice => self.on_reduce(event, Take::ExecuteAtPrice),
-            EventKind::CancelOrder => self.on_reduce(event, Take::Cancel),
-            EventKind::DeleteOrder => self.on_reduce(event, Take::Delete),
+            EventKind::ExecuteOrder
+            | EventKind::ExecuteOrderAtPrice
+            | EventKind::CancelOrder
+            | EventKind::DeleteOrder => self.on_reduce(event, Take::of(event.kind)),
             EventKind::ReplaceOrder => self.on_replace(event),
             EventKind::Trade | EventKind::CrossTrade => self.on_trade(event),
             EventKind::SessionStart => return self.on_session_start(event),
@@ -326,10 +344,15 @@ impl MarketBooks for Books {
     fn prefetch_hint(&self, events: &[MarketEvent]) {
         let mut sum = 0_u64;
         for event in events {
-            sum = sum.wrapping_add(self.orders.touch(event.order_ref()));
-            if let Some(symbol) = self.symbols.get(event.symbol.index()) {
-                let [bids, asks] = symbol;
-                sum = sum.wrapping_add(self.levels.touch(bids)).wrapping_add(self.levels.touch(asks));
+            sum = sum.wrapping_add(self.orders.own_slot(event.order_ref()).order_ref);
+            if let Some([bids, asks]) = self.symbols.get(event.symbol.index()) {
+                sum = sum.wrapping_add(self.levels.touch_best(bids)).wrapping_add(self.levels.touch_best(asks));
+            }
+        }
+        for event in events {
+            let slot = self.orders.own_slot(event.order_ref());
+            if let Some(levels) = self.side(event.symbol, slot.side()) {
+                sum = sum.wrapping_add(self.levels.touch_hint(levels, slot.level_hint()));
             }
         }
         core::hint::black_box(sum);

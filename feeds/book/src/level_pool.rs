@@ -51,6 +51,27 @@ pub(crate) struct SideLevels {
     len_peak: u32,
 }
 
+/// Where a new order's level is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined {
+    /// Counted from the worst level of the side.
+    pub(crate) index: usize,
+    /// Whether it is the best level.
+    pub(crate) is_best: bool,
+}
+
+/// What to take from a level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Which level; see [`key_of`].
+    pub(crate) key: i64,
+    /// Where it was when the order joined, counted from the worst level.
+    pub(crate) hint: usize,
+    pub(crate) qty: u64,
+    /// Whether one order less stands there.
+    pub(crate) is_order_gone: bool,
+}
+
 /// A level's best price and quantity, for comparing before with after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BestCell(Option<(i64, u64)>);
@@ -94,7 +115,8 @@ pub(crate) struct LevelPool {
     peak_sum_max: u32,
 }
 
-/// Finds `key` in cells that ascend: its index, or where it would go.
+/// Finds `key` in cells that ascend: its index, or where it would go. Looks at the touch first, then further and
+/// further away from it, so that a search reads the lines that every search reads.
 #[inline]
 fn search(cells: &[LevelCell], key: i64) -> Result<usize, usize> {
     let mut index = cells.len();
@@ -104,12 +126,52 @@ fn search(cells: &[LevelCell], key: i64) -> Result<usize, usize> {
         }
         index = index.wrapping_sub(1);
     }
-    search_far(cells.get(..index).unwrap_or_default(), key)
+    search_down(cells, index, key)
 }
 
+/// The same where every cell from `high` on is known to be above `key`.
+#[inline(never)]
+fn search_down(cells: &[LevelCell], mut high: usize, key: i64) -> Result<usize, usize> {
+    let mut step = NEAR_LEN;
+    loop {
+        let low = high.saturating_sub(step);
+        match cells.get(low) {
+            Some(cell) if low > 0 && cell.key > key => high = low,
+            Some(_) | None => return search_between(cells, low, high, key),
+        }
+        step = step.wrapping_mul(2);
+    }
+}
+
+/// The same where every cell below `low` is known to be below `key`.
+#[inline(never)]
+fn search_up(cells: &[LevelCell], mut low: usize, key: i64) -> Result<usize, usize> {
+    let mut step = 1_usize;
+    loop {
+        let high = low.wrapping_add(step);
+        match cells.get(high) {
+            Some(cell) if cell.key < key => low = high.wrapping_add(1),
+            Some(_) | None => return search_between(cells, low, high.wrapping_add(1), key),
+        }
+        step = step.wrapping_mul(2);
+    }
+}
+
+fn search_between(cells: &[LevelCell], low: usize, high: usize, key: i64) -> Result<usize, usize> {
+    let between = cells.get(low..high.min(cells.len())).unwrap_or_default();
+    let found = between.binary_search_by(|cell| cell.key.cmp(&key));
+    found.map(|index| low.wrapping_add(index)).map_err(|index| low.wrapping_add(index))
+}
+
+/// Finds `key` where it was once, or near there: levels come and go mostly at the touch, behind most others.
 #[inline]
-fn search_far(cells: &[LevelCell], key: i64) -> Result<usize, usize> {
-    cells.binary_search_by(|cell| cell.key.cmp(&key))
+fn search_at(cells: &[LevelCell], hint: usize, key: i64) -> Result<usize, usize> {
+    match cells.get(hint) {
+        Some(cell) if cell.key == key => Ok(hint),
+        Some(cell) if cell.key < key => search_up(cells, hint.wrapping_add(1), key),
+        Some(_) => search_down(cells, hint, key),
+        None => search(cells, key),
+    }
 }
 
 /// The first cell that begins a cache line.
@@ -173,13 +235,19 @@ impl LevelPool {
 
     /// Reads the line of the best level, so that it is on its way.
     #[inline]
-    pub(crate) fn touch(&self, levels: &SideLevels) -> u64 {
+    pub(crate) fn touch_best(&self, levels: &SideLevels) -> u64 {
         self.levels(levels).last().map_or(0, |cell| cell.packed)
     }
 
-    /// Adds an order of `qty` at `key`. Returns whether its level is the best one.
+    /// Reads the line where a level once was.
     #[inline]
-    pub(crate) fn add(&mut self, side: &mut SideLevels, key: i64, qty: u64) -> Result<bool, BookAnomaly> {
+    pub(crate) fn touch_hint(&self, levels: &SideLevels, hint: usize) -> u64 {
+        self.levels(levels).get(hint).map_or(0, |cell| cell.packed)
+    }
+
+    /// Adds an order of `qty` at `key`. Returns the place of its level.
+    #[inline]
+    pub(crate) fn add(&mut self, side: &mut SideLevels, key: i64, qty: u64) -> Result<Joined, BookAnomaly> {
         let last = side.level_count().wrapping_sub(1);
         let cells = self.levels_mut(side);
         match search(cells, key) {
@@ -189,11 +257,11 @@ impl LevelPool {
                     return Err(BookAnomaly::QtyTooLarge);
                 }
                 cell.packed = cell.packed.wrapping_add(ONE_ORDER | qty);
-                Ok(index == last)
+                Ok(Joined { index, is_best: index == last })
             }
             Err(index) => {
                 self.insert(side, index, LevelCell { key, packed: ONE_ORDER | qty })?;
-                Ok(index == last.wrapping_add(1))
+                Ok(Joined { index, is_best: index == last.wrapping_add(1) })
             }
         }
     }
@@ -218,13 +286,13 @@ impl LevelPool {
         Ok(())
     }
 
-    /// Takes `qty` from the level at `key`, and one order too if `is_order_gone`. Returns whether the level was the
-    /// best one, or `None` when there is no such level.
+    /// Takes what `cut` says from its level. Returns whether the level was the best one, or `None` when there is none.
     #[inline]
-    pub(crate) fn reduce(&mut self, side: &mut SideLevels, key: i64, qty: u64, is_order_gone: bool) -> Option<bool> {
+    pub(crate) fn reduce(&mut self, side: &mut SideLevels, cut: Cut) -> Option<bool> {
+        let Cut { key, hint, qty, is_order_gone } = cut;
         let last = side.level_count().wrapping_sub(1);
         let cells = self.levels_mut(side);
-        let index = search(cells, key).ok()?;
+        let index = search_at(cells, hint, key).ok()?;
         let cell = cells.get_mut(index)?;
         cell.packed = cell.packed.wrapping_sub(qty | (u64::from(is_order_gone) << QTY_BITS));
         if cell.packed == 0 {

@@ -13,7 +13,7 @@
 use peregrine_types::{OrderRef, Price, Qty, Side, SymbolId};
 
 use crate::hash::mix;
-use crate::{Priority, RestingOrder};
+use crate::{BookConfig, Priority, RestingOrder};
 
 const SET_LEN: usize = 4;
 const LINE_LEN: usize = 64;
@@ -31,35 +31,49 @@ pub(crate) struct OrderSlot {
     pub(crate) priority: u64,
     /// What is left; zero in an empty slot.
     pub(crate) qty: u32,
-    /// Symbol × 2 + side.
-    symbol_side: u32,
+    /// Level hint in the high 11 bits, then the symbol in 20, then the side in one.
+    place: u32,
 }
+
+/// Largest level hint; a level further up is looked for from there.
+const HINT_MAX: usize = (1 << 11) - 1;
+const HINT_SHIFT: u32 = 21;
+const SYMBOL_MASK: u32 = (1 << 20) - 1;
+
+const _: () = assert!(BookConfig::SYMBOL_COUNT_LIMIT == SYMBOL_MASK + 1);
 
 const _: () = assert!(size_of::<OrderSlot>() == 32, "two orders per cache line");
 
 /// Not all zero on purpose: memory filled with it has been written to, page by page.
-const EMPTY: OrderSlot = OrderSlot { order_ref: u64::MAX, price: 0, priority: 0, qty: 0, symbol_side: 0 };
+const EMPTY: OrderSlot = OrderSlot { order_ref: u64::MAX, price: 0, priority: 0, qty: 0, place: 0 };
 
 impl OrderSlot {
     #[inline]
-    pub(crate) fn new(order_ref: OrderRef, order: &RestingOrder) -> Self {
+    pub(crate) fn new(order_ref: OrderRef, order: &RestingOrder, level_index: usize) -> Self {
+        let hint = u32::try_from(level_index.min(HINT_MAX)).unwrap_or(0);
         Self {
             order_ref: order_ref.0,
             price: order.price.0,
             priority: order.priority.0,
             qty: u32::try_from(order.qty.0).unwrap_or(u32::MAX),
-            symbol_side: (order.symbol.0 << 1) | u32::from(order.side as u8),
+            place: (hint << HINT_SHIFT) | ((order.symbol.0 & SYMBOL_MASK) << 1) | u32::from(order.side as u8),
         }
     }
 
     #[inline]
     pub(crate) const fn symbol(&self) -> SymbolId {
-        SymbolId(self.symbol_side >> 1)
+        SymbolId((self.place >> 1) & SYMBOL_MASK)
+    }
+
+    /// Where the order's level was when it joined, counted from the worst one.
+    #[inline]
+    pub(crate) const fn level_hint(&self) -> usize {
+        (self.place >> HINT_SHIFT) as usize
     }
 
     #[inline]
     pub(crate) const fn side(&self) -> Side {
-        if self.symbol_side & 1 == 0 { Side::Buy } else { Side::Sell }
+        if self.place & 1 == 0 { Side::Buy } else { Side::Sell }
     }
 
     pub(crate) fn order(&self) -> RestingOrder {
@@ -247,10 +261,10 @@ impl OrderTable {
         }
     }
 
-    /// Reads the lines that an event about this order will need, so that they are on their way.
+    /// What is in the slot that the reference has when its neighbourhood is not crowded: a guess.
     #[inline]
-    pub(crate) fn touch(&self, order_ref: OrderRef) -> u64 {
-        self.slots.get(self.own_index(order_ref)).map_or(0, |slot| slot.order_ref)
+    pub(crate) fn own_slot(&self, order_ref: OrderRef) -> &OrderSlot {
+        self.slots.get(self.own_index(order_ref)).unwrap_or(&EMPTY)
     }
 
     #[cold]

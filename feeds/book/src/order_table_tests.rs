@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn slot(order_ref: u64, qty: u32) -> OrderSlot {
-    OrderSlot { order_ref, price: 1, priority: order_ref, qty, symbol_side: 7 }
+    OrderSlot { order_ref, price: 1, priority: order_ref, qty, place: 7 }
 }
 
 fn insert(table: &mut OrderTable, order_ref: u64, qty: u32) -> bool {
