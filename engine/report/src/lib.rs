@@ -7,11 +7,16 @@
 //! decimal strings, never as floats. Floats are used for shares, quantiles and pixels alone.
 
 pub mod format;
+mod html;
 mod json;
 mod latency;
+mod plot;
 mod run;
 pub mod table;
+mod terminal;
 
+pub use html::to_html;
 pub use json::{REPORT_FORMAT_VERSION, to_json};
 pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
 pub use run::*;
+pub use terminal::to_terminal;

@@ -157,7 +157,10 @@ pub(crate) fn books_text(report: &RunReport) -> String {
     let anomalies = book.anomalies.iter().map(|row| row.count).fold(0, u64::saturating_add);
     let (symbols, live) = (count(book.symbol_count), count(book.live_order_count));
     let quarantined = book.quarantined_symbols.len();
-    format!("{symbols} symbols, {live} live orders at the end, {} anomalies, {quarantined} quarantined", count(anomalies))
+    format!(
+        "{symbols} symbols, {live} live orders at the end, {} anomalies, {quarantined} quarantined",
+        count(anomalies)
+    )
 }
 
 fn trading(page: &mut Page, report: &RunReport) {
