@@ -8,6 +8,10 @@ use crate::feed::{GAP_DETECTED, MoldFeed};
 use crate::itch50::{DAY_NS, Decoded, Decoder, Message, check, parse};
 use crate::moldudp64::{BLOCK_HEADER_LEN, HEADER_LEN, Header, Packet, PacketBuilder, PacketKind, Session};
 
+/// How often one message or packet can meet a sink that refuses every other event: what one packet here can set free
+/// is some hundred events.
+const RETRY_COUNT_MAX: usize = 10_000;
+
 /// Messages, each behind one byte of length: the decoder emits exactly what is legal, with times in order, and a sink
 /// that refuses changes nothing.
 pub fn itch(data: &[u8]) {
@@ -20,7 +24,7 @@ pub fn itch(data: &[u8]) {
         rest = tail;
         let mut events: Vec<MarketEvent> = Vec::new();
         let mut has_room = false;
-        let verdict = loop {
+        let verdict = until_room(|| {
             let mut sink = |event| {
                 has_room = !has_room;
                 if !has_room {
@@ -29,10 +33,8 @@ pub fn itch(data: &[u8]) {
                 events.push(event);
                 Ok(())
             };
-            if let Ok(verdict) = decoder.decode(message, EpochNanos(0), EventFlags::RECV_TIME_SYNTHETIC, &mut sink) {
-                break verdict;
-            }
-        };
+            decoder.decode(message, EpochNanos(0), EventFlags::RECV_TIME_SYNTHETIC, &mut sink)
+        });
         check_verdict(message, verdict, events.len());
         for event in &events {
             assert!(event.recv_time >= recv_time && event.recv_time >= event.exch_time);
@@ -45,6 +47,16 @@ pub fn itch(data: &[u8]) {
     let counters = decoder.counters();
     let sum = [counters.message_count(), counters.malformed_count(), counters.unknown_count()].iter().sum::<u64>();
     assert_eq!(sum.saturating_add(counters.directory_full_count), count);
+}
+
+/// Calls `step` again while the sink is full. A step that neither ends nor gets on would send its events for ever.
+fn until_room<T>(mut step: impl FnMut() -> Result<T, Full<()>>) -> T {
+    for _ in 0..RETRY_COUNT_MAX {
+        if let Ok(done) = step() {
+            return done;
+        }
+    }
+    panic_with("a message or packet is retried without end")
 }
 
 fn check_verdict(message: &[u8], verdict: Decoded, event_count: usize) {
@@ -129,8 +141,8 @@ pub fn feed(data: &[u8]) {
             2 => body.to_vec(),
             block_count => build(&mut payload, session, *number, body, block_count),
         };
-        while feed.on_packet(LineId(kind & 3), &payload, EpochNanos(now), &mut |event| watch.take(event)).is_err() {}
-        while feed.on_time(EpochNanos(now), &mut |event| watch.take(event)).is_err() {}
+        until_room(|| feed.on_packet(LineId(kind & 3), &payload, EpochNanos(now), &mut |event| watch.take(event)));
+        until_room(|| feed.on_time(EpochNanos(now), &mut |event| watch.take(event)));
     }
     let counters = feed.decoder().counters();
     assert_eq!(
