@@ -2,6 +2,7 @@
 //!
 //! The wiring fills a [`RunReport`] (plain structs, units in the names) and shows it with [`to_terminal`],
 //! [`to_json`] and [`to_html`]. [`table::Table`] and [`mod@format`] serve every command that prints a table.
+//! [`order_story`] and [`log_summary`] read the event log.
 //!
 //! Money, prices and quantities stay integers up to the moment they are written; JSON carries money and prices as
 //! decimal strings, never as floats. Floats are used for shares, quantiles and pixels alone.
@@ -12,6 +13,8 @@ mod json;
 mod latency;
 mod plot;
 mod run;
+mod story;
+mod summary;
 pub mod table;
 mod terminal;
 
@@ -19,4 +22,8 @@ pub use html::to_html;
 pub use json::{REPORT_FORMAT_VERSION, to_json};
 pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
 pub use run::*;
+pub use story::{
+    BestLevel, Cause, DecisionStory, FeatureValue, ModelOutputs, OrderStory, Reason, StepStory, StoryError, order_story,
+};
+pub use summary::{KindCount, LogSummary, log_summary};
 pub use terminal::to_terminal;

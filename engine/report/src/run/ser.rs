@@ -10,6 +10,10 @@ pub(crate) fn notional<S: Serializer>(value: &Notional, to: S) -> Result<S::Ok, 
     to.collect_str(value)
 }
 
+pub(crate) fn price<S: Serializer>(value: &Price, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
 pub(crate) fn price_option<S: Serializer>(value: &Option<Price>, to: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(price) => to.collect_str(price),
