@@ -122,8 +122,8 @@ records! {
     RunFact = 98, Measure;
 }
 
-/// Where the input stands. Two runs over one input write the same checkpoints, so the first that differs says between
-/// which events to look.
+/// Where the input stands, every [`EVENTS_PER_CHECKPOINT`] events and at its end. Two runs over one input write the same
+/// checkpoints, so the first that differs says between which events to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct InputCheckpoint {
