@@ -9,7 +9,7 @@ use peregrine_eventlog::{
     records::{DecisionRecord, IntentKind, OrderRecord, OrderTransition, SymbolListed},
 };
 use peregrine_types::{
-    BookState, EpochNanos, Liquidity, Notional, OrderId, Price, ReasonCode, Side, SymbolId, TimeInForce,
+    BookState, EpochNanos, EventKind, Liquidity, Notional, OrderId, Price, ReasonCode, Side, SymbolId, TimeInForce,
 };
 use serde::Serialize;
 
@@ -95,8 +95,8 @@ pub struct Cause {
     pub event_seq: u64,
     /// Its kind.
     pub kind: String,
-    /// Its side.
-    pub side: char,
+    /// Its side, `B` or `S`, for the kinds that have one.
+    pub side: Option<char>,
     /// Its price.
     #[serde(serialize_with = "ser::price")]
     pub price: Price,
@@ -336,6 +336,7 @@ fn decision_story(record_index: u64, record: &DecisionRecord, names: &[&str]) ->
         name: names.get(index).map_or_else(|| format!("feature {index}"), |name| (*name).to_owned()),
         value: *value,
     };
+    let has_side = matches!(record.cause_kind, EventKind::AddOrder | EventKind::Trade);
     let horizons = usize::from(record.horizon_count());
     let per_horizon = |values: &[f32]| values.iter().take(horizons).copied().collect();
     DecisionStory {
@@ -343,7 +344,7 @@ fn decision_story(record_index: u64, record: &DecisionRecord, names: &[&str]) ->
         cause: Cause {
             event_seq: record.event_seq.0,
             kind: format!("{:?}", record.cause_kind),
-            side: record.cause_side.letter(),
+            side: has_side.then(|| record.cause_side.letter()),
             price: record.cause_price,
             qty: record.cause_qty.0,
             id: record.cause_id,

@@ -83,7 +83,8 @@ fn level_text(level: Option<BestLevel>) -> String {
 fn decision_text(text: &mut String, decision: &DecisionStory) {
     let (cause, model) = (&decision.cause, &decision.model);
     let state = if decision.book_state.is_empty() { "good".to_owned() } else { decision.book_state.join(", ") };
-    let event = format!("{} {}, id {}, {} at {}", cause.kind, cause.side, cause.id, count(cause.qty), cause.price);
+    let side = cause.side.map(|side| format!(" {side}")).unwrap_or_default();
+    let event = format!("{}{side}, id {}, {} at {}", cause.kind, cause.id, count(cause.qty), cause.price);
     let returns: Vec<_> = model
         .return_mean
         .iter()
