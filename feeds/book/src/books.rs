@@ -12,7 +12,7 @@ use peregrine_types::{
 };
 
 use crate::hash::{hash_order, hash_words};
-use crate::level_pool::{Cut, LevelPool, SideLevels, key_of};
+use crate::ladder::{Cut, Ladders, SideLevels, key_of};
 use crate::order_table::{Entry, OrderSlot, OrderTable};
 use crate::status::MarketStatus;
 use crate::{
@@ -20,16 +20,21 @@ use crate::{
     Placed, Priority, RestingOrder, TradePrint,
 };
 
-/// Both sides of one symbol, bids first: half a cache line.
-type SymbolLevels = [SideLevels; 2];
+/// Both sides of one symbol: a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct SymbolLevels {
+    bids: SideLevels,
+    asks: SideLevels,
+}
 
-const _: () = assert!(size_of::<SymbolLevels>() == 32);
+const _: () = assert!(size_of::<SymbolLevels>() == 64);
 
 /// The fast books. See [`MarketBooks`] for what they do and [`crate::NaiveBooks`] for the same thing spelled out.
 #[derive(Debug)]
 pub struct Books {
     orders: OrderTable,
-    levels: LevelPool,
+    levels: Ladders,
     symbols: Box<[SymbolLevels]>,
     status: MarketStatus,
     priority_last: u64,
@@ -90,19 +95,17 @@ fn check_order(price: Price, qty: Qty) -> Result<(), BookAnomaly> {
 
 #[inline]
 const fn side_levels(symbol: &SymbolLevels, side: Side) -> &SideLevels {
-    let [bids, asks] = symbol;
     match side {
-        Side::Buy => bids,
-        Side::Sell => asks,
+        Side::Buy => &symbol.bids,
+        Side::Sell => &symbol.asks,
     }
 }
 
 #[inline]
 const fn side_levels_mut(symbol: &mut SymbolLevels, side: Side) -> &mut SideLevels {
-    let [bids, asks] = symbol;
     match side {
-        Side::Buy => bids,
-        Side::Sell => asks,
+        Side::Buy => &mut symbol.bids,
+        Side::Sell => &mut symbol.asks,
     }
 }
 
@@ -293,7 +296,7 @@ impl MarketBooks for Books {
         core::hint::black_box(&mut symbols).fill(SymbolLevels::default());
         Ok(Self {
             orders: OrderTable::new(order_count_max),
-            levels: LevelPool::new(config.symbol_count_max, config.level_count_max),
+            levels: Ladders::new(config.symbol_count_max, config.level_count_max),
             symbols,
             status: MarketStatus::new(&config),
             priority_last: 0,
@@ -345,14 +348,16 @@ impl MarketBooks for Books {
         let mut sum = 0_u64;
         for event in events {
             sum = sum.wrapping_add(self.orders.own_slot(event.order_ref()).order_ref);
-            if let Some([bids, asks]) = self.symbols.get(event.symbol.index()) {
+            if let Some(SymbolLevels { bids, asks }) = self.symbols.get(event.symbol.index()) {
                 sum = sum.wrapping_add(self.levels.touch_best(bids)).wrapping_add(self.levels.touch_best(asks));
             }
         }
         for event in events {
             let slot = self.orders.own_slot(event.order_ref());
-            if let Some(levels) = self.side(event.symbol, slot.side()) {
-                sum = sum.wrapping_add(self.levels.touch_hint(levels, slot.level_hint()));
+            let is_add = matches!(event.kind, EventKind::AddOrder);
+            let (side, price) = if is_add { (event.side, event.price.0) } else { (slot.side(), slot.price) };
+            if let Some(levels) = self.side(event.symbol, side) {
+                sum = sum.wrapping_add(self.levels.touch(levels, key_of(side, price), slot.level_hint()));
             }
         }
         core::hint::black_box(sum);
@@ -364,7 +369,7 @@ impl MarketBooks for Books {
 
     #[inline]
     fn top(&self, symbol: SymbolId) -> TopOfBook {
-        let Some([bids, asks]) = self.symbols.get(symbol.index()) else { return TopOfBook::default() };
+        let Some(SymbolLevels { bids, asks }) = self.symbols.get(symbol.index()) else { return TopOfBook::default() };
         TopOfBook { bid: self.levels.best(bids, Side::Buy), ask: self.levels.best(asks, Side::Sell) }
     }
 

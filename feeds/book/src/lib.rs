@@ -14,6 +14,7 @@ mod anomaly;
 mod books;
 mod config;
 mod hash;
+mod ladder;
 mod level_pool;
 mod market;
 mod naive;

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Twins, event_of, messages, real_data};
 use peregrine_book::{BookConfig, MarketBooks as _};
-use peregrine_types::{BookState, EpochNanos, EventFlags, EventKind, MarketEvent, Price, Qty, Side, SymbolId};
+use peregrine_types::{BookState, EpochNanos, EventFlags, EventKind, Level, MarketEvent, Price, Qty, Side, SymbolId};
 use proptest::prelude::*;
 
 /// A step of a generated stream; references, prices and symbols are drawn from small sets so that they meet.
@@ -48,11 +48,16 @@ fn references() -> impl Strategy<Value = u64> {
     prop_oneof![12 => 1..40_u64, 4 => (0..30_u64).prop_map(|high| high << 32), 1 => Just(u64::MAX), 1 => Just(0)]
 }
 
-/// Prices around a touch (two sides overlap, so books lock and cross), some far away, some impossible.
+const CENT: i64 = 10_000_000;
+
+/// Prices around a touch (two sides overlap, so books lock and cross), some far away, some between the cents, some
+/// impossible.
 fn prices() -> impl Strategy<Value = i64> {
     prop_oneof![
-        20 => 95..105_i64,
-        8 => 1..400_i64,
+        20 => (995..1005_i64).prop_map(|cents| cents * CENT),
+        6 => (1..3000_i64).prop_map(|cents| cents * CENT),
+        3 => (9_900..10_100_i64).prop_map(|tenths| tenths * CENT / 10),
+        3 => 1..400_i64,
         1 => prop_oneof![Just(0), Just(-5), Just(i64::MIN), Just(i64::MAX)],
     ]
 }
@@ -172,7 +177,8 @@ fn twins_agree_on_a_side_of_many_levels() {
         event(&Step { kind, order_ref, new_ref: 0, symbol: 1, side, price, qty: 5, detail: 0 })
     };
     for order_ref in 0..3000_u64 {
-        let price = i64::try_from(order_ref * 7919 % 3001).unwrap() + 1;
+        let cents = i64::try_from(order_ref * 7919 % 3001).unwrap() + 1;
+        let price = if order_ref % 16 < 3 { cents } else { cents * CENT };
         twins.apply(&step(EventKind::AddOrder, order_ref, price)).unwrap();
         if order_ref % 5 == 4 {
             twins.apply(&step(EventKind::DeleteOrder, order_ref * 3 / 5, price)).unwrap();
@@ -182,6 +188,45 @@ fn twins_agree_on_a_side_of_many_levels() {
     twins.apply(&last).unwrap();
     twins.compare_all(&last).unwrap();
     assert!(twins.fast.level_count(SymbolId(1), Side::Buy) > 1000);
+}
+
+/// The touch of both sides wanders over many windows' lengths, up and down, in steps short and long; levels stay behind
+/// far from it, and some stand between the cents.
+#[test]
+fn twins_agree_while_the_touch_wanders() {
+    let mut twins = Twins::new(BookConfig::new(2, 4000, 4000));
+    let mut middle = 20_000_i64;
+    for round in 0..6000_u64 {
+        let draw = i64::try_from(round * 2_654_435_761 % 1009).unwrap();
+        middle += if round / 1000 % 2 == 0 { draw % 5 } else { -(draw % 7) };
+        middle += if round % 1500 == 1499 { 3000 - 6 * draw } else { 0 };
+        let side = Side::BOTH[usize::from(round % 2 == 0)];
+        let away = if draw % 11 == 0 { draw } else { draw % 9 + 1 };
+        let cents = if side == Side::Buy { middle - away } else { middle + away };
+        let price = cents * CENT + if draw % 13 == 0 { CENT / 10 } else { 0 };
+        let add = Step {
+            kind: EventKind::AddOrder,
+            order_ref: round,
+            new_ref: 0,
+            symbol: 1,
+            side,
+            price,
+            qty: round % 7 + 1,
+            detail: 0,
+        };
+        assert_eq!(twins.apply(&event(&add)).unwrap().anomaly, None);
+        let old = if draw % 10 == 0 { round / 2 } else { round.saturating_sub(30) };
+        twins.apply(&event(&Step { kind: EventKind::DeleteOrder, order_ref: old, ..add })).unwrap();
+    }
+    let facts = [Side::Buy, Side::Sell].map(|side| {
+        let mut levels = vec![Level::default(); 4000];
+        let mut twin_levels = levels.clone();
+        let count = twins.fast.depth(SymbolId(1), side, &mut levels);
+        assert_eq!(count, twins.naive.depth(SymbolId(1), side, &mut twin_levels));
+        assert_eq!(levels, twin_levels);
+        count
+    });
+    assert!(facts.iter().all(|count| *count > 100), "{facts:?}");
 }
 
 /// Sessions follow one another; what one leaves behind must not reach the next.
