@@ -208,7 +208,7 @@ impl Ladders {
     #[inline]
     fn best_level(&self, side: &SideLevels) -> Option<LevelCell> {
         let near = self.near_best(side);
-        if side.far.len == 0 {
+        if near.is_some() && !side.far.is_mixed {
             return near;
         }
         let far = self.far.levels(side.far).last().copied();
@@ -293,7 +293,7 @@ impl Ladders {
     /// Whether a level outside of the window is better than `key`.
     #[inline]
     fn is_behind_far(&self, side: &SideLevels, key: i64) -> bool {
-        side.far.len > 0 && self.far.levels(side.far).last().is_some_and(|cell| cell.key > key)
+        side.far.is_mixed && self.far.levels(side.far).last().is_some_and(|cell| cell.key > key)
     }
 
     /// Adds an order of `qty` at `key`. Returns the place of its level.
@@ -353,12 +353,18 @@ impl Ladders {
                 let index =
                     if is_moved { search(self.far.levels(side.far), key).unwrap_or_else(|place| place) } else { index };
                 self.far.insert(&mut side.far, index, LevelCell { key, packed: ONE_ORDER | qty })?;
+                self.note_mixed(side);
                 index
             }
         };
         let is_best =
             index.wrapping_add(1) == side.far.len as usize && (side.near_len == 0 || key > side.key_at(side.near_best));
         Ok(Joined { index, is_best })
+    }
+
+    /// Call after every change of the sorted array and of the window's place.
+    fn note_mixed(&self, side: &mut SideLevels) {
+        side.far.is_mixed = self.far.levels(side.far).last().is_some_and(|cell| cell.key > side.base);
     }
 
     /// Takes what `cut` says from its level. Returns whether the level was the best one, or `None` when there is none.
@@ -392,6 +398,7 @@ impl Ladders {
         cell.packed = cell.packed.wrapping_sub(taken);
         if cell.packed == 0 {
             self.far.remove(&mut side.far, index);
+            self.note_mixed(side);
         }
         Some(is_far_best && (side.near_len == 0 || cut.key > side.key_at(side.near_best)))
     }
@@ -442,6 +449,7 @@ impl Ladders {
             }
         }
         self.gather(side);
+        self.note_mixed(side);
         true
     }
 

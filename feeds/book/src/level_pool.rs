@@ -43,6 +43,9 @@ pub(crate) struct Block {
     pub(crate) len: u32,
     /// 0 before the first level, then one more than the size class.
     class: u8,
+    /// For the owner: whether the best level here is better than the worst price of the owner's window. Mostly it is
+    /// not, and then nobody needs to look here for the best level.
+    pub(crate) is_mixed: bool,
 }
 
 impl Block {

@@ -261,10 +261,26 @@ impl OrderTable {
         }
     }
 
-    /// What is in the slot that the reference has when its neighbourhood is not crowded: a guess.
+    /// Reads every line that finding the reference reads, so that they are on their way.
     #[inline]
-    pub(crate) fn own_slot(&self, order_ref: OrderRef) -> &OrderSlot {
-        self.slots.get(self.own_index(order_ref)).unwrap_or(&EMPTY)
+    pub(crate) fn touch(&self, order_ref: OrderRef) -> u64 {
+        let own = self.own_index(order_ref);
+        // The set's other line; a set begins on a line.
+        let other = self.home.wrapping_add(low_bits(order_ref.0, self.home_mask) ^ LINE_SLOT_COUNT);
+        let spilled = self.spilled.get(self.set_index(order_ref)).copied().unwrap_or(0);
+        let lines = [own, other].map(|index| self.slots.get(index).map_or(0, |slot| slot.order_ref));
+        lines.iter().fold(u64::from(spilled), |sum, line| sum ^ line)
+    }
+
+    /// The order of this reference, unless it spilled.
+    #[inline]
+    pub(crate) fn at_home(&self, order_ref: OrderRef) -> Option<&OrderSlot> {
+        let own = self.slots.get(self.own_index(order_ref))?;
+        if own.is(order_ref) {
+            return Some(own);
+        }
+        let set: &[OrderSlot; SET_LEN] = self.slots.get(self.set_base(order_ref)..)?.first_chunk()?;
+        set.iter().find(|slot| slot.is(order_ref))
     }
 
     #[cold]
@@ -293,6 +309,7 @@ impl OrderTable {
         self.slots.get(self.spill.wrapping_add(position & self.spill_mask))
     }
 
+    #[cold]
     #[inline(never)]
     fn find_spilled(&self, order_ref: OrderRef) -> Option<usize> {
         let start = self.spill_home(order_ref);
@@ -309,6 +326,7 @@ impl OrderTable {
         None
     }
 
+    #[cold]
     #[inline(never)]
     fn spill_entry(&self, order_ref: OrderRef) -> Entry {
         let start = self.spill_home(order_ref);
