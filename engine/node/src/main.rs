@@ -1,2 +1,52 @@
-//! The `peregrine` binary.
-fn main() {}
+//! The `peregrine` binary: reads the command line, runs the command, says what went wrong.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use peregrine_node::cli::Cli;
+use peregrine_node::commands;
+use peregrine_node::exit::Exit;
+use peregrine_runtime::StopFlag;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results, everything else is a usage error; clap prints each where it belongs.
+            let status = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return match error.print() {
+                Ok(()) => ExitCode::from(status as u8),
+                Err(_) => ExitCode::from(Exit::Io as u8),
+            };
+        }
+    };
+    let interrupted = Arc::new(StopFlag::new());
+    if let Err(error) = stop_on_signals(&interrupted) {
+        eprintln!("error: cannot listen for Ctrl-C: {error}; run it where signals are allowed");
+        return ExitCode::from(Exit::Io as u8);
+    }
+    match commands::run(cli, &interrupted) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Raises the flag at the first Ctrl-C or TERM; the second one ends the process at once.
+fn stop_on_signals(interrupted: &Arc<StopFlag>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let interrupted = Arc::clone(interrupted);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            if interrupted.is_requested() {
+                std::process::exit(i32::from(Exit::Interrupted as u8));
+            }
+            interrupted.request();
+        }
+    })?;
+    Ok(())
+}

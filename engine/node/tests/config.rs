@@ -1,5 +1,7 @@
 //! The shipped profiles load; a broken one is refused with every violation at once, each with its place.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -339,6 +339,12 @@ impl<C: Controller> Strategy<C> {
         &self.model
     }
 
+    /// The kernel that runs it.
+    #[must_use]
+    pub const fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
     /// What was seen so far.
     #[must_use]
     pub const fn counters(&self) -> StrategyCounters {

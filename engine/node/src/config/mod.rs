@@ -134,6 +134,16 @@ impl Config {
             let (least, window) = (self.guard.samples_min, self.guard.window_samples);
             refuse("guard.samples_min", format!("{least} must not be above window_samples = {window}"));
         }
+        if self.feed.session_close_s <= self.feed.session_open_s {
+            let (close, open) = (self.feed.session_close_s, self.feed.session_open_s);
+            refuse("feed.session_close_s", format!("{close} must be above session_open_s = {open}"));
+        }
+        let slots_needed = self.risk.open_orders_max.saturating_mul(2);
+        if self.runtime.order_slots < slots_needed as usize {
+            let slots = self.runtime.order_slots;
+            let what = format!("{slots} is below twice risk.open_orders_max = {slots_needed}: a ring could fill up");
+            refuse("runtime.order_slots", what);
+        }
         if self.decide.order_qty > self.risk.order_qty_max {
             let (qty, limit) = (self.decide.order_qty, self.risk.order_qty_max);
             refuse("decide.order_qty", format!("{qty} is above risk.order_qty_max = {limit}: no order would pass"));
@@ -281,8 +291,12 @@ fn collect(
                     }
                 }
             }
-            DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
-            | DeValue::Datetime(_) | DeValue::Array(_) => {
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => {
                 let what = "stands outside of every section; sections are written as [risk]".to_owned();
                 refuse(section.to_owned(), line, what);
             }

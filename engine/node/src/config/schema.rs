@@ -135,7 +135,7 @@ impl ConfigValue for Vec<String> {
     const KIND: &'static str = "list of strings";
     fn read(value: &Value) -> Result<Self, String> {
         let array = value.as_array().ok_or_else(|| wrong_type(value, Self::KIND))?;
-        array.iter().map(|item| String::read(item)).collect()
+        array.iter().map(String::read).collect()
     }
     fn print(&self) -> String {
         let items: Vec<String> = self.iter().map(ConfigValue::print).collect();

@@ -76,6 +76,10 @@ section! {
     FeedSection = "feed" {
         /// Time zone of the venue's clock.
         venue_zone: String, "a name of the time-zone database", |zone| !zone.is_empty();
+        /// Start of continuous trading, seconds after the venue's midnight.
+        session_open_s: i64, "0 to 86399", |s| (0..86_400).contains(s);
+        /// End of continuous trading, seconds after the venue's midnight.
+        session_close_s: i64, "1 to 86400, after session_open_s", |s| (1..=86_400).contains(s);
         /// Symbols that the session can announce.
         symbol_count_max: u32, "1 to 65535", |n| (1..=65_535).contains(n);
         /// How long a packet past a gap waits for the other line, ns.
@@ -89,7 +93,7 @@ section! {
     /// Capacities of the books.
     BookSection = "book" {
         /// Live orders of the whole market.
-        order_count_max: u32, "1024 to 67108864", |n| (1024..=1 << 26).contains(n);
+        order_count_max: u32, "1024 to 16777215", |n| (1024..1 << 24).contains(n);
         /// Price levels of the whole market.
         level_count_max: u32, "1024 to 67108864", |n| (1024..=1 << 26).contains(n);
         /// Whether a symbol whose trading state was never announced may be traded; true only for files without H messages.
@@ -126,6 +130,16 @@ section! {
         action_hysteresis: f64, "0 to 1", |x| (0.0..=1.0).contains(x);
         /// Ticks behind the best price at which quotes are placed.
         quote_offset_ticks: u32, "0 to 1000", |n| *n <= 1000;
+        /// Whether quotes also stay behind the predicted price by quote_edge_ticks.
+        is_quoting_by_prediction: bool, "true or false", |_| true;
+        /// Ticks by which quotes stay behind the predicted price.
+        quote_edge_ticks: f64, "-1000 to 1000", |x| (-1_000.0..=1_000.0).contains(x);
+        /// Ticks by which a resting quote may differ from the price wanted now before it is replaced.
+        requote_tolerance_ticks: u32, "0 to 1000", |n| *n <= 1000;
+        /// Index of the model's horizon whose predicted return decides about takes.
+        take_horizon_index: usize, "0 to 3", |n| *n <= 3;
+        /// Ticks by which the predicted move must exceed half-spread plus fee before a take.
+        take_margin_ticks: f64, "0 to 1000", |x| (0.0..=1_000.0).contains(x);
         /// Surprise (KL of posterior from prior, nats) above which nothing is quoted.
         surprise_max: f64, "above 0, to 1000000", |x| *x > 0.0 && *x <= 1e6;
         /// Confidence of the regime below which nothing is quoted.
@@ -158,8 +172,8 @@ section! {
         order_rate_max: u32, "1 to 1000000", |n| (1..=1_000_000).contains(n);
         /// Window of the message rate, ns.
         order_rate_window_ns: i64, "1000000 to 60000000000", |n| (1_000_000..=60_000_000_000).contains(n);
-        /// The same order again within this time is a duplicate, ns.
-        duplicate_window_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
+        /// The same order again within this time is a duplicate, ns; at most order_rate_window_ns.
+        duplicate_window_ns: i64, "1 to 60000000000", |n| (1..=60_000_000_000).contains(n);
         /// Age of the last market event above which nothing is sent, ns.
         data_age_ns_max: i64, "1 to 60000000000", |n| (1..=60_000_000_000).contains(n);
         /// Symbols that may be traded; `"*"` permits all.
@@ -203,7 +217,7 @@ section! {
         /// Folder of the staging memory; empty takes the memory file system, else the run folder.
         staging_dir: String, "a path or empty", |_| true;
         /// Records that each stream's staging holds.
-        staging_records: u32, "a power of two, 1024 to 4194304", |n| power_of_two(*n as usize, 1024, 1 << 22);
+        staging_records: u32, "a power of two, 1024 to 16777216", |n| power_of_two(*n as usize, 1024, 1 << 24);
         /// Size at which a segment is closed, MiB.
         segment_mib: u32, "1 to 4096", |n| (1..=4096).contains(n);
     }

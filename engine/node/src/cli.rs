@@ -1,0 +1,241 @@
+//! The command line: what the words mean. What the commands do is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A low-latency trading engine whose decisions come from a world model of the market.
+#[derive(Debug, Parser)]
+#[command(name = "peregrine", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Generate a seeded session, replay it through the pinned pipeline, and write a report.
+    Demo(DemoArgs),
+    /// Replay captured files through the pinned pipeline.
+    Replay(ReplayArgs),
+    /// Say what is in a capture, an ITCH file or an event log, and whether it is sound.
+    Inspect(InspectArgs),
+    /// Write a seeded session as an ITCH file or as a capture with two lines.
+    Generate(GenerateArgs),
+    /// Say what this host gives, what the engine will apply, and what would mend the rest.
+    Doctor(DoctorArgs),
+    /// Check or print a configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask the event log of a run.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// `peregrine demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Profile of the run.
+    #[arg(long, default_value = "configs/demo.toml")]
+    pub config: PathBuf,
+    /// Seed of the generated session.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Messages of the generated session, about.
+    #[arg(long, default_value_t = 1_500_000)]
+    pub messages: u64,
+    /// Symbols of the generated session.
+    #[arg(long, default_value_t = 200)]
+    pub symbol_count: u32,
+    /// How the run is made and reported.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What every run can be told.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Overrides one key of the profile, such as `risk.order_qty_max=200`.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of this run (default: a new one under the profile's `log.out_dir`).
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Prints the result as JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Length-prefixed ITCH 5.0 files (also gzip), or pcap and pcapng captures; several captures are lines A, B, … of
+    /// one feed and are merged by time.
+    #[arg(required_unless_present = "verify", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Profile of the run.
+    #[arg(long, default_value = "configs/replay.toml")]
+    pub config: PathBuf,
+    /// How fast: `max` (as fast as it goes), `recorded` (as it was), or `xN` (N times as fast).
+    #[arg(long, default_value = "max")]
+    pub pace: String,
+    /// Open loop: N events per second, their times fixed in advance, waiting counted (no coordinated omission).
+    #[arg(long, value_name = "N", conflicts_with = "pace")]
+    pub rate: Option<u64>,
+    /// First moment: `09:30[:00[.5]]` of the venue's day, or nanoseconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Last moment, excluded.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Watch these symbols only.
+    #[arg(long, value_delimiter = ',', value_name = "SYMBOL,…")]
+    pub symbols: Vec<String>,
+    /// Date of the session, where neither the capture nor the file's name says it.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
+    /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical.
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "from", "to", "symbols", "date"])]
+    pub verify: Option<PathBuf>,
+    /// How the run is made and reported.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `peregrine inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Captures, ITCH files, or the folder of an event log.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Writes every change of the best bid and ask to this file.
+    #[arg(long, value_name = "OUT.csv")]
+    pub bbo: Option<PathBuf>,
+    /// Date of the session, where neither the capture nor the file's name says it.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
+    /// Time zone of the venue's clock.
+    #[arg(long, default_value = "America/New_York")]
+    pub zone: String,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `generate` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GenerateFormat {
+    /// Length-prefixed ITCH 5.0.
+    Itch,
+    /// A capture of MoldUDP64 packets; with `--lines 2` a second file beside it.
+    Pcap,
+}
+
+/// `peregrine generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// File to write; line B of a capture goes beside it with `.b` before the extension.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = GenerateFormat::Itch)]
+    pub format: GenerateFormat,
+    /// Seed: the same seed and sizes give the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Messages, about.
+    #[arg(long, default_value_t = 1_500_000)]
+    pub messages: u64,
+    /// Symbols.
+    #[arg(long, default_value_t = 200)]
+    pub symbol_count: u32,
+    /// Date of the session.
+    #[arg(long, default_value = "2026-01-05", value_name = "YYYY-MM-DD")]
+    pub date: String,
+    /// Lines of a capture, 1 or 2.
+    #[arg(long, default_value_t = 2)]
+    pub lines: u8,
+    /// Packets lost on each line, percent.
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    pub loss: f64,
+    /// Packets sent twice on each line, percent.
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    pub duplication: f64,
+    /// Packets that arrive out of order on each line, percent.
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    pub reordering: f64,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Profile whose wishes are held against the host.
+    #[arg(long, default_value = "configs/replay.toml")]
+    pub config: PathBuf,
+    /// Overrides one key of the profile.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say every violation of a profile at once.
+    Check(ConfigArgs),
+    /// Print the effective configuration with the origin of every value.
+    Print(ConfigArgs),
+}
+
+/// `peregrine config check` and `print`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The profile.
+    #[arg(long, default_value = "configs/replay.toml")]
+    pub config: PathBuf,
+    /// Overrides one key of the profile.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Prints what every key means instead.
+    #[arg(long)]
+    pub schema: bool,
+}
+
+/// `peregrine log`.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Tell one order's whole story.
+    Why(WhyArgs),
+    /// Check every record and the hash chain of a log.
+    Check(LogCheckArgs),
+}
+
+/// `peregrine log why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Our id of the order.
+    pub order: u64,
+    /// Folder of the run (default: the newest one under `peregrine-out`).
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine log check`.
+#[derive(Debug, Args)]
+pub struct LogCheckArgs {
+    /// Folder of the run.
+    pub run: PathBuf,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

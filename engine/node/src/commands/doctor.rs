@@ -1,0 +1,83 @@
+//! `peregrine doctor`: what this host gives, what the engine will apply, what it cannot, and what would mend it.
+
+use peregrine_model::{Backend, Kernel};
+use peregrine_report::table::Table;
+use peregrine_runtime::{
+    HostFact, HostVerdict, Outcome, ThreadPlans, available_cores, host_report, lock_memory, unlock_memory,
+};
+use serde_json::json;
+
+use crate::cli::DoctorArgs;
+use crate::commands::{print, print_json};
+use crate::config::Loaded;
+use crate::exit::{Exit, Failure};
+use crate::run::thread_plans;
+
+pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
+    let loaded = Loaded::read(&args.config, &args.set)?;
+    let host = host_report();
+    let applied = applied(&loaded);
+    if args.json {
+        let fact = |fact: &HostFact| json!({"key": fact.key, "value": fact.value, "verdict": fact.verdict.name(), "remedy": fact.remedy});
+        let host: Vec<_> = host.facts.iter().map(fact).collect();
+        let applied: Vec<_> = applied.iter().map(fact).collect();
+        print_json(&json!({"profile": args.config.display().to_string(), "host": host, "applied": applied}))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::from("This host\n");
+    text.push_str(&table(&host.facts));
+    text.push_str(&format!("\nWhat {} will get\n", args.config.display()));
+    text.push_str(&table(&applied));
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn table(facts: &[HostFact]) -> String {
+    let mut table = Table::new().left("").left("what").left("found").left("what would mend it");
+    for fact in facts {
+        let mark = match fact.verdict {
+            HostVerdict::Good => "ok",
+            HostVerdict::Limits => "limits",
+            HostVerdict::Unknown => "?",
+        };
+        table.row([mark.to_owned(), fact.key.clone(), fact.value.clone(), fact.remedy.clone().unwrap_or_default()]);
+    }
+    table.to_text(160)
+}
+
+/// The profile's wishes, each tried out.
+fn applied(loaded: &Loaded) -> Vec<HostFact> {
+    let runtime = &loaded.config.runtime;
+    let mut facts = Vec::new();
+    let mut add = |key: &str, value: String, refused: Option<String>| {
+        let verdict = if refused.is_none() { HostVerdict::Good } else { HostVerdict::Limits };
+        facts.push(HostFact { key: key.to_owned(), value, verdict, remedy: refused });
+    };
+    let backends = Backend::ALL.into_iter().filter(|backend| Kernel::new(*backend).is_some());
+    let names: Vec<String> = backends.map(|backend| format!("{backend:?}")).collect();
+    add("kernel backends", names.join(", "), None);
+    let plans = thread_plans(runtime);
+    for plan in &plans {
+        let core = plan.core.map_or("any core".to_owned(), |core| format!("core {core}"));
+        let fifo = plan.fifo_priority.map_or("ordinary scheduler".to_owned(), |p| format!("SCHED_FIFO {p}"));
+        add(&format!("thread {}", plan.name), format!("{core}, {:?}, {fifo}", plan.wait), None);
+    }
+    match ThreadPlans::check(plans, &available_cores()) {
+        Ok(_) => add("thread plan", "can be kept".to_owned(), None),
+        Err(violations) => add("thread plan", "refused".to_owned(), Some(violations.to_string())),
+    }
+    if runtime.lock_memory {
+        let report = lock_memory();
+        match report.outcome.clone() {
+            Outcome::Applied => add("memory locking", "permitted".to_owned(), None),
+            Outcome::Refused { reason, remedy } => add("memory locking", reason, Some(remedy)),
+        }
+        if report.is_applied() {
+            let unlocked = unlock_memory();
+            if !unlocked.is_applied() {
+                add("memory unlocking", "refused".to_owned(), Some("restart the program".to_owned()));
+            }
+        }
+    }
+    facts
+}

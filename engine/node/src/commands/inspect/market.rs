@@ -1,0 +1,318 @@
+//! Captures and ITCH files: messages, time, symbols, gaps, duplicates, malformed bytes with their offsets, and whether a
+//! book built from them holds together.
+
+use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_report::format::{bytes, count, time_of_day, utc};
+use peregrine_report::table::Table;
+use peregrine_source::Carrier;
+use peregrine_types::{EpochNanos, Full, MarketEvent, Nanos, Sink, SymbolId};
+use peregrine_wire::itch50::MessageType;
+use serde_json::json;
+
+use super::bbo::BboFile;
+use crate::cli::InspectArgs;
+use crate::commands::replay::parse_date;
+use crate::commands::{print, print_json};
+use crate::exit::{Exit, Failure};
+use crate::input::{Feed, Input, InputPlan};
+use crate::summary;
+
+const SYMBOL_COUNT_MAX: u32 = 65_535;
+const ORDER_COUNT_MAX: u32 = (1 << 24) - 1;
+const LEVEL_COUNT_MAX: u32 = 1 << 23;
+/// Malformed messages and book anomalies that are listed with their places.
+const PLACES_MAX: usize = 20;
+
+/// What the events of an input showed.
+struct Findings {
+    books: Books,
+    bbo: Option<BboFile>,
+    names: Vec<String>,
+    event_count: u64,
+    first: Option<EpochNanos>,
+    last: Option<EpochNanos>,
+    anomalies: Vec<String>,
+    offset: u64,
+}
+
+impl Sink<MarketEvent> for Findings {
+    fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+        self.event_count += 1;
+        self.first.get_or_insert(event.exch_time);
+        self.last = Some(event.exch_time);
+        if event.kind == peregrine_types::EventKind::StockDirectory {
+            self.name(event.symbol, &event.symbol_name().to_string());
+        }
+        let update = self.books.apply(&event);
+        if let Some(anomaly) = update.anomaly
+            && self.anomalies.len() < PLACES_MAX
+        {
+            self.anomalies.push(format!("{} at byte {}: order {}", anomaly.name(), self.offset, event.id_a));
+        }
+        if update.is_top_changed
+            && let Some(bbo) = &mut self.bbo
+        {
+            let name = self.names.get(event.symbol.index()).map_or("", String::as_str);
+            bbo.on_change(&event, name, &self.books.top(event.symbol));
+        }
+        Ok(())
+    }
+}
+
+impl Findings {
+    fn name(&mut self, symbol: SymbolId, name: &str) {
+        if self.names.len() <= symbol.index() {
+            self.names.resize(symbol.index() + 1, String::new());
+        }
+        if let Some(slot) = self.names.get_mut(symbol.index()) {
+            name.clone_into(slot);
+        }
+    }
+}
+
+pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+    let plan = InputPlan {
+        files: args.files.clone(),
+        date: args.date.as_deref().map(parse_date).transpose()?,
+        zone: args.zone.clone(),
+        symbol_count_max: SYMBOL_COUNT_MAX,
+        reorder_window: Nanos::from_millis(2),
+        is_sequence_checked: true,
+    };
+    let mut input = Input::open(&plan, &[]).map_err(Failure::io)?;
+    let mut config = BookConfig::new(SYMBOL_COUNT_MAX, ORDER_COUNT_MAX, LEVEL_COUNT_MAX);
+    config.is_unknown_state_tradable = true;
+    let symbols = SymbolId(SYMBOL_COUNT_MAX).index();
+    let bbo = args.bbo.as_deref().map(|path| BboFile::create(path, symbols)).transpose()?;
+    let mut findings = Findings {
+        books: Books::new(config).map_err(Failure::usage)?,
+        bbo,
+        names: Vec::new(),
+        event_count: 0,
+        first: None,
+        last: None,
+        anomalies: Vec::new(),
+        offset: 0,
+    };
+    let (malformed, read_error) = read(&mut input, &mut findings);
+    input.finish(&mut findings);
+    if let Some(bbo) = findings.bbo.take() {
+        bbo.finish()?;
+    }
+    let report = Report { input: &input, findings: &findings, malformed, read_error };
+    if args.json {
+        print_json(&report.to_json())?
+    } else {
+        print(&report.to_text())?
+    }
+    Ok(if report.faults().is_empty() { Exit::Done } else { Exit::No })
+}
+
+/// Reads to the end, or to where the file is damaged; notes where malformed messages stood.
+fn read(input: &mut Input, findings: &mut Findings) -> (Vec<String>, Option<String>) {
+    let mut malformed = Vec::new();
+    loop {
+        let before = input.feed().decoder().counters().malformed_count();
+        match input.step(findings) {
+            Ok(true) => findings.offset = input.offset(),
+            Ok(false) => return (malformed, None),
+            Err(error) => return (malformed, Some(error.to_string())),
+        }
+        let counters = input.feed().decoder().counters();
+        if counters.malformed_count() > before
+            && malformed.len() < PLACES_MAX
+            && let Some(error) = &counters.malformed_last
+        {
+            malformed.push(format!("packet or message at byte {}: {error}", input.offset()));
+        }
+        // A symbol that no directory message announced has its name in the order itself.
+        if findings.names.len() < SymbolId(counters_symbols(input)).index() {
+            let symbols: Vec<_> =
+                input.feed().decoder().symbols().iter().map(|(id, name)| (id, name.to_string())).collect();
+            symbols.into_iter().for_each(|(id, name)| findings.name(id, &name));
+        }
+    }
+}
+
+fn counters_symbols(input: &Input) -> u32 {
+    input.feed().decoder().symbols().count()
+}
+
+struct Report<'a> {
+    input: &'a Input,
+    findings: &'a Findings,
+    malformed: Vec<String>,
+    read_error: Option<String>,
+}
+
+impl Report<'_> {
+    /// What makes the data unsound.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let counters = self.input.feed().decoder().counters();
+        let statistics = self.input.source().statistics();
+        faults.extend(self.read_error.clone());
+        if counters.malformed_count() > 0 {
+            faults.push(format!("{} malformed messages", counters.malformed_count()));
+        }
+        if matches!(statistics.end, peregrine_source::End::Truncated { .. }) {
+            faults.push(format!("the file is cut: {}", statistics.end));
+        }
+        let anomalies = self.findings.books.anomalies().total();
+        if anomalies > 0 {
+            faults.push(format!("{anomalies} events that no whole book can see"));
+        }
+        if let Feed::Mold(feed) = self.input.feed() {
+            let (lines, gaps) = summary::lines(feed);
+            if gaps.lost_message_count > 0 {
+                faults.push(format!("{} messages are missing in {} gaps", gaps.lost_message_count, gaps.lost_count));
+            }
+            let bad: u64 = lines.iter().map(|line| line.malformed_count).sum();
+            if bad > 0 {
+                faults.push(format!("{bad} malformed packets"));
+            }
+        }
+        faults
+    }
+
+    /// What does not make it unsound, but should be known.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let statistics = self.input.source().statistics();
+        if !statistics.end.is_clean() && !matches!(statistics.end, peregrine_source::End::Truncated { .. }) {
+            warnings.push(statistics.end.to_string());
+        }
+        for (reason, skipped) in statistics.skipped.iter().filter(|(_, skipped)| *skipped > 0) {
+            warnings.push(format!("{skipped} frames skipped: {reason:?}"));
+        }
+        if statistics.zeroed_checksum_count > 0 {
+            warnings.push(format!("{} packets with wiped IP header checksums", statistics.zeroed_checksum_count));
+        }
+        if statistics.destination_count > 1 && self.input.source().format() == Carrier::MoldUdp64 {
+            warnings.push(format!("{} destinations: are several feeds mixed?", statistics.destination_count));
+        }
+        let unknown = self.input.feed().decoder().counters().unknown_count();
+        if unknown > 0 {
+            warnings.push(format!("{unknown} messages of unknown types were skipped"));
+        }
+        if statistics.backward_step_count > 0 {
+            warnings.push(format!("{} receive times went backwards", statistics.backward_step_count));
+        }
+        warnings
+    }
+
+    fn to_text(&self) -> String {
+        let (input, findings) = (self.input, self.findings);
+        let (statistics, counters) = (input.source().statistics(), input.feed().decoder().counters());
+        let format = match input.source().format() {
+            Carrier::Itch => "length-prefixed ITCH 5.0",
+            Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
+        };
+        let mut text = format!(
+            "format     {format}, session of {}\nread       {} packets or messages, {} of payload\nmessages   {}, events {}\n",
+            input.session().date,
+            count(statistics.packet_count),
+            bytes(statistics.payload_len),
+            count(counters.message_count()),
+            count(findings.event_count),
+        );
+        if let (Some(first), Some(last)) = (findings.first, findings.last) {
+            let span = last.since(first).0.max(0) / 1_000_000_000;
+            text.push_str(&format!("span       {} to {} UTC, {span} s\n", utc(first), time_of_day(last)));
+        }
+        text.push_str(&format!(
+            "symbols    {}; live orders at the end {}\n\n",
+            count(u64::from(input.feed().decoder().symbols().count())),
+            count(u64::try_from(findings.books.order_count()).unwrap_or(u64::MAX)),
+        ));
+        text.push_str(&self.message_table());
+        if let Feed::Mold(feed) = input.feed() {
+            text.push_str(&line_table(feed));
+        }
+        self.places("malformed", &self.malformed, &mut text);
+        self.places("impossible for the book", &findings.anomalies, &mut text);
+        self.places("note", &self.warnings(), &mut text);
+        let faults = self.faults();
+        if faults.is_empty() {
+            text.push_str("\nsound\n");
+        } else {
+            text.push_str(&format!("\nNOT sound: {}\n", faults.join("; ")));
+        }
+        text
+    }
+
+    fn message_table(&self) -> String {
+        let counters = self.input.feed().decoder().counters();
+        let mut table = Table::new().left("type").left("message").right("count");
+        for kind in MessageType::ALL {
+            let seen = counters.message_count_of(*kind);
+            if seen > 0 {
+                table.row([char::from(kind.code()).to_string(), kind.title().to_owned(), count(seen)]);
+            }
+        }
+        table.to_text(100)
+    }
+
+    fn places(&self, what: &str, places: &[String], text: &mut String) {
+        for place in places {
+            text.push_str(&format!("{what}: {place}\n"));
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let (input, findings) = (self.input, self.findings);
+        let (statistics, counters) = (input.source().statistics(), input.feed().decoder().counters());
+        let messages: serde_json::Map<_, _> = MessageType::ALL
+            .iter()
+            .map(|kind| (char::from(kind.code()).to_string(), json!(counters.message_count_of(*kind))))
+            .collect();
+        let (lines, gaps) = match input.feed() {
+            Feed::Mold(feed) => summary::lines(feed),
+            Feed::File(_) => Default::default(),
+        };
+        json!({
+            "is_sound": self.faults().is_empty(),
+            "faults": self.faults(),
+            "warnings": self.warnings(),
+            "date": input.session().date.to_string(),
+            "packet_count": statistics.packet_count,
+            "message_count": counters.message_count(),
+            "event_count": findings.event_count,
+            "messages": messages,
+            "malformed_count": counters.malformed_count(),
+            "malformed": self.malformed,
+            "unknown_count": counters.unknown_count(),
+            "first_exch_time_ns": findings.first.map(|time| time.0),
+            "last_exch_time_ns": findings.last.map(|time| time.0),
+            "symbol_count": input.feed().decoder().symbols().count(),
+            "anomalies": findings.anomalies,
+            "lines": lines,
+            "gaps": gaps,
+            "end": statistics.end.to_string(),
+        })
+    }
+}
+
+fn line_table(feed: &peregrine_wire::MoldFeed) -> String {
+    let (lines, gaps) = summary::lines(feed);
+    let mut table = Table::new().left("line").right("packets").right("messages").right("first").right("duplicates");
+    table = table.right("gaps").right("missing").right("late").right("malformed");
+    for line in lines {
+        let numbers = [
+            line.packet_count,
+            line.message_count,
+            line.first_count,
+            line.duplicate_count,
+            line.gap_count,
+            line.gap_message_count,
+            line.late_count,
+            line.malformed_count,
+        ];
+        table.row(std::iter::once(line.name).chain(numbers.map(count)));
+    }
+    let text = table.to_text(120);
+    format!(
+        "\n{text}gaps: {} declared, {} recovered from the other line, {} lost ({} messages)\n",
+        gaps.declared_count, gaps.recovered_count, gaps.lost_count, gaps.lost_message_count
+    )
+}

@@ -1,0 +1,62 @@
+//! What the commands do. Each returns how the process is to end.
+
+mod config;
+mod demo;
+mod doctor;
+mod generate;
+mod inspect;
+mod log;
+mod replay;
+mod verify;
+
+use std::io::{self, IsTerminal, Write};
+
+use peregrine_runtime::StopFlag;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+/// Runs one command. `interrupted` is raised by Ctrl-C.
+///
+/// # Errors
+/// [`Failure`] with the message and the exit status.
+pub fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, interrupted),
+        Command::Replay(args) => match &args.verify {
+            Some(dir) => verify::run(dir, &args, interrupted),
+            None => replay::run(&args, interrupted),
+        },
+        Command::Generate(args) => generate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Log(command) => log::run(&command),
+    }
+}
+
+/// Prints a result to standard output; a reader that went away is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::io(format_args!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// Prints JSON to standard output.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::io)?;
+    print(&(text + "\n"))
+}
+
+/// A line on standard error that is no error: where things are, what was assumed.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
+/// Whether people read standard output.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

@@ -1,0 +1,212 @@
+//! `peregrine replay --verify LOG`: runs the same input again and proves that orders, log and state are byte-identical.
+
+use std::path::{Path, PathBuf};
+
+use peregrine_eventlog::records::{AnyPayload, GuardHalt};
+use peregrine_eventlog::{LogReader, Stream};
+use peregrine_runtime::StopFlag;
+use peregrine_types::EpochNanos;
+use serde_json::json;
+
+use crate::cli::ReplayArgs;
+use crate::commands::replay::{execute, input_plan};
+use crate::commands::{note, print, print_json};
+use crate::config::Loaded;
+use crate::exit::{Exit, Failure};
+use crate::run::{CONFIG_NAME, InputFile, Manifest, Run, RunPlan, hex};
+use crate::stage::schedule::Pace;
+
+/// One difference between the two runs.
+struct Difference {
+    what: String,
+    expected: String,
+    found: String,
+}
+
+pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
+    let manifest = Manifest::read(dir)?;
+    let mut differences = check_log(dir, &manifest)?;
+    differences.extend(check_inputs(&manifest, &args.files)?);
+    if differences.is_empty() {
+        let scratch = Scratch::new()?;
+        let again = repeat(dir, &manifest, args, &scratch.0, interrupted)?;
+        if again.is_interrupted {
+            return Err(Failure::interrupted("the verification was stopped: no verdict; run it again"));
+        }
+        differences.extend(compare(dir, &manifest, &again)?);
+    }
+    conclude(&manifest, &differences, args.run.json)
+}
+
+/// The log itself: every record, the chain, and the hash that the manifest states.
+fn check_log(dir: &Path, manifest: &Manifest) -> Result<Vec<Difference>, Failure> {
+    let report = match peregrine_eventlog::verify(dir) {
+        Ok(report) => report,
+        Err(error) => {
+            let (what, expected) = ("the log is damaged".to_owned(), "every record as it was written".to_owned());
+            return Ok(vec![Difference { what, expected, found: error.to_string() }]);
+        }
+    };
+    let mut differences = Vec::new();
+    if !report.is_sealed() {
+        let (what, expected) = ("the log was cut".to_owned(), "a sealed end in every stream".to_owned());
+        differences.push(Difference { what, expected, found: "an open end".to_owned() });
+    }
+    let found = hex(&report.log_hash());
+    if found != manifest.log_hash {
+        differences.push(Difference { what: "log hash".to_owned(), expected: manifest.log_hash.clone(), found });
+    }
+    Ok(differences)
+}
+
+/// The files: those of the manifest, or others given in their place.
+fn check_inputs(manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
+    let mut differences = Vec::new();
+    for (index, expected) in manifest.inputs.iter().enumerate() {
+        let found = InputFile::of(given.get(index).unwrap_or(&expected.path))?;
+        if found.sha256 != expected.sha256 {
+            differences.push(Difference {
+                what: format!("input {} ({} bytes, {} before)", found.path.display(), found.len, expected.len),
+                expected: format!("sha256 {}", expected.sha256),
+                found: format!("sha256 {}", found.sha256),
+            });
+        }
+    }
+    Ok(differences)
+}
+
+fn repeat(
+    dir: &Path,
+    manifest: &Manifest,
+    args: &ReplayArgs,
+    scratch: &Path,
+    interrupted: &StopFlag,
+) -> Result<Run, Failure> {
+    let loaded = Loaded::read(&dir.join(CONFIG_NAME), &args.run.set)?;
+    let given: Vec<PathBuf> = manifest.inputs.iter().map(|input| input.path.clone()).collect();
+    let files = if args.files.is_empty() { &given } else { &args.files };
+    let input = input_plan(&loaded, files, manifest.date.as_deref())?;
+    let plan = RunPlan {
+        loaded,
+        command: manifest.command.clone(),
+        input,
+        pace: Pace::Max,
+        from: manifest.from.map(EpochNanos),
+        to: manifest.to.map(EpochNanos),
+        event_count_max: Some(manifest.event_count),
+        guard_script: Some(guard_script(dir)?),
+        dir: scratch.join("again"),
+    };
+    note(format_args!("running {} events again …", peregrine_report::format::count(manifest.event_count)));
+    execute(plan, interrupted)
+}
+
+/// What the latency guard did: an input of the run, because it comes from measured time.
+fn guard_script(dir: &Path) -> Result<Vec<GuardHalt>, Failure> {
+    let reader = LogReader::open(dir, Stream::Decide).map_err(Failure::io)?;
+    let records: Result<Vec<GuardHalt>, _> =
+        reader.payloads::<GuardHalt>().map(|record| record.map(|(_, record)| *record)).collect();
+    records.map_err(Failure::io)
+}
+
+fn compare(dir: &Path, manifest: &Manifest, again: &Run) -> Result<Vec<Difference>, Failure> {
+    let mut differences = Vec::new();
+    let mut hold = |what: &str, expected: &str, found: &str| {
+        if expected != found {
+            let (expected, found) = (expected.to_owned(), found.to_owned());
+            differences.push(Difference { what: what.to_owned(), expected, found });
+        }
+    };
+    let repeated = &again.manifest;
+    hold("event count", &manifest.event_count.to_string(), &repeated.event_count.to_string());
+    hold("model", &manifest.model_sha256, &repeated.model_sha256);
+    hold("log hash", &manifest.log_hash, &repeated.log_hash);
+    hold("state hash", &manifest.state_hash, &repeated.state_hash);
+    hold("decision hash", &manifest.decision_hash, &repeated.decision_hash);
+    for stream in Stream::ALL.into_iter().filter(|stream| stream.is_hashed()) {
+        differences.extend(first_difference(dir, &again.dir, stream)?);
+    }
+    Ok(differences)
+}
+
+/// The first record of a stream that differs.
+fn first_difference(before: &Path, after: &Path, stream: Stream) -> Result<Option<Difference>, Failure> {
+    let (before, after) = (open(before, stream)?, open(after, stream)?);
+    let mut left = before.records();
+    let mut right = after.records();
+    for index in 0_u64.. {
+        match (left.next().transpose().map_err(Failure::io)?, right.next().transpose().map_err(Failure::io)?) {
+            (None, None) => break,
+            (Some(a), Some(b)) if a.bytes() == b.bytes() => {}
+            (a, b) => {
+                let text = |record: Option<peregrine_eventlog::RecordRef<'_>>| {
+                    record.map_or_else(
+                        || "no record".to_owned(),
+                        |record| record.any().map_or_else(|error| error.to_string(), |payload| show(&payload)),
+                    )
+                };
+                let what = format!("first record of stream {stream} that differs: {index}");
+                return Ok(Some(Difference { what, expected: text(a), found: text(b) }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn show(payload: &AnyPayload<'_>) -> String {
+    format!("{payload:?}")
+}
+
+fn open(dir: &Path, stream: Stream) -> Result<LogReader, Failure> {
+    LogReader::open(dir, stream).map_err(Failure::io)
+}
+
+fn conclude(manifest: &Manifest, differences: &[Difference], is_json: bool) -> Result<Exit, Failure> {
+    let is_equal = differences.is_empty();
+    if is_json {
+        let list: Vec<_> =
+            differences.iter().map(|d| json!({"what": d.what, "expected": d.expected, "found": d.found})).collect();
+        print_json(&json!({
+            "is_identical": is_equal,
+            "event_count": manifest.event_count,
+            "log_hash": manifest.log_hash,
+            "state_hash": manifest.state_hash,
+            "differences": list,
+        }))?;
+    } else if is_equal {
+        print(&format!(
+            "identical: {} events, log {}, state {}\n",
+            peregrine_report::format::count(manifest.event_count),
+            manifest.log_hash,
+            manifest.state_hash
+        ))?;
+    } else {
+        let mut text = format!("NOT identical: {} differences\n", differences.len());
+        for difference in differences {
+            let Difference { what, expected, found } = difference;
+            text.push_str(&format!("{what}\n  expected  {expected}\n  found     {found}\n"));
+        }
+        print(&text)?;
+    }
+    Ok(if is_equal { Exit::Done } else { Exit::No })
+}
+
+/// A folder of its own that goes when the verification ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let dir = std::env::temp_dir().join(format!("peregrine-verify-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| Failure::file("create", &dir, &error, "set TMPDIR to a folder with room"))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            note(format_args!("could not remove {}: {error}", self.0.display()));
+        }
+    }
+}

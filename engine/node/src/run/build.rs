@@ -1,0 +1,325 @@
+//! Building the stages of a run out of its configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
+use peregrine_eventlog::{EventLog, LogConfig, Recorder, RunFacts};
+use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
+use peregrine_model::{Backend, Kernel, Model};
+use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
+use peregrine_runtime::{
+    IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder, SettingReport, ThreadPlan,
+    TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory, system_now,
+};
+use peregrine_types::{BookState, Nanos, Notional, Qty, Symbol, SymbolId};
+
+use super::{Flags, ReplayDecide, ReplaySend, RunPlan};
+use crate::config::{BackendChoice, Config, Loaded, RuntimeSection, Wait, Wiring};
+use crate::exit::Failure;
+use crate::input::Input;
+use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
+use crate::stage::feed::FeedLog;
+use crate::stage::log::LosslessLog;
+use crate::stage::machine::Inbox;
+use crate::stage::pnl::Pnl;
+use crate::stage::schedule::Schedule;
+use crate::stage::send::SendStage;
+
+/// Turns without work before a spinning role yields.
+const SPINS_BEFORE_YIELD: u32 = 256;
+/// Fills that one run can tell apart.
+const FILL_COUNT_MAX: usize = 1 << 20;
+/// Bytes of one stream at most: 256 GiB.
+const STREAM_LEN_MAX: u64 = 1 << 38;
+/// Time between two points of the equity curve, until there are too many.
+const EQUITY_STEP: Nanos = Nanos::from_secs(1);
+
+/// The stages of a run, ready to be launched.
+pub(super) struct Built {
+    pub(super) books: Books,
+    pub(super) decide: ReplayDecide,
+    pub(super) send: ReplaySend,
+    pub(super) inbox: Inbox,
+    pub(super) feed_log: FeedLog,
+    pub(super) recorder: Recorder,
+    pub(super) readers: Vec<IntervalReader>,
+    pub(super) settings: Vec<SettingReport>,
+    pub(super) flags: Flags,
+}
+
+/// Builds every stage of `plan`.
+pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &Schedule) -> Result<Built, Failure> {
+    let config = &plan.loaded.config;
+    let model = load_model(&plan.loaded)?;
+    let facts = RunFacts {
+        start_time: system_now(),
+        host_flags: 0,
+        config_hash: config.sha256(),
+        model_hash: *model.sha256(),
+        binary_hash: super::facts::binary_sha256(),
+    };
+    let log = EventLog::create(&log_config(config, &plan.dir), &facts).map_err(Failure::io)?;
+    let flags = Flags::default();
+    let mut readers = Vec::new();
+    let times = decide_times(&mut readers)?;
+    let parts = DecideParts {
+        strategy: strategy(config, input, model)?,
+        risk: risk(config)?,
+        guard: guard(plan)?,
+        log: LosslessLog::new(log.decide, flags.failed.clone()),
+        stopwatch: TscStopwatch::new(clock),
+        schedule: schedule.clone(),
+        times,
+        pnl: Pnl::new(symbol_count(config), watched_count(config), EQUITY_STEP),
+    };
+    let send = SendStage::new(
+        venue(config)?,
+        LosslessLog::new(log.send, flags.failed.clone()),
+        symbol_count(config),
+        order_count(config),
+        FILL_COUNT_MAX,
+    );
+    drop(log.measure);
+    let settings = if config.runtime.lock_memory { vec![lock_memory()] } else { Vec::new() };
+    Ok(Built {
+        books: Books::new(book_config(config)).map_err(Failure::usage)?,
+        decide: DecideStage::new(parts),
+        send,
+        inbox: Inbox::new(config.runtime.order_slots.saturating_mul(2)),
+        feed_log: FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone())),
+        recorder: log.recorder,
+        readers,
+        settings,
+        flags,
+    })
+}
+
+fn symbol_count(config: &Config) -> usize {
+    SymbolId(config.feed.symbol_count_max).index()
+}
+
+fn watched_count(config: &Config) -> usize {
+    SymbolId(config.decide.watched_count_max).index()
+}
+
+fn order_count(config: &Config) -> usize {
+    config.runtime.order_slots
+}
+
+/// The books' capacities.
+pub(super) const fn book_config(config: &Config) -> BookConfig {
+    BookConfig {
+        symbol_count_max: config.feed.symbol_count_max,
+        order_count_max: config.book.order_count_max,
+        level_count_max: config.book.level_count_max,
+        is_unknown_state_tradable: config.book.is_unknown_state_tradable,
+    }
+}
+
+/// Where the log of a run lies and how large it may become.
+#[must_use]
+pub fn log_config(config: &Config, dir: &Path) -> LogConfig {
+    let staging_dir = Some(PathBuf::from(&config.log.staging_dir)).filter(|dir| !dir.as_os_str().is_empty());
+    LogConfig {
+        dir: dir.to_owned(),
+        staging_dir,
+        staging_record_counts: [u64::from(config.log.staging_records); 4],
+        segment_len_max: u64::from(config.log.segment_mib) << 20,
+        stream_len_max: STREAM_LEN_MAX,
+        sync_interval: Nanos::from_millis(100),
+        is_memory_locked: config.runtime.lock_memory,
+    }
+}
+
+/// The bundled model's file.
+#[must_use]
+pub const fn bundled_model() -> &'static [u8] {
+    include_bytes!("../../../../strategy/model/models/untrained-micro-seed1.safetensors")
+}
+
+fn load_model(loaded: &Loaded) -> Result<Model, Failure> {
+    let section = &loaded.config.model;
+    let read;
+    let (name, bytes) = if section.file == "bundled" {
+        ("bundled".to_owned(), bundled_model())
+    } else {
+        let path = loaded.resolve(&section.file);
+        read = std::fs::read(&path)
+            .map_err(|error| Failure::file("read the model", &path, &error, "set model.file to a model file"))?;
+        (path.display().to_string(), read.as_slice())
+    };
+    let model = if section.sha256.is_empty() {
+        Model::load(bytes)
+    } else {
+        Model::load_expecting(bytes, &parse_sha256(&section.sha256))
+    };
+    model.map_err(|error| Failure::usage(format_args!("the model is refused ({name}): {error}")))
+}
+
+/// The bytes of 64 hex digits; the configuration checked that they are.
+fn parse_sha256(hex: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let text = std::str::from_utf8(pair).unwrap_or("0");
+        *byte = u8::from_str_radix(text, 16).unwrap_or(0);
+    }
+    bytes
+}
+
+fn strategy(config: &Config, input: &Input, model: Model) -> Result<Strategy, Failure> {
+    let backend = match config.model.backend {
+        BackendChoice::Auto => Backend::best(),
+        BackendChoice::Scalar => Backend::Scalar,
+        BackendChoice::Avx2 => Backend::Avx2,
+        BackendChoice::Avx512 => Backend::Avx512,
+    };
+    let kernel = Kernel::new(backend).ok_or_else(|| {
+        Failure::usage(format_args!("model.backend: this processor has no {backend:?}; set \"auto\" or \"scalar\""))
+    })?;
+    let names: Vec<Symbol> = config.decide.symbols.iter().filter_map(|name| Symbol::new(name)).collect();
+    let is_all = config.decide.symbols.iter().any(|name| name == "*");
+    let midnight = input.session().midnight;
+    let strategy = StrategyConfig {
+        decide: decide_config(config),
+        session_open: midnight.plus(Nanos::from_secs(config.feed.session_open_s)),
+        session_close: midnight.plus(Nanos::from_secs(config.feed.session_close_s)),
+        symbol_count_max: config.feed.symbol_count_max,
+        watched_count_max: config.decide.watched_count_max,
+        watch: if is_all { Watch::All } else { Watch::Named(names) },
+    };
+    Strategy::new(strategy, model, kernel).map_err(|error| Failure::usage(format_args!("[decide]: {error}")))
+}
+
+fn decide_config(config: &Config) -> DecideConfig {
+    let section = &config.decide;
+    DecideConfig {
+        order_qty: Qty(section.order_qty),
+        target_position_qty: Qty(section.target_position_qty),
+        action_threshold: section.action_threshold,
+        action_hysteresis: section.action_hysteresis,
+        quote_offset_ticks: section.quote_offset_ticks,
+        quote_edge_ticks: section.is_quoting_by_prediction.then_some(section.quote_edge_ticks),
+        requote_tolerance_ticks: section.requote_tolerance_ticks,
+        take_horizon_index: section.take_horizon_index,
+        take_margin_ticks: section.take_margin_ticks,
+        fee_removed: config.gateway.fee_removed,
+        surprise_max: section.surprise_max,
+        regime_confidence_min: section.regime_confidence_min,
+        withdraw_on: BookState::STALE.with(BookState::HALTED).with(BookState::QUARANTINED),
+        min_decision_interval: Nanos(section.min_decision_interval_ns),
+        denied_backoff: Nanos(section.denied_backoff_ns),
+        tick: section.tick,
+    }
+}
+
+fn risk(config: &Config) -> Result<RiskGate, Failure> {
+    let section = &config.risk;
+    let limits = LimitsConfig {
+        order_qty_max: Some(Qty(section.order_qty_max)),
+        order_notional_max: Some(Notional(i128::from(section.order_notional_max.0))),
+        price_collar_bps: Some(section.price_collar_bps),
+        position_qty_max: Some(Qty(section.position_qty_max)),
+        gross_notional_max: Some(Notional(i128::from(section.gross_notional_max.0))),
+        open_orders_max: Some(section.open_orders_max),
+        order_rate_max: Some(section.order_rate_max),
+        order_rate_window: Some(Nanos(section.order_rate_window_ns)),
+        duplicate_window: Some(Nanos(section.duplicate_window_ns)),
+        data_age_max: Some(Nanos(section.data_age_ns_max)),
+    };
+    let limits = limits.validate().map_err(|violations| {
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Failure::usage(format_args!("[risk]: {}", list.join("; ")))
+    })?;
+    let mut gate = RiskGate::new(&limits, config.feed.symbol_count_max);
+    let permitted = &section.permitted_symbols;
+    let is_all = permitted.iter().any(|name| name == "*");
+    let rules = InstrumentRules { tick: config.decide.tick, ..InstrumentRules::US_EQUITY };
+    for (index, name) in config.decide.symbols.iter().enumerate() {
+        if permitted.contains(name) {
+            gate.permit(SymbolId(u32::try_from(index).unwrap_or(u32::MAX)), Some(rules));
+        }
+    }
+    if is_all {
+        (0..config.feed.symbol_count_max).for_each(|id| {
+            gate.permit(SymbolId(id), Some(rules));
+        });
+    }
+    Ok(gate)
+}
+
+fn venue(config: &Config) -> Result<PaperVenue<FifoQueue, ConstantLatency>, Failure> {
+    let section = &config.gateway;
+    let paper = PaperConfig {
+        symbol_count_max: symbol_count(config),
+        order_count_max: order_count(config),
+        fees: Fees { added: section.fee_added, removed: section.fee_removed },
+    };
+    let latency = ConstantLatency { to_venue: Nanos(section.to_venue_ns), from_venue: Nanos(section.from_venue_ns) };
+    PaperVenue::new(paper, FifoQueue, latency).map_err(|error| Failure::usage(format_args!("[gateway]: {error}")))
+}
+
+fn guard(plan: &RunPlan) -> Result<Guard, Failure> {
+    if let Some(script) = &plan.guard_script {
+        return Ok(Guard::Scripted { script: script.clone(), next: 0 });
+    }
+    let section = &plan.loaded.config.guard;
+    let guard = LatencyGuard::new(LatencyGuardConfig {
+        window_sample_count: section.window_samples as usize,
+        window_time: None,
+        sample_count_min: section.samples_min as usize,
+        warn_above: Nanos(section.inference_p99_warn_ns),
+        halt_above: Nanos(section.inference_p99_halt_ns),
+    });
+    guard.map(Guard::Measured).map_err(|error| Failure::usage(format_args!("[guard]: {error}")))
+}
+
+fn decide_times(readers: &mut Vec<IntervalReader>) -> Result<DecideTimes, Failure> {
+    let mut recorder = |name: &str| -> Result<LatencyRecorder, Failure> {
+        let (recorder, reader) = latency_recorder(name, LatencyBounds::STANDARD).map_err(Failure::usage)?;
+        readers.push(reader);
+        Ok(recorder)
+    };
+    Ok(DecideTimes {
+        event_to_order: recorder("event_to_order")?,
+        event_to_decision: recorder("event_to_decision")?,
+        features: recorder("features")?,
+        observe: recorder("observe")?,
+        controller: recorder("controller")?,
+        advance: recorder("advance")?,
+        queue_wait: recorder("queue_wait")?,
+    })
+}
+
+/// Who runs where.
+pub(crate) fn thread_plans(section: &RuntimeSection) -> Vec<ThreadPlan> {
+    let wait = match section.wait {
+        Wait::Spin => WaitStrategy::Spin,
+        Wait::SpinThenYield => WaitStrategy::SpinThenYield { spin_count: SPINS_BEFORE_YIELD },
+        Wait::Park => WaitStrategy::Park { spin_count: SPINS_BEFORE_YIELD, park_time: Duration::from_micros(100) },
+    };
+    let fifo_priority = u8::try_from(section.fifo_priority).ok().filter(|priority| *priority > 0);
+    let plan = |name: &str, core: usize| ThreadPlan {
+        core: section.pin_threads.then_some(core),
+        wait,
+        fifo_priority,
+        slow_turn: Some(Nanos::from_millis(1)),
+        ..ThreadPlan::parked(name)
+    };
+    // The record role waits for disks: it parks, and never at a real-time priority.
+    let record =
+        ThreadPlan { core: section.pin_threads.then_some(section.record_core), ..ThreadPlan::parked("record") };
+    match section.wiring {
+        Wiring::Fused => vec![plan("feed", section.feed_core), record],
+        Wiring::FeedApart => {
+            vec![plan("feed", section.feed_core), plan("decide", section.decide_core), record]
+        }
+        Wiring::FourThreads => vec![
+            plan("feed", section.feed_core),
+            plan("decide", section.decide_core),
+            plan("send", section.send_core),
+            record,
+        ],
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run leaves for the next one: the manifest that a verification repeats, and the hashes in it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use peregrine_eventlog::{LogReport, Stream};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::RunPlan;
+use crate::exit::Failure;
+use crate::stage::decide::DecideEnd;
+
+/// Name of the manifest in a run's folder.
+pub const MANIFEST_NAME: &str = "run.json";
+/// Name of the effective configuration in a run's folder.
+pub const CONFIG_NAME: &str = "config.toml";
+
+/// One file of the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Absolute path at the time of the run.
+    pub path: PathBuf,
+    /// Length in bytes.
+    pub len: u64,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+}
+
+/// Everything that another run needs to repeat this one, and what it must find.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this file's format.
+    pub version: u32,
+    /// The command.
+    pub command: String,
+    /// The input.
+    pub inputs: Vec<InputFile>,
+    /// The session's date, where it was given.
+    pub date: Option<String>,
+    /// First moment of the input, UTC nanoseconds.
+    pub from: Option<i64>,
+    /// Last moment of the input, UTC nanoseconds, excluded.
+    pub to: Option<i64>,
+    /// Market events of the run.
+    pub event_count: u64,
+    /// Whether it was stopped before the end of the input.
+    pub is_interrupted: bool,
+    /// SHA-256 of the effective configuration (`config.toml` beside this file).
+    pub config_sha256: String,
+    /// SHA-256 of the model.
+    pub model_sha256: String,
+    /// SHA-256 of the program.
+    pub binary_sha256: String,
+    /// Hash over the hashed streams of the log.
+    pub log_hash: String,
+    /// Hash over features, latent states, orders and positions after the last event.
+    pub state_hash: String,
+    /// Running hash of everything decided.
+    pub decision_hash: String,
+    /// Records per stream.
+    pub record_counts: Vec<(String, u64)>,
+}
+
+impl Manifest {
+    /// The manifest of a run that has ended.
+    pub(super) fn of(
+        plan: &RunPlan,
+        log: &LogReport,
+        event_count: u64,
+        decide: &DecideEnd,
+        is_interrupted: bool,
+    ) -> Result<Self, Failure> {
+        let inputs = plan.input.files.iter().map(|path| InputFile::of(path)).collect::<Result<_, _>>()?;
+        let [first, second] = decide.decision_hash;
+        let count = |stream: Stream| (stream.name().to_owned(), log.stream(stream).record_count);
+        Ok(Self {
+            version: 1,
+            command: plan.command.clone(),
+            inputs,
+            date: plan.input.date.map(|date| date.to_string()),
+            from: plan.from.map(|time| time.0),
+            to: plan.to.map(|time| time.0),
+            event_count,
+            is_interrupted,
+            config_sha256: hex(&plan.loaded.config.sha256()),
+            model_sha256: decide.strategy.model().sha256_hex(),
+            binary_sha256: hex(&binary_sha256()),
+            log_hash: hex(&log.log_hash()),
+            state_hash: hex(&state_hash(decide)),
+            decision_hash: format!("{first:016x}{second:016x}"),
+            record_counts: Stream::ALL.map(count).to_vec(),
+        })
+    }
+
+    /// Writes the manifest into a run's folder.
+    pub(super) fn write(&self, dir: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).map_err(Failure::io)?;
+        write_file(&dir.join(MANIFEST_NAME), (text + "\n").as_bytes())
+    }
+
+    /// Reads the manifest of a run.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none, or none that this program can read.
+    pub fn read(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(MANIFEST_NAME);
+        let text = fs::read_to_string(&path)
+            .map_err(|error| Failure::file("read the run", &path, &error, "give the folder of a finished run"))?;
+        let manifest: Self = serde_json::from_str(&text)
+            .map_err(|error| Failure::usage(format_args!("the run is not readable ({}): {error}", path.display())))?;
+        if manifest.version != 1 {
+            let version = manifest.version;
+            return Err(Failure::usage(format_args!(
+                "the run has format {version}, this program reads 1 ({}): use the program that made it",
+                path.display()
+            )));
+        }
+        Ok(manifest)
+    }
+}
+
+impl InputFile {
+    /// Length and hash of a file as it is now.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be read.
+    pub fn of(path: &Path) -> Result<Self, Failure> {
+        let absolute = fs::canonicalize(path)
+            .map_err(|error| Failure::file("find the input", path, &error, "give a file that exists"))?;
+        let (len, sha256) = sha256_of_file(&absolute)?;
+        Ok(Self { path: absolute, len, sha256: hex(&sha256) })
+    }
+}
+
+/// Hash over features, latent states, the controller's memory, positions and open orders.
+pub(super) fn state_hash(decide: &DecideEnd) -> [u8; 32] {
+    let mut state = Sha256::new();
+    state.update(decide.strategy.state_hash());
+    state.update(decide.risk.state_hash().to_le_bytes());
+    state.finalize().into()
+}
+
+/// Length and SHA-256 of a file, read in pieces.
+///
+/// # Errors
+/// [`Failure`] when it cannot be read.
+pub fn sha256_of_file(path: &Path) -> Result<(u64, [u8; 32]), Failure> {
+    let failed = |error: std::io::Error| Failure::file("read", path, &error, "check the file and the disk");
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut len = 0_u64;
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            return Ok((len, hasher.finalize().into()));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        len += u64::try_from(count).unwrap_or(0);
+    }
+}
+
+/// SHA-256 of the running program; zeros when it cannot be read.
+pub(super) fn binary_sha256() -> [u8; 32] {
+    let path = std::env::current_exe();
+    path.ok().and_then(|path| sha256_of_file(&path).ok()).map_or([0; 32], |(_, hash)| hash)
+}
+
+/// Writes a whole file, naming it when that fails.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes).map_err(|error| Failure::file("write", path, &error, "check the folder and the disk"))
+}
+
+/// Bytes as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

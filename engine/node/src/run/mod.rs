@@ -1,0 +1,476 @@
+//! One run of the machine: everything is built, launched, watched and taken down here.
+
+mod build;
+mod facts;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use peregrine_book::{Books, MarketBooks};
+use peregrine_eventlog::records::GuardHalt;
+use peregrine_eventlog::{LogReport, Recorder};
+use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel, OrderTable, PaperVenue};
+use peregrine_report::ThroughputPoint;
+use peregrine_runtime::{
+    FinishedRole, IntervalReader, Role, RunningRole, SettingReport, SlotConsumer, StopFlag, ThreadPlans, TscClock,
+    TscStopwatch, TurnFigures, available_cores, index_ring, slot_ring,
+};
+use peregrine_types::{EpochNanos, MarketEvent, Nanos, Symbol};
+
+use crate::config::{Loaded, Wiring};
+use crate::exit::Failure;
+use crate::input::{Input, InputPlan};
+use crate::stage::decide::{DecideEnd, DecideStage};
+use crate::stage::feed::FeedLog;
+use crate::stage::machine::Machine;
+use crate::stage::schedule::{Pace, Schedule};
+use crate::stage::send::SendStage;
+use crate::wiring::{
+    DecideRole, EventSink, FeedProgress, FeedRings, FeedRole, InputEnd, Lockstep, MachineRole, RecordRole, SendRole,
+};
+
+pub(crate) use build::thread_plans;
+pub use build::{bundled_model, log_config};
+pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
+pub(crate) use facts::{hex, write_file};
+
+/// The stages as a replay runs them.
+pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
+/// The send stage of a replay.
+pub type ReplaySend = SendStage<FifoQueue, ConstantLatency>;
+
+/// What is to be run.
+#[derive(Debug)]
+pub struct RunPlan {
+    /// The profile.
+    pub loaded: Loaded,
+    /// The command, for the manifest.
+    pub command: String,
+    /// The files.
+    pub input: InputPlan,
+    /// How fast.
+    pub pace: Pace,
+    /// First moment, if the input is cut.
+    pub from: Option<EpochNanos>,
+    /// Last moment, excluded, if the input is cut.
+    pub to: Option<EpochNanos>,
+    /// Events after which the input ends.
+    pub event_count_max: Option<u64>,
+    /// What the latency guard did in the run that this one verifies.
+    pub guard_script: Option<Vec<GuardHalt>>,
+    /// Folder of the run; must not hold a log.
+    pub dir: PathBuf,
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Run {
+    /// Folder of the run.
+    pub dir: PathBuf,
+    /// The log, sealed.
+    pub log: LogReport,
+    /// The input after its end.
+    pub input: Input,
+    /// Market events handed over.
+    pub event_count: u64,
+    /// Running hash of the events.
+    pub event_hash: [u64; 2],
+    /// The decide stage after the last event.
+    pub decide: DecideEnd,
+    /// The paper venue after the last event.
+    pub venue: PaperVenue<FifoQueue, ConstantLatency>,
+    /// Our orders after the last event.
+    pub orders: OrderTable,
+    /// The books after the last event.
+    pub books: Books,
+    /// Histograms.
+    pub latencies: Vec<IntervalReader>,
+    /// Turns of every thread.
+    pub turns: Vec<(String, TurnFigures)>,
+    /// What was asked of the system, and what it answered.
+    pub settings: Vec<SettingReport>,
+    /// Wall time from the first packet to the last record.
+    pub elapsed: Duration,
+    /// Whether somebody stopped it.
+    pub is_interrupted: bool,
+    /// What another run must repeat.
+    pub manifest: Manifest,
+    /// Hash over the state after the last event.
+    pub state_hash: [u8; 32],
+    /// When the run started, by the system clock.
+    pub started: EpochNanos,
+    /// How fast it was to go.
+    pub pace: Pace,
+    /// Who shared a thread.
+    pub wiring: Wiring,
+    /// Name of the model.
+    pub model_name: String,
+    /// Venue's time of the first event.
+    pub first_time: Option<EpochNanos>,
+    /// Venue's time of the last event.
+    pub last_time: Option<EpochNanos>,
+    /// Events over time.
+    pub throughput: Vec<ThroughputPoint>,
+}
+
+/// What a run tells while it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Market events so far.
+    pub event_count: u64,
+    /// Bytes read so far.
+    pub read_len: u64,
+    /// Bytes that the files have.
+    pub total_len: u64,
+}
+
+/// The roles after the last event, whatever the wiring was.
+struct Ended {
+    input: Input,
+    feed_log: FeedLog,
+    feed_error: Option<peregrine_source::SourceError>,
+    decide: ReplayDecide,
+    send: ReplaySend,
+    books: Books,
+    turns: Vec<(String, TurnFigures)>,
+    settings: Vec<SettingReport>,
+}
+
+/// Flags that end a run.
+#[derive(Clone, Debug, Default)]
+struct Flags {
+    /// Somebody asked for a clean stop.
+    stop_input: StopFlag,
+    /// The log, or a ring, failed: everybody stops.
+    failed: StopFlag,
+    /// Every role but `record` has ended.
+    others_done: StopFlag,
+}
+
+impl RunPlan {
+    /// Runs the plan to its end, or until `interrupted` is raised. `on_progress` is called about ten times a second.
+    ///
+    /// # Errors
+    /// [`Failure`] when the input, the log or the host refuse.
+    pub fn run(self, interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> Result<Run, Failure> {
+        let clock = TscClock::calibrated();
+        let schedule = Schedule::new(self.pace, clock.rate());
+        let symbols = self.watched_symbols()?;
+        let input = Input::open(&self.input, &symbols).map_err(Failure::io)?.within(self.from, self.to);
+        let built = build::build(&self, &input, &clock, &schedule)?;
+        let flags = built.flags.clone();
+        let mut settings = built.settings;
+        let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
+        let mut throughput = Vec::new();
+        let stopwatch = TscStopwatch::new(&clock);
+        let (failed, others_done) = (flags.failed.clone(), flags.others_done.clone());
+        let record = RecordRole::new(built.recorder, built.readers, clock, failed, others_done);
+        let progress = Arc::new(FeedProgress::default());
+        let feed = FeedSetup {
+            input,
+            log: built.feed_log,
+            schedule,
+            stopwatch,
+            event_count_max: self.event_count_max.unwrap_or(u64::MAX),
+            flags: flags.clone(),
+            progress: Arc::clone(&progress),
+        };
+        let plans = self.thread_plans()?;
+        let record = plans.launch(record, &StopFlag::new()).map_err(Failure::io)?;
+        let machine = Machine { books: built.books, decide: built.decide, send: built.send, inbox: built.inbox };
+        let series = &mut throughput;
+        let watch = Watch { interrupted, flags: &flags, progress: &progress, on_progress, series };
+        let ended = match self.loaded.config.runtime.wiring {
+            Wiring::Fused => run_fused(&plans, feed, machine, watch),
+            Wiring::FeedApart => self.run_feed_apart(&plans, feed, machine, watch),
+            Wiring::FourThreads => self.run_four(&plans, feed, machine, watch),
+        };
+        flags.others_done.request();
+        let record = record.join().map_err(Failure::io)?;
+        let elapsed = started.elapsed();
+        let ended = ended?;
+        settings.extend(ended.settings);
+        let is_interrupted = interrupted.is_requested();
+        self.conclude(Concluding {
+            ended: Ended { settings, ..ended },
+            record,
+            elapsed,
+            is_interrupted,
+            started: started_utc,
+            throughput,
+        })
+    }
+
+    fn conclude(self, with: Concluding) -> Result<Run, Failure> {
+        let Concluding { ended, record, elapsed, is_interrupted, started, throughput } = with;
+        let RecordRole { recorder, readers, error, .. } = record.role;
+        if let Some(error) = error {
+            return Err(Failure::io(error));
+        }
+        if let Some(error) = ended.feed_error {
+            return Err(Failure::io(error));
+        }
+        let (event_count, event_hash) = (ended.feed_log.event_count(), ended.feed_log.event_hash());
+        let (first_time, last_time) = (ended.feed_log.first_exch_time(), ended.feed_log.last_exch_time());
+        drop(ended.feed_log);
+        let decide = ended.decide.end();
+        let (venue, orders) = ended.send.end();
+        let undelivered = venue.counters().undelivered + decide.counters.undelivered;
+        if undelivered > 0 {
+            return Err(Failure::io(format_args!(
+                "{undelivered} orders or reports found no room between decide and send: raise runtime.order_slots"
+            )));
+        }
+        let log = close_log(recorder)?;
+        let manifest = Manifest::of(&self, &log, event_count, &decide, is_interrupted)?;
+        manifest.write(&self.dir)?;
+        write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
+        let state_hash = facts::state_hash(&decide);
+        let mut latencies = readers;
+        latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
+        let mut turns = ended.turns;
+        turns.push(("record".to_owned(), record.turns));
+        Ok(Run {
+            dir: self.dir,
+            log,
+            input: ended.input,
+            event_count,
+            event_hash,
+            decide,
+            venue,
+            orders,
+            books: ended.books,
+            latencies,
+            turns,
+            settings: ended.settings.into_iter().chain(record.settings).collect(),
+            elapsed,
+            is_interrupted,
+            manifest,
+            state_hash,
+            started,
+            pace: self.pace,
+            wiring: self.loaded.config.runtime.wiring,
+            model_name: self.loaded.config.model.file.clone(),
+            first_time,
+            last_time,
+            throughput,
+        })
+    }
+
+    /// The symbols that the profile names; none when it watches whatever comes first.
+    fn watched_symbols(&self) -> Result<Vec<Symbol>, Failure> {
+        let names = self.loaded.config.decide.symbols.iter().filter(|name| name.as_str() != "*");
+        names
+            .map(|name| {
+                Symbol::new(name).ok_or_else(|| Failure::usage(format_args!("decide.symbols: \"{name}\" is no symbol")))
+            })
+            .collect()
+    }
+
+    fn thread_plans(&self) -> Result<ThreadPlans, Failure> {
+        let plans = build::thread_plans(&self.loaded.config.runtime);
+        ThreadPlans::check(plans, &available_cores()).map_err(Failure::usage)
+    }
+
+    fn run_feed_apart(
+        &self,
+        plans: &ThreadPlans,
+        feed: FeedSetup,
+        machine: ReplayMachine,
+        watch: Watch<'_>,
+    ) -> Result<Ended, Failure> {
+        let (events_in, events_out) = self.event_ring()?;
+        let end = InputEnd::default();
+        let sink = FeedRings::new(vec![events_in], end.clone(), feed.flags.failed.clone());
+        let role = MachineRole::new(events_out, machine, end, feed.flags.failed.clone());
+        let never = StopFlag::new();
+        let decide = plans.launch(role, &never).map_err(Failure::io)?;
+        let feed = plans.launch(feed.into_role(sink), &never).map_err(Failure::io)?;
+        watch.until(|| decide.is_finished() && feed.is_finished());
+        let (feed, decide) = (join(feed)?, join(decide)?);
+        let turns = vec![("feed".to_owned(), feed.turns), ("decide".to_owned(), decide.turns)];
+        let settings = feed.settings.into_iter().chain(decide.settings).collect();
+        Ok(ended(feed.role, decide.role.machine, turns, settings))
+    }
+
+    fn run_four(
+        &self,
+        plans: &ThreadPlans,
+        feed: FeedSetup,
+        machine: ReplayMachine,
+        watch: Watch<'_>,
+    ) -> Result<Ended, Failure> {
+        let Machine { books, decide, send, inbox } = machine;
+        let ((decide_in, decide_out), (send_in, send_out)) = (self.event_ring()?, self.event_ring()?);
+        let slots = self.loaded.config.runtime.order_slots;
+        let (orders_in, orders_out) = index_ring(slots).map_err(Failure::usage)?;
+        let (executions_in, executions_out) = index_ring(slots).map_err(Failure::usage)?;
+        let end = InputEnd::default();
+        let lockstep = Lockstep::new(end.clone(), feed.flags.failed.clone());
+        let latency = *send.venue().latency();
+        let venue_books = Books::new(build::book_config(&self.loaded.config)).map_err(Failure::usage)?;
+        let decide = DecideRole {
+            events: decide_out,
+            executions: executions_out,
+            orders: orders_in,
+            books,
+            decide,
+            inbox,
+            way_back_min: latency.way_back_min(),
+            lockstep: lockstep.clone(),
+            is_done: false,
+        };
+        let send = SendRole {
+            events: send_out,
+            orders: orders_out,
+            executions: executions_in,
+            books: venue_books,
+            send,
+            way_there_min: latency.way_there_min(),
+            lockstep,
+            is_done: false,
+        };
+        let sink = FeedRings::new(vec![decide_in, send_in], end, feed.flags.failed.clone());
+        let never = StopFlag::new();
+        let send = plans.launch(send, &never).map_err(Failure::io)?;
+        let decide = plans.launch(decide, &never).map_err(Failure::io)?;
+        let feed = plans.launch(feed.into_role(sink), &never).map_err(Failure::io)?;
+        watch.until(|| decide.is_finished() && feed.is_finished() && send.is_finished());
+        let (feed, decide, send) = (join(feed)?, join(decide)?, join(send)?);
+        let turns = [("feed", feed.turns), ("decide", decide.turns), ("send", send.turns)];
+        let settings = feed.settings.into_iter().chain(decide.settings).chain(send.settings).collect();
+        let machine = Machine {
+            books: decide.role.books,
+            decide: decide.role.decide,
+            send: send.role.send,
+            inbox: decide.role.inbox,
+        };
+        Ok(ended(feed.role, machine, turns.map(|(name, turns)| (name.to_owned(), turns)).to_vec(), settings))
+    }
+
+    fn event_ring(&self) -> Result<(peregrine_runtime::SlotProducer<MarketEvent>, SlotConsumer<MarketEvent>), Failure> {
+        slot_ring(self.loaded.config.runtime.market_events_slots).map_err(Failure::usage)
+    }
+}
+
+type ReplayMachine = Machine<Books, TscStopwatch, FifoQueue, ConstantLatency>;
+
+struct Concluding {
+    ended: Ended,
+    record: FinishedRole<RecordRole>,
+    elapsed: Duration,
+    is_interrupted: bool,
+    started: EpochNanos,
+    throughput: Vec<ThroughputPoint>,
+}
+
+/// What the feed role is made of, before it is known where its events go.
+struct FeedSetup {
+    input: Input,
+    log: FeedLog,
+    schedule: Schedule,
+    stopwatch: TscStopwatch,
+    event_count_max: u64,
+    flags: Flags,
+    progress: Arc<FeedProgress>,
+}
+
+impl FeedSetup {
+    fn into_role<S: EventSink>(self, sink: S) -> FeedRole<S, TscStopwatch> {
+        FeedRole {
+            input: self.input,
+            log: self.log,
+            sink,
+            schedule: self.schedule,
+            stopwatch: self.stopwatch,
+            event_count_max: self.event_count_max,
+            stop_input: self.flags.stop_input,
+            progress: self.progress,
+            error: None,
+            is_done: false,
+        }
+    }
+}
+
+fn run_fused(plans: &ThreadPlans, feed: FeedSetup, machine: ReplayMachine, watch: Watch<'_>) -> Result<Ended, Failure> {
+    let feed = plans.launch(feed.into_role(machine), &StopFlag::new()).map_err(Failure::io)?;
+    watch.until(|| feed.is_finished());
+    let feed = join(feed)?;
+    let turns = vec![("feed".to_owned(), feed.turns)];
+    let FeedRole { input, log, sink, error, .. } = feed.role;
+    let Machine { books, decide, send, .. } = sink;
+    Ok(Ended { input, feed_log: log, feed_error: error, decide, send, books, turns, settings: feed.settings })
+}
+
+fn ended<S>(
+    feed: FeedRole<S, TscStopwatch>,
+    machine: ReplayMachine,
+    turns: Vec<(String, TurnFigures)>,
+    settings: Vec<SettingReport>,
+) -> Ended {
+    let FeedRole { input, log, error, .. } = feed;
+    let Machine { books, decide, send, inbox: _ } = machine;
+    Ended { input, feed_log: log, feed_error: error, decide, send, books, turns, settings }
+}
+
+fn join<R: Role>(role: RunningRole<R>) -> Result<FinishedRole<R>, Failure> {
+    role.join().map_err(Failure::io)
+}
+
+/// What the main thread does while the roles work.
+struct Watch<'a> {
+    interrupted: &'a StopFlag,
+    flags: &'a Flags,
+    progress: &'a FeedProgress,
+    on_progress: &'a mut dyn FnMut(Progress),
+    series: &'a mut Vec<ThroughputPoint>,
+}
+
+impl Watch<'_> {
+    /// Waits until `is_done`, telling the progress and passing a request to stop on to the feed role.
+    fn until(self, is_done: impl Fn() -> bool) {
+        let (mut turn, start, mut last) = (0_u32, Instant::now(), (Duration::ZERO, 0));
+        while !is_done() {
+            if self.interrupted.is_requested() {
+                self.flags.stop_input.request();
+            }
+            if turn.is_multiple_of(20) {
+                let (now, event_count) = (start.elapsed(), self.progress.event_count.load(Ordering::Relaxed));
+                self.series.push(ThroughputPoint {
+                    at_ns: nanos(now).0.unsigned_abs(),
+                    interval_ns: nanos(now.saturating_sub(last.0)).0.unsigned_abs(),
+                    event_count: event_count.saturating_sub(last.1),
+                });
+                last = (now, event_count);
+                (self.on_progress)(Progress {
+                    event_count,
+                    read_len: self.progress.read_len.load(Ordering::Relaxed),
+                    total_len: self.progress.total_len.load(Ordering::Relaxed),
+                });
+            }
+            turn = turn.wrapping_add(1);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn close_log(recorder: Recorder) -> Result<LogReport, Failure> {
+    recorder.close().map_err(Failure::io)
+}
+
+/// A folder for a run that does not exist yet: `COMMAND-YYYYMMDDTHHMMSS[-N]` under `out_dir`.
+#[must_use]
+pub fn new_run_dir(out_dir: &std::path::Path, command: &str) -> PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
+    let first = out_dir.join(format!("{command}-{now}"));
+    let more = (2..).map(|number| out_dir.join(format!("{command}-{now}-{number}")));
+    std::iter::once(first).chain(more).find(|dir| !dir.exists()).unwrap_or_else(|| out_dir.join(command))
+}
+
+/// Nanoseconds of a wall-clock span, saturated.
+#[must_use]
+pub fn nanos(span: Duration) -> Nanos {
+    Nanos(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,533 @@
+//! The decide role's stage: strategy, risk gate, latency guard and log, around one event.
+//!
+//! What is decided is in the log before the order leaves, and everything decided goes into one running hash. Durations
+//! are measured beside the decision and never enter it; the one exception, a halt by the latency guard, is written to the
+//! log as an input, and a verification replays it from there.
+
+use std::marker::PhantomData;
+
+use peregrine_book::{BookUpdate, MarketBooks};
+use peregrine_decide::{Decision, Input, IntentBatch, Stage, Strategy};
+use peregrine_eventlog::Decide;
+use peregrine_eventlog::records::{
+    DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, HORIZON_COUNT_MAX, IntentKind,
+};
+use peregrine_risk::{ApprovedOrder, RiskContext, RiskGate, TradingMode};
+use peregrine_runtime::{GuardTransition, GuardVerdict, LatencyGuard, LatencyRecorder, Stopwatch};
+use peregrine_types::{
+    EpochNanos, EventSeq, Execution, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink, TopOfBook,
+};
+
+use super::hash::RunningHash;
+use super::log::LosslessLog;
+use super::pnl::Pnl;
+use super::schedule::Schedule;
+
+/// Decisions between two checkpoints of the decide stream.
+const DECISIONS_PER_CHECKPOINT: u64 = 16_384;
+
+/// Where the latency guard's verdicts come from.
+#[derive(Debug)]
+pub enum Guard {
+    /// Inference is measured.
+    Measured(LatencyGuard),
+    /// A verification repeats what the log of the earlier run says, in order of events.
+    Scripted {
+        /// What the guard did then.
+        script: Vec<GuardHalt>,
+        /// The next one to repeat.
+        next: usize,
+    },
+}
+
+/// Histograms of the decide role.
+#[derive(Debug)]
+pub struct DecideTimes {
+    /// From the event being taken (or due) to its features being up to date, book included.
+    pub features: LatencyRecorder,
+    /// The kernel's `observe`: the inference that the guard watches.
+    pub observe: LatencyRecorder,
+    /// Controller.
+    pub controller: LatencyRecorder,
+    /// The kernel's `advance`, off the critical path.
+    pub advance: LatencyRecorder,
+    /// From the event being taken (or due) to its approved order being recorded and handed over.
+    pub event_to_order: LatencyRecorder,
+    /// From the event being taken (or due) to the decision, whether or not an order came of it.
+    pub event_to_decision: LatencyRecorder,
+    /// How long after its due time an event was taken; timed replays only.
+    pub queue_wait: LatencyRecorder,
+}
+
+/// What the stage counted.
+#[derive(Clone, Debug, Default)]
+pub struct DecideCounters {
+    /// Intents by the risk gate's verdict, by [`ReasonCode`] number.
+    pub denied: Vec<(ReasonCode, u64)>,
+    /// New orders approved.
+    pub orders_approved: u64,
+    /// Cancels approved.
+    pub cancels_approved: u64,
+    /// Times that the latency guard warned.
+    pub guard_warnings: u64,
+    /// Times that it halted.
+    pub guard_halts: u64,
+    /// Approved orders that could not be handed over.
+    pub undelivered: u64,
+}
+
+/// The stage; see the module's text.
+#[derive(Debug)]
+pub struct DecideStage<B, W> {
+    strategy: Strategy,
+    risk: RiskGate,
+    guard: Guard,
+    log: LosslessLog<Decide>,
+    intents: IntentBatch,
+    stopwatch: W,
+    schedule: Schedule,
+    times: DecideTimes,
+    counters: DecideCounters,
+    pnl: Pnl,
+    hash: RunningHash,
+    next_seq: u64,
+    last_time: EpochNanos,
+    next_checkpoint: u64,
+    books: PhantomData<fn(&B)>,
+}
+
+/// What is left of a stage when its run is over: its log is handed back and its histograms are with their readers.
+#[derive(Debug)]
+pub struct DecideEnd {
+    /// Features, model and controller.
+    pub strategy: Strategy,
+    /// The risk gate.
+    pub risk: RiskGate,
+    /// What was counted.
+    pub counters: DecideCounters,
+    /// Money.
+    pub pnl: Pnl,
+    /// Running hash of everything decided.
+    pub decision_hash: [u64; 2],
+}
+
+/// What a stage is made of.
+#[derive(Debug)]
+pub struct DecideParts<W> {
+    /// Features, model and controller.
+    pub strategy: Strategy,
+    /// The risk gate.
+    pub risk: RiskGate,
+    /// Where the guard's verdicts come from.
+    pub guard: Guard,
+    /// The decide stream.
+    pub log: LosslessLog<Decide>,
+    /// The clock of measurements.
+    pub stopwatch: W,
+    /// When events are due.
+    pub schedule: Schedule,
+    /// Histograms.
+    pub times: DecideTimes,
+    /// Money.
+    pub pnl: Pnl,
+}
+
+/// An event that was just applied to the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// When it was taken up.
+    pub started: Started,
+    /// The event.
+    pub event: &'a MarketEvent,
+    /// What it did to the book.
+    pub update: &'a BookUpdate,
+}
+
+/// When an event was taken, in ticks; `None` for an event that nobody measures.
+#[derive(Clone, Copy, Debug)]
+pub struct Started(Option<u64>);
+
+impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
+    /// A stage that has seen nothing.
+    #[must_use]
+    pub fn new(parts: DecideParts<W>) -> Self {
+        Self {
+            intents: parts.strategy.intent_batch(),
+            strategy: parts.strategy,
+            risk: parts.risk,
+            guard: parts.guard,
+            log: parts.log,
+            stopwatch: parts.stopwatch,
+            schedule: parts.schedule,
+            times: parts.times,
+            counters: DecideCounters {
+                denied: ReasonCode::ALL.iter().map(|code| (*code, 0)).collect(),
+                ..DecideCounters::default()
+            },
+            pnl: parts.pnl,
+            hash: RunningHash::default(),
+            next_seq: 0,
+            last_time: EpochNanos(0),
+            next_checkpoint: DECISIONS_PER_CHECKPOINT,
+            books: PhantomData,
+        }
+    }
+
+    /// An event is taken up: notes when, if anybody will ask.
+    #[inline]
+    pub fn begin(&mut self, event: &MarketEvent) -> Started {
+        if !self.strategy.is_watched(event.symbol) {
+            return Started(None);
+        }
+        match self.schedule.due(self.next_seq, event.recv_time) {
+            Some(due) => {
+                self.times.queue_wait.record(self.stopwatch.elapsed(due));
+                Started(Some(due))
+            }
+            None => Started(Some(self.stopwatch.start())),
+        }
+    }
+
+    /// A report of the venue became visible.
+    pub fn on_execution(&mut self, execution: &Execution) {
+        self.risk.on_execution(execution);
+        self.strategy.on_execution(execution);
+        self.pnl.on_execution(execution);
+    }
+
+    /// An event was applied to the books: decides, checks, records and hands over.
+    pub fn on_event(&mut self, applied: &Applied<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+        let Applied { started, event, update } = *applied;
+        let seq = EventSeq(self.next_seq);
+        self.next_seq = self.next_seq.saturating_add(1);
+        self.last_time = event.recv_time;
+        let mut laps = Laps::new(&self.stopwatch, started, &mut self.times);
+        let input = Input { seq, event, update };
+        let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);
+        let inference = laps.inference;
+        if !self.intents.is_empty() || is_decision {
+            self.act(&input, is_decision, books, out);
+            if is_decision {
+                self.record_times(started);
+                let advance = Started(Some(self.stopwatch.start()));
+                self.strategy.after_decision(&mut Laps::new(&self.stopwatch, advance, &mut self.times));
+                self.checkpoint_if_due();
+            }
+        }
+        self.watch_latency(&input, inference, books, out);
+        self.pnl.on_time(event.recv_time, books);
+    }
+
+    /// Checks every intent, writes it, and hands over what was approved.
+    fn act(&mut self, input: &Input<'_>, is_decision: bool, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+        let decision = is_decision.then(|| *self.strategy.decision());
+        if let Some(decision) = &decision {
+            self.hash_decision(decision);
+        }
+        for number in 0..self.intents.len() {
+            let Some(intent) = self.intents.get(number) else { break };
+            self.submit((input, decision.as_ref()), (number, intent), books, out);
+        }
+    }
+
+    fn submit(
+        &mut self,
+        (input, decision): (&Input<'_>, Option<&Decision>),
+        (number, intent): (usize, OrderIntent),
+        books: &B,
+        out: &mut impl Sink<ApprovedOrder>,
+    ) {
+        let now = input.event.recv_time;
+        let symbol = match &intent {
+            OrderIntent::New(order) => order.symbol,
+            OrderIntent::Cancel { symbol, .. } => *symbol,
+        };
+        let top = books.top(symbol);
+        let context = RiskContext {
+            book_state: books.state(symbol),
+            reference_price: reference_price(&top),
+            top,
+            data_time: now,
+            is_input_finite: decision.is_none_or(|decision| decision.non_finite.is_none()),
+        };
+        let checked = self.risk.check(&intent, &context, input.seq, now);
+        let (order_id, verdict) = match &checked {
+            Ok(order) => (order.command().order_id(), ReasonCode::None),
+            Err(reason) => (OrderId(0), *reason),
+        };
+        let mut record = record_of(input, decision, &top);
+        record.position = self.risk.position(symbol);
+        record.symbol = symbol;
+        record.book_state = context.book_state.bits();
+        record.verdict = verdict;
+        record.order_id = order_id;
+        fill_intent(&mut record, &intent, number);
+        self.hash.value(&record);
+        self.log.append(&record);
+        match checked {
+            Ok(order) => {
+                self.strategy.on_approved(&intent, order_id);
+                match intent {
+                    OrderIntent::New(_) => self.counters.orders_approved += 1,
+                    OrderIntent::Cancel { .. } => self.counters.cancels_approved += 1,
+                }
+                if out.push(order).is_err() {
+                    self.counters.undelivered += 1;
+                }
+            }
+            Err(reason) => {
+                self.strategy.on_denied(&intent, reason, now);
+                if let Some((_, count)) = self.counters.denied.iter_mut().find(|(code, _)| *code == reason) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    fn record_times(&mut self, started: Started) {
+        let Started(Some(start)) = started else { return };
+        let elapsed = self.stopwatch.elapsed(start);
+        self.times.event_to_decision.record(elapsed);
+        if !self.intents.is_empty() {
+            self.times.event_to_order.record(elapsed);
+        }
+    }
+
+    fn hash_decision(&mut self, decision: &Decision) {
+        self.hash.word(decision.seq.0);
+        self.hash.value(&decision.position.0);
+        self.hash.value(&decision.target.0);
+        self.hash.value(&decision.features);
+        let heads = heads_of(decision);
+        self.hash.value(&heads.words);
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let count = self.strategy.counters().decision_count;
+        if count >= self.next_checkpoint {
+            self.next_checkpoint = count.saturating_add(DECISIONS_PER_CHECKPOINT);
+            let record = self.checkpoint();
+            self.log.append(&record);
+        }
+    }
+
+    fn checkpoint(&self) -> DecideCheckpoint {
+        DecideCheckpoint {
+            decision_count: self.strategy.counters().decision_count,
+            event_count: self.next_seq,
+            recv_time: self.last_time,
+            order_count: self.counters.orders_approved,
+            decision_hash: self.hash.lanes(),
+            ..DecideCheckpoint::default()
+        }
+    }
+
+    /// The input has ended: values everything once more and writes the last checkpoint, state hashes included.
+    pub fn finish(&mut self, books: &B) {
+        self.pnl.note(self.last_time, books);
+        let state = self.strategy.state_hash();
+        let mut latent = RunningHash::default();
+        latent.value(&state);
+        let mut positions = RunningHash::default();
+        for row in self.pnl.rows() {
+            positions.word(u64::from(row.symbol.0));
+            positions.word(row.position.0.cast_unsigned());
+            positions.value(&row.cash.0.to_le_bytes());
+            positions.value(&row.fees.0.to_le_bytes());
+        }
+        let record = DecideCheckpoint {
+            books_hash: [books.state_hash(), 0],
+            latent_hash: latent.lanes(),
+            position_hash: positions.lanes(),
+            ..self.checkpoint()
+        };
+        self.log.append(&record);
+    }
+
+    /// Lets the guard see an inference, or repeats what it did in the run that is verified.
+    fn watch_latency(
+        &mut self,
+        input: &Input<'_>,
+        inference: Option<Nanos>,
+        books: &B,
+        out: &mut impl Sink<ApprovedOrder>,
+    ) {
+        let now = input.event.recv_time;
+        let action = match &mut self.guard {
+            Guard::Measured(guard) => {
+                let Some(latency) = inference else { return };
+                let Some(transition) = guard.observe(now, latency) else { return };
+                guard_action(&transition).map(|action| GuardHalt {
+                    event_seq: input.seq,
+                    recv_time: now,
+                    tipping_latency: transition.latency,
+                    window_count: u64::try_from(transition.sample_count).unwrap_or(u64::MAX),
+                    action,
+                    ..GuardHalt::default()
+                })
+            }
+            Guard::Scripted { script, next } => match script.get(*next) {
+                Some(record) if record.event_seq == input.seq => {
+                    *next += 1;
+                    Some(*record)
+                }
+                Some(_) | None => None,
+            },
+        };
+        let Some(mut record) = action else { return };
+        let mut canceled = 0_u32;
+        match record.action {
+            GuardAction::Warn => self.counters.guard_warnings += 1,
+            GuardAction::Halt => {
+                self.counters.guard_halts += 1;
+                self.risk.set_mode(TradingMode::Halted);
+                self.strategy.halt(now, &mut self.intents);
+                canceled = u32::try_from(self.intents.len()).unwrap_or(u32::MAX);
+            }
+            GuardAction::Resume => {}
+        }
+        record.canceled_count = canceled;
+        self.hash.value(&record);
+        self.log.append(&record);
+        if record.action == GuardAction::Halt {
+            self.act(input, false, books, out);
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &DecideCounters {
+        &self.counters
+    }
+
+    /// The run is over: gives the log back and keeps what was learnt.
+    #[must_use]
+    pub fn end(self) -> DecideEnd {
+        let Self { strategy, risk, counters, pnl, hash, .. } = self;
+        DecideEnd { strategy, risk, counters, pnl, decision_hash: hash.lanes() }
+    }
+}
+
+/// The price that a new order is held against: the middle of the book, rounded down to a price unit; with one side
+/// empty the other one's best.
+fn reference_price(top: &TopOfBook) -> Option<peregrine_types::Price> {
+    match (top.bid, top.ask) {
+        (Some(bid), Some(ask)) => {
+            let sum = i128::from(bid.price.0) + i128::from(ask.price.0);
+            i64::try_from(sum / 2).ok().map(peregrine_types::Price)
+        }
+        (Some(level), None) | (None, Some(level)) => Some(level.price),
+        (None, None) => None,
+    }
+}
+
+const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
+    match transition.to {
+        GuardVerdict::Normal => None,
+        GuardVerdict::Warning => Some(GuardAction::Warn),
+        GuardVerdict::Halted => Some(GuardAction::Halt),
+    }
+}
+
+/// The heads as bits, for the hash and the log.
+struct HeadWords {
+    words: [u32; 12],
+}
+
+fn heads_of(decision: &Decision) -> HeadWords {
+    let heads = &decision.heads;
+    let mut words = [0; 12];
+    let values = heads.return_mean.iter().chain(&heads.return_log_var).map(|value| value.to_bits());
+    let rest = [heads.up_probability, heads.regime.confidence, heads.action, heads.surprise];
+    words.iter_mut().zip(values.chain(rest.map(f32::to_bits))).for_each(|(to, from)| *to = from);
+    HeadWords { words }
+}
+
+fn record_of(input: &Input<'_>, decision: Option<&Decision>, top: &TopOfBook) -> DecisionRecord {
+    let event = input.event;
+    let level = |level: Option<peregrine_types::Level>| level.unwrap_or_default();
+    let mut record = DecisionRecord {
+        event_seq: input.seq,
+        recv_time: event.recv_time,
+        exch_time: event.exch_time,
+        cause_id: event.id_a,
+        cause_price: event.price,
+        cause_qty: event.qty,
+        cause_kind: event.kind,
+        cause_side: event.side,
+        cause_detail: event.detail,
+        bid_price: level(top.bid).price,
+        bid_qty: level(top.bid).qty,
+        ask_price: level(top.ask).price,
+        ask_qty: level(top.ask).qty,
+        ..DecisionRecord::default()
+    };
+    if let Some(decision) = decision {
+        let heads = &decision.heads;
+        record.features = decision.features;
+        for index in 0..HORIZON_COUNT_MAX {
+            record.return_mean[index] = heads.return_mean.get(index).copied().unwrap_or(0.0);
+            record.return_log_var[index] = heads.return_log_var.get(index).copied().unwrap_or(0.0);
+        }
+        record.up_probability = heads.up_probability;
+        record.regime_confidence = heads.regime.confidence;
+        record.action = heads.action;
+        record.surprise = heads.surprise;
+        record.regime = u8::try_from(heads.regime.index).unwrap_or(u8::MAX);
+    }
+    record
+}
+
+fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, number: usize) {
+    match intent {
+        OrderIntent::New(order) => {
+            record.intent_kind = IntentKind::New;
+            record.intent_side = order.side;
+            record.intent_price = order.price;
+            record.intent_qty = order.qty;
+            record.time_in_force = order.time_in_force;
+            record.is_post_only = order.is_post_only;
+        }
+        OrderIntent::Cancel { order_id, .. } => {
+            record.intent_kind = IntentKind::Cancel;
+            record.order_id = *order_id;
+        }
+    }
+    let number = u8::try_from(number).unwrap_or(u8::MAX);
+    let horizons = u8::try_from(HORIZON_COUNT_MAX).unwrap_or(u8::MAX);
+    record.horizons_and_intent = DecisionRecord::pack_counts(horizons, number);
+}
+
+/// Times the strategy's stages into the histograms.
+struct Laps<'a, W> {
+    stopwatch: &'a W,
+    times: &'a mut DecideTimes,
+    last: Option<u64>,
+    inference: Option<Nanos>,
+}
+
+impl<'a, W: Stopwatch> Laps<'a, W> {
+    fn new(stopwatch: &'a W, started: Started, times: &'a mut DecideTimes) -> Self {
+        Self { stopwatch, times, last: started.0, inference: None }
+    }
+}
+
+impl<W: Stopwatch> peregrine_decide::Stopwatch for Laps<'_, W> {
+    #[inline]
+    fn lap(&mut self, stage: Stage) {
+        let now = self.stopwatch.start();
+        if let Some(last) = self.last {
+            let elapsed = self.stopwatch.elapsed(last);
+            match stage {
+                Stage::Features => self.times.features.record(elapsed),
+                Stage::Observe => {
+                    self.inference = Some(elapsed);
+                    self.times.observe.record(elapsed);
+                }
+                Stage::Controller => self.times.controller.record(elapsed),
+                Stage::Advance => self.times.advance.record(elapsed),
+            }
+        }
+        self.last = Some(now);
+    }
+}

@@ -1,0 +1,101 @@
+//! Decide and send on one thread: both see the same book, and every event runs to completion before the next.
+//!
+//! The order of steps for an event of time T is the same in every wiring: own messages that have arrived at the venue by
+//! T meet the book as it was; the event is applied to the book; it acts on resting orders; what the venue said and is
+//! visible by T reaches the decide stage; the decide stage sees the event. A report of the event itself cannot be
+//! visible at T, because the way back takes at least one nanosecond.
+
+use std::collections::VecDeque;
+
+use peregrine_book::MarketBooks;
+use peregrine_gateway::{FillModel, LatencyModel};
+use peregrine_runtime::Stopwatch;
+use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Sink};
+
+use super::decide::{Applied, DecideStage};
+use super::send::SendStage;
+
+/// Reports of the venue on their way to the decide stage, in the order in which they become visible.
+#[derive(Debug)]
+pub struct Inbox {
+    waiting: VecDeque<Execution>,
+    capacity: usize,
+}
+
+impl Inbox {
+    /// Room for `capacity` reports; no more are ever allocated.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { waiting: VecDeque::with_capacity(capacity), capacity }
+    }
+
+    /// The next report that is visible by `now`.
+    #[inline]
+    pub fn pop_visible(&mut self, now: EpochNanos) -> Option<Execution> {
+        if self.waiting.front()?.visible_time > now { None } else { self.waiting.pop_front() }
+    }
+
+    /// Whether another report fits.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < self.capacity
+    }
+}
+
+impl Sink<Execution> for Inbox {
+    #[inline]
+    fn push(&mut self, execution: Execution) -> Result<(), Full<Execution>> {
+        if !self.has_room() {
+            return Err(Full(execution));
+        }
+        self.waiting.push_back(execution);
+        Ok(())
+    }
+}
+
+/// Book, decide stage and send stage, stepping together.
+#[derive(Debug)]
+pub struct Machine<B, W, F, L> {
+    /// The books.
+    pub books: B,
+    /// The decide stage.
+    pub decide: DecideStage<B, W>,
+    /// The send stage.
+    pub send: SendStage<F, L>,
+    /// Reports on their way.
+    pub inbox: Inbox,
+}
+
+impl<B: MarketBooks, W: Stopwatch, F: FillModel, L: LatencyModel> Machine<B, W, F, L> {
+    /// Runs one event to completion.
+    #[inline]
+    pub fn on_event(&mut self, event: &MarketEvent) {
+        let Self { books, decide, send, inbox } = self;
+        let started = decide.begin(event);
+        send.before_event(event.recv_time, books, inbox);
+        let update = books.apply(event);
+        send.after_event(event, &update, books, inbox);
+        while let Some(execution) = inbox.pop_visible(event.recv_time) {
+            decide.on_execution(&execution);
+        }
+        let applied = Applied { started, event, update: &update };
+        decide.on_event(&applied, books, &mut |order| send.accept(order));
+    }
+
+    /// The input has ended: what is on its way arrives, and every report becomes visible.
+    pub fn finish(&mut self) {
+        self.send.before_event(EpochNanos::MAX, &self.books, &mut self.inbox);
+        while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
+            self.decide.on_execution(&execution);
+        }
+        self.decide.finish(&self.books);
+    }
+}
+
+impl<B: MarketBooks, W: Stopwatch, F: FillModel, L: LatencyModel> Sink<MarketEvent> for Machine<B, W, F, L> {
+    #[inline]
+    fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+        self.on_event(&event);
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! The stages as the node composes them: plain structs with step functions, no thread, no file, no clock of their own.
+
+pub mod decide;
+pub mod feed;
+pub mod hash;
+pub mod log;
+pub mod machine;
+pub mod pnl;
+pub mod schedule;
+pub mod send;

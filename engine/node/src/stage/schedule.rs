@@ -1,0 +1,131 @@
+//! When each event is due. Waiting for a due time is the wiring's work; how late an event was taken, the figures' work.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use peregrine_runtime::{Stopwatch, TickRate};
+use peregrine_types::{EpochNanos, Nanos};
+
+/// How fast a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as it goes.
+    Max,
+    /// A multiple of the recorded speed, in thousandths: 1,000 is as recorded.
+    Recorded {
+        /// Thousandths of the recorded speed, above zero.
+        speed_milli: u64,
+    },
+    /// Open loop: this many events per second, their times fixed in advance.
+    Rate {
+        /// Events per second, above zero.
+        events_per_second: u64,
+    },
+}
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "max" => return Ok(Self::Max),
+            "recorded" => return Ok(Self::Recorded { speed_milli: 1_000 }),
+            _ => {}
+        }
+        let speed = text.strip_prefix('x').and_then(|speed| peregrine_types::parse_decimal(speed).ok());
+        let speed_milli = speed.and_then(|nanos| u64::try_from(nanos / 1_000_000).ok()).filter(|milli| *milli > 0);
+        speed_milli.map(|speed_milli| Self::Recorded { speed_milli }).ok_or_else(|| {
+            format!("pace \"{text}\" is not known; give max, recorded, or xN with N from 0.001, such as x10")
+        })
+    }
+}
+
+/// The due times of a run, shared by the role that waits for them and the role that measures against them.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pace: Pace,
+    rate: TickRate,
+    /// Ticks of the first event and its `recv_time`; 0 until the first event.
+    start: Arc<[AtomicU64; 2]>,
+}
+
+impl Schedule {
+    /// A schedule that begins with its first event.
+    #[must_use]
+    pub fn new(pace: Pace, rate: TickRate) -> Self {
+        Self { pace, rate, start: Arc::new([AtomicU64::new(0), AtomicU64::new(0)]) }
+    }
+
+    /// Whether events are due at fixed times at all.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        !matches!(self.pace, Pace::Max)
+    }
+
+    /// Notes that the first event came: `now` in ticks.
+    pub fn begin(&self, now: u64, first_time: EpochNanos) {
+        let [ticks, time] = &*self.start;
+        time.store(first_time.0.cast_unsigned(), Ordering::Relaxed);
+        ticks.store(now.max(1), Ordering::Release);
+    }
+
+    /// When the event `index` with `recv_time` is due, in ticks; `None` when it is due as soon as it can be had, or
+    /// before the schedule began.
+    #[inline]
+    #[must_use]
+    pub fn due(&self, index: u64, recv_time: EpochNanos) -> Option<u64> {
+        let after = match self.pace {
+            Pace::Max => return None,
+            Pace::Rate { events_per_second } => span(index, 1_000_000_000, events_per_second),
+            Pace::Recorded { speed_milli } => {
+                let first = EpochNanos(self.start[1].load(Ordering::Relaxed).cast_signed());
+                span(recv_time.since(first).0.max(0).cast_unsigned(), 1_000, speed_milli)
+            }
+        };
+        match self.start[0].load(Ordering::Acquire) {
+            0 => None,
+            start => Some(start.saturating_add(self.rate.ticks(after))),
+        }
+    }
+}
+
+/// `count × unit ÷ rate` nanoseconds.
+fn span(count: u64, unit: u64, rate: u64) -> Nanos {
+    let nanos = u128::from(count) * u128::from(unit) / u128::from(rate.max(1));
+    Nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// Waits, spinning, until `due`.
+#[inline]
+pub fn wait_until(due: u64, stopwatch: &impl Stopwatch) {
+    while stopwatch.start() < due {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paces_read_as_people_write_them() {
+        assert_eq!("max".parse(), Ok(Pace::Max));
+        assert_eq!("x10".parse(), Ok(Pace::Recorded { speed_milli: 10_000 }));
+        assert_eq!("x0.5".parse(), Ok(Pace::Recorded { speed_milli: 500 }));
+        assert!("x0".parse::<Pace>().is_err() && "fast".parse::<Pace>().is_err());
+    }
+
+    #[test]
+    fn due_times_are_fixed_by_the_first_event() {
+        let rate = TickRate::measured(2_000_000_000, Nanos(1_000_000_000)).unwrap();
+        let schedule = Schedule::new(Pace::Rate { events_per_second: 1_000 }, rate);
+        assert_eq!(schedule.due(0, EpochNanos(5)), None);
+        schedule.begin(100, EpochNanos(5));
+        assert_eq!(schedule.due(3, EpochNanos(5)), Some(100 + 6_000_000));
+        let recorded = Schedule::new(Pace::Recorded { speed_milli: 2_000 }, rate);
+        recorded.begin(100, EpochNanos(5));
+        assert_eq!(recorded.due(9, EpochNanos(1_005)), Some(100 + 1_000));
+        assert_eq!(Schedule::new(Pace::Max, rate).due(9, EpochNanos(0)), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! The send role of a replay: approved orders go to the paper venue, its executions come back, and every step of every
+//! order is in the log before it has an effect.
+
+use peregrine_book::{BookUpdate, MarketBooks};
+use peregrine_eventlog::Send;
+use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_gateway::{Arrival, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
+use peregrine_risk::ApprovedOrder;
+use peregrine_types::{
+    EpochNanos, EventSeq, Execution, ExecutionKind, Full, MarketEvent, NewOrder, OrderCommand, OrderId, Position, Qty,
+    ReasonCode, Sink, SymbolId,
+};
+
+use super::log::LosslessLog;
+
+/// The stage; see the module's text.
+#[derive(Debug)]
+pub struct SendStage<F, L> {
+    venue: PaperVenue<F, L>,
+    book_keeper: BookKeeper,
+}
+
+/// The order table, the positions and the log: what a report of the venue changes.
+#[derive(Debug)]
+struct BookKeeper {
+    table: OrderTable,
+    causes: Box<[Cause]>,
+    positions: Box<[Position]>,
+    log: LosslessLog<Send>,
+}
+
+/// Which event an order answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cause {
+    order_id: OrderId,
+    event_seq: EventSeq,
+    decision_time: EpochNanos,
+}
+
+impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
+    /// A stage for `symbol_count_max` symbols, `order_count_max` orders alive at once and `fill_count_max` fills.
+    #[must_use]
+    pub fn new(
+        venue: PaperVenue<F, L>,
+        log: LosslessLog<Send>,
+        symbol_count_max: usize,
+        order_count_max: usize,
+        fill_count_max: usize,
+    ) -> Self {
+        let book_keeper = BookKeeper {
+            table: OrderTable::new(order_count_max, fill_count_max),
+            causes: vec![Cause::default(); order_count_max.max(1)].into_boxed_slice(),
+            positions: vec![Position::FLAT; symbol_count_max].into_boxed_slice(),
+            log,
+        };
+        Self { venue, book_keeper }
+    }
+
+    /// Takes an approved order on its way.
+    ///
+    /// # Errors
+    /// [`Full`] with the order when the venue has no room for one more message on its way.
+    pub fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+        self.venue.accept(approved)
+    }
+
+    /// Lets own messages that have arrived by `now` meet the books, before the event of `now` is applied to them.
+    pub fn before_event(&mut self, now: EpochNanos, books: &impl MarketBooks, out: &mut impl Sink<Execution>) {
+        while let Some(arrival) = self.venue.next_arrived(now) {
+            if self.book_keeper.on_arrival(&arrival, out) {
+                let keeper = &mut self.book_keeper;
+                self.venue.process(&arrival, books, &mut |execution| keeper.on_execution(execution, out));
+            }
+        }
+    }
+
+    /// Lets an event that was just applied to the books act on resting orders.
+    pub fn after_event(
+        &mut self,
+        event: &MarketEvent,
+        update: &BookUpdate,
+        books: &impl MarketBooks,
+        out: &mut impl Sink<Execution>,
+    ) {
+        let keeper = &mut self.book_keeper;
+        self.venue.on_market(event, update, books, &mut |execution| keeper.on_execution(execution, out));
+    }
+
+    /// The run is over: gives the log back and keeps venue and order table.
+    #[must_use]
+    pub fn end(self) -> (PaperVenue<F, L>, OrderTable) {
+        (self.venue, self.book_keeper.table)
+    }
+
+    /// The paper venue.
+    pub const fn venue(&self) -> &PaperVenue<F, L> {
+        &self.venue
+    }
+}
+
+impl BookKeeper {
+    /// Writes that a message reaches the venue; `false` when the order table cannot hold the order, which rejects it.
+    fn on_arrival(&mut self, arrival: &Arrival, out: &mut impl Sink<Execution>) -> bool {
+        match arrival.command {
+            OrderCommand::New { order_id, order, cause, decision_time } => {
+                self.note_cause(Cause { order_id, event_seq: cause, decision_time });
+                let outcome = self.table.submit(order_id, order);
+                let is_taken = matches!(outcome, Ok(Outcome::Applied { .. }));
+                let (transition, reason) = if is_taken {
+                    (OrderTransition::Submitted, ReasonCode::None)
+                } else {
+                    (OrderTransition::Rejected, ReasonCode::VenueCapacity)
+                };
+                let record = OrderRecord {
+                    qty: order.qty,
+                    price: order.price,
+                    side: order.side,
+                    time_in_force: order.time_in_force,
+                    is_post_only: order.is_post_only,
+                    leaves_qty: if is_taken { order.qty } else { Qty::ZERO },
+                    transition,
+                    reason,
+                    ..self.record(order_id, order.symbol, arrival.at)
+                };
+                self.log.append(&record);
+                if !is_taken {
+                    refuse(order_id, &order, arrival.at, out);
+                }
+                is_taken
+            }
+            OrderCommand::Cancel { order_id, symbol, .. } => {
+                let outcome = self.table.cancel_sent(order_id);
+                let transition = match outcome {
+                    Outcome::Applied { .. } => OrderTransition::CancelRequested,
+                    Outcome::Duplicate => OrderTransition::Repeated,
+                    Outcome::Impossible { .. } => OrderTransition::Illegal,
+                };
+                let record = OrderRecord { transition, ..self.record(order_id, symbol, arrival.at) };
+                self.log.append(&record);
+                true
+            }
+        }
+    }
+
+    /// Applies a report of the venue, writes it, and passes it on.
+    fn on_execution(&mut self, execution: Execution, out: &mut impl Sink<Execution>) -> Result<(), Full<Execution>> {
+        let outcome = self.table.on_execution(&execution);
+        let is_fill = execution.kind == ExecutionKind::Filled;
+        let transition = match outcome {
+            Outcome::Applied { to, .. } => transition(execution.kind, to),
+            Outcome::Duplicate => OrderTransition::Repeated,
+            Outcome::Impossible { .. } => OrderTransition::Illegal,
+        };
+        if is_fill
+            && matches!(outcome, Outcome::Applied { .. })
+            && let Some(position) = self.positions.get_mut(execution.symbol.index())
+        {
+            *position = position.after(execution.side, execution.qty).unwrap_or(*position);
+        }
+        let record = OrderRecord {
+            price: execution.price,
+            qty: execution.qty,
+            leaves_qty: execution.leaves_qty,
+            match_number: execution.match_number,
+            fee: i64::try_from(execution.fee.0).unwrap_or(i64::MAX),
+            visible_time: execution.visible_time,
+            side: execution.side,
+            liquidity: execution.liquidity,
+            reason: execution.reason,
+            transition,
+            ..self.record(execution.order_id, execution.symbol, execution.venue_time)
+        };
+        self.log.append(&record);
+        out.push(execution)
+    }
+
+    /// What every record about an order says.
+    fn record(&self, order_id: OrderId, symbol: SymbolId, venue_time: EpochNanos) -> OrderRecord {
+        let cause = self.causes.get(self.cause_index(order_id)).copied().unwrap_or_default();
+        let cause = if cause.order_id == order_id { cause } else { Cause::default() };
+        let entry = self.table.get(order_id);
+        OrderRecord {
+            order_id,
+            symbol,
+            event_seq: cause.event_seq,
+            decision_time: cause.decision_time,
+            venue_time,
+            visible_time: venue_time,
+            filled_qty: entry.map_or(Qty::ZERO, |entry| entry.filled_qty),
+            position: self.positions.get(symbol.index()).copied().unwrap_or_default(),
+            time_in_force: entry.map_or(Default::default(), |entry| entry.order.time_in_force),
+            is_post_only: entry.is_some_and(|entry| entry.order.is_post_only),
+            side: entry.map_or(Default::default(), |entry| entry.order.side),
+            price: entry.map_or(Default::default(), |entry| entry.order.price),
+            leaves_qty: entry.map_or(Qty::ZERO, |entry| entry.leaves_qty),
+            ..OrderRecord::default()
+        }
+    }
+
+    fn note_cause(&mut self, cause: Cause) {
+        let index = self.cause_index(cause.order_id);
+        if let Some(slot) = self.causes.get_mut(index) {
+            *slot = cause;
+        }
+    }
+
+    /// Ids are dense, so that as many consecutive ones as there are slots never collide.
+    fn cause_index(&self, order_id: OrderId) -> usize {
+        usize::try_from(order_id.0).unwrap_or(usize::MAX).checked_rem(self.causes.len()).unwrap_or(0)
+    }
+}
+
+/// Tells the decide role that an order never lived.
+fn refuse(order_id: OrderId, order: &NewOrder, now: EpochNanos, out: &mut impl Sink<Execution>) {
+    let refused = out.push(Execution {
+        order_id,
+        symbol: order.symbol,
+        side: order.side,
+        kind: ExecutionKind::Rejected,
+        liquidity: peregrine_types::Liquidity::Added,
+        reason: ReasonCode::VenueCapacity,
+        price: order.price,
+        qty: order.qty,
+        leaves_qty: Qty::ZERO,
+        match_number: peregrine_types::MatchNumber(0),
+        venue_time: now,
+        visible_time: now,
+        fee: peregrine_types::Notional::ZERO,
+    });
+    debug_assert!(refused.is_ok(), "the wiring takes every execution");
+}
+
+const fn transition(kind: ExecutionKind, to: OrderState) -> OrderTransition {
+    match kind {
+        ExecutionKind::Accepted => OrderTransition::Accepted,
+        ExecutionKind::Rejected => OrderTransition::Rejected,
+        ExecutionKind::Canceled => OrderTransition::Canceled,
+        ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
+        ExecutionKind::Filled => match to {
+            OrderState::Filled => OrderTransition::Filled,
+            OrderState::Unknown
+            | OrderState::PendingNew
+            | OrderState::Live
+            | OrderState::PendingCancel
+            | OrderState::Canceled
+            | OrderState::Rejected => OrderTransition::PartiallyFilled,
+        },
+    }
+}

@@ -1,0 +1,393 @@
+//! From a run to the report that people read.
+
+use peregrine_book::MarketBooks;
+use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_eventlog::{LogReader, Stream};
+use peregrine_model::Training;
+use peregrine_report::{
+    AnomalyRow, BookReport, DenialRow, EquityPoint, Fact, FeedReport, GapTotals, InputReport, LatencyRow, LineReport,
+    LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PnlReport, RiskReport, RunReport, StrategyReport,
+    SymbolRow, ThroughputReport, Verdict, VerdictOutcome,
+};
+use peregrine_runtime::Outcome;
+use peregrine_source::Carrier;
+use peregrine_types::{Notional, Price, SymbolId};
+use peregrine_wire::itch50::MessageType;
+
+use crate::exit::Failure;
+use crate::input::Feed;
+use crate::run::{Run, nanos};
+use crate::stage::pnl::SymbolPnl;
+use crate::stage::schedule::Pace;
+
+/// Symbols that the report lists.
+const SYMBOL_ROWS_MAX: usize = 25;
+
+/// The report of a finished run.
+///
+/// # Errors
+/// [`Failure`] when the run's log cannot be read back.
+pub fn report(run: &Run, title: &str) -> Result<RunReport, Failure> {
+    let orders = orders(run)?;
+    let dir = run.dir.display().to_string();
+    Ok(RunReport {
+        title: title.to_owned(),
+        command: run.manifest.command.clone(),
+        run_dir: dir.clone(),
+        started_utc: run.started,
+        elapsed_ns: nanos(run.elapsed).0.unsigned_abs(),
+        is_interrupted: run.is_interrupted,
+        warnings: warnings(run),
+        verdicts: verdicts(run, &orders),
+        facts: facts(run),
+        model: model(run),
+        inputs: inputs(run),
+        feed: feed(run),
+        book: book(run),
+        strategy: strategy(run),
+        risk: risk(run),
+        orders,
+        pnl: pnl(run),
+        latencies: latencies(run),
+        throughput: ThroughputReport::new(
+            pacing(run.pace),
+            run.event_count,
+            nanos(run.elapsed).0.unsigned_abs(),
+            run.throughput.clone(),
+        ),
+        log: LogSection::new(dir.clone(), &run.log, &run.state_hash, format!("peregrine replay --verify {dir}")),
+    })
+}
+
+fn pacing(pace: Pace) -> Pacing {
+    match pace {
+        Pace::Max => Pacing::Max,
+        Pace::Recorded { speed_milli: 1_000 } => Pacing::Recorded,
+        Pace::Recorded { speed_milli } => {
+            Pacing::Scaled { factor: f64::from(u32::try_from(speed_milli).unwrap_or(u32::MAX)) / 1_000.0 }
+        }
+        Pace::Rate { events_per_second } => Pacing::OpenLoop { events_per_second },
+    }
+}
+
+fn is_trained(run: &Run) -> bool {
+    run.decide.strategy.model().meta().training == Training::Trained
+}
+
+fn warnings(run: &Run) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !is_trained(run) {
+        warnings.push(
+            "The model is untrained: a seeded initialisation that shows the machine at work. Its orders and its profit \
+             mean nothing; only demo, replay and bench accept it."
+                .to_owned(),
+        );
+    }
+    let statistics = run.input.source().statistics();
+    if !statistics.end.is_clean() {
+        warnings.push(format!("Input: {}.", statistics.end));
+    }
+    if statistics.skipped.total() > 0 {
+        let list: Vec<String> = statistics
+            .skipped
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| format!("{reason:?} {count}"))
+            .collect();
+        warnings.push(format!("Frames that were skipped: {}.", list.join(", ")));
+    }
+    let counters = run.input.feed().decoder().counters();
+    if counters.malformed_count() > 0 {
+        warnings.push(format!("{} malformed messages were refused.", counters.malformed_count()));
+    }
+    if counters.directory_full_count > 0 {
+        warnings.push(format!(
+            "{} messages found no room in the symbol directory: raise feed.symbol_count_max.",
+            counters.directory_full_count
+        ));
+    }
+    let refused = run.settings.iter().filter_map(|setting| match &setting.outcome {
+        Outcome::Applied => None,
+        Outcome::Refused { reason, remedy } => {
+            Some(format!("{} was not applied: {reason}; {remedy}.", setting.setting))
+        }
+    });
+    warnings.extend(refused);
+    if run.is_interrupted {
+        warnings.push("The run was stopped before the end of its input; the log is whole up to there.".to_owned());
+    }
+    warnings
+}
+
+fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut say = |is_good: bool, good: String, bad: String| {
+        let outcome = if is_good { VerdictOutcome::Pass } else { VerdictOutcome::Fail };
+        verdicts.push(Verdict::new(outcome, if is_good { good } else { bad }));
+    };
+    let anomalies = run.books.anomalies().total();
+    say(anomalies == 0, "The books saw no impossible event.".to_owned(), format!("{anomalies} impossible events."));
+    let illegal = orders.illegal_transition_count;
+    say(illegal == 0, "Every report on our orders was legal.".to_owned(), format!("{illegal} reports were illegal."));
+    let halts = run.decide.counters.guard_halts;
+    say(halts == 0, "The latency guard did not halt.".to_owned(), format!("The latency guard halted {halts} times."));
+    verdicts
+}
+
+fn facts(run: &Run) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = peregrine_runtime::host_report()
+        .facts
+        .into_iter()
+        .map(|fact| Fact::new("host", &fact.key, format!("{} ({})", fact.value, fact.verdict.name())))
+        .collect();
+    for setting in &run.settings {
+        let outcome = match &setting.outcome {
+            Outcome::Applied => "applied".to_owned(),
+            Outcome::Refused { reason, .. } => format!("refused: {reason}"),
+        };
+        facts.push(Fact::new("applied", &setting.setting, outcome));
+    }
+    for (name, turns) in &run.turns {
+        facts.push(Fact::new("threads", name, format!("{turns:?}")));
+    }
+    let manifest = &run.manifest;
+    facts.push(Fact::new("run", "wiring", format!("{:?}", run.wiring)));
+    facts.push(Fact::new("run", "kernel backend", format!("{:?}", run.decide.strategy.kernel().backend())));
+    facts.push(Fact::new("run", "configuration SHA-256", manifest.config_sha256.clone()));
+    facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
+    facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
+    facts
+}
+
+fn model(run: &Run) -> ModelReport {
+    let model = run.decide.strategy.model();
+    let meta = model.meta();
+    ModelReport {
+        name: run.model_name.clone(),
+        sha256: model.sha256_hex(),
+        size: format!("{:?} (D {}, E {}, H {}, Z {})", meta.size, meta.d, meta.e, meta.h, meta.z),
+        training: if is_trained(run) { "trained".to_owned() } else { "untrained".to_owned() },
+        is_trained: is_trained(run),
+    }
+}
+
+fn inputs(run: &Run) -> Vec<InputReport> {
+    let statistics = run.input.source().statistics();
+    let format = match run.input.source().format() {
+        Carrier::Itch => "length-prefixed ITCH 5.0",
+        Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
+    };
+    let names = ["A", "B", "C", "D"];
+    let files = run.manifest.inputs.iter().enumerate();
+    files
+        .map(|(index, file)| InputReport {
+            path: file.path.display().to_string(),
+            format: format.to_owned(),
+            line: names.get(index).copied().unwrap_or("?").to_owned(),
+            len: file.len,
+            sha256: file.sha256.clone(),
+            packet_count: statistics.packet_count,
+            message_count: run.input.feed().decoder().counters().message_count(),
+            end: statistics.end.to_string(),
+        })
+        .collect()
+}
+
+fn feed(run: &Run) -> FeedReport {
+    let counters = run.input.feed().decoder().counters();
+    let messages = MessageType::ALL.iter().map(|kind| MessageRow {
+        code: char::from(kind.code()).to_string(),
+        name: kind.title().to_owned(),
+        count: counters.message_count_of(*kind),
+    });
+    let (lines, gaps) = match run.input.feed() {
+        Feed::Mold(feed) => lines(feed),
+        Feed::File(_) => (Vec::new(), GapTotals::default()),
+    };
+    FeedReport {
+        message_count: counters.message_count(),
+        event_count: run.event_count,
+        messages: messages.filter(|row| row.count > 0).collect(),
+        first_exch_time: run.first_time,
+        last_exch_time: run.last_time,
+        is_recv_time_synthetic: run.input.source().format() == Carrier::Itch,
+        malformed_count: counters.malformed_count(),
+        unknown_type_count: counters.unknown_count(),
+        recv_time_backward_count: counters.recv_time_backward_count,
+        lines,
+        gaps,
+    }
+}
+
+/// What the lines of a feed brought, and what is missing.
+pub(crate) fn lines(feed: &peregrine_wire::MoldFeed) -> (Vec<LineReport>, GapTotals) {
+    let arbiter = feed.arbiter();
+    let names = ["A", "B", "C", "D"];
+    let lines = arbiter.lines().iter().zip(names).map(|(line, name)| LineReport {
+        name: name.to_owned(),
+        packet_count: line.packet_count,
+        message_count: line.message_count,
+        first_count: line.first_count,
+        duplicate_count: line.duplicate_count,
+        late_count: line.late_count,
+        gap_count: line.gap_count,
+        gap_message_count: line.gap_message_count,
+        malformed_count: line.malformed_count,
+    });
+    let counters = arbiter.counters();
+    let gaps = GapTotals {
+        declared_count: counters.gap_count,
+        recovered_count: counters.gap_count.saturating_sub(counters.lost_range_count),
+        lost_count: counters.lost_range_count,
+        lost_message_count: counters.lost_message_count,
+    };
+    (lines.collect(), gaps)
+}
+
+fn symbol_name(run: &Run, symbol: SymbolId) -> String {
+    let name = run.input.feed().decoder().symbols().name(symbol);
+    name.map_or_else(|| format!("#{symbol}"), |name| name.to_string())
+}
+
+fn book(run: &Run) -> BookReport {
+    let symbols = run.input.feed().decoder().symbols();
+    let quarantined = symbols.iter().filter(|(id, _)| run.books.symbol_anomalies(*id).total() > 0);
+    BookReport {
+        symbol_count: u64::from(symbols.count()),
+        live_order_count: u64::try_from(run.books.order_count()).unwrap_or(u64::MAX),
+        live_order_count_max: 0,
+        anomalies: run
+            .books
+            .anomalies()
+            .seen()
+            .map(|(kind, count)| AnomalyRow { kind: kind.name().to_owned(), count: u64::from(count) })
+            .collect(),
+        quarantined_symbols: quarantined.map(|(_, name)| name.to_string()).collect(),
+    }
+}
+
+fn strategy(run: &Run) -> StrategyReport {
+    let counters = run.decide.strategy.counters();
+    let symbols = run.input.feed().decoder().symbols();
+    let watched = symbols.iter().filter(|(id, _)| run.decide.strategy.is_watched(*id));
+    StrategyReport {
+        watched_symbols: watched.map(|(_, name)| name.to_string()).collect(),
+        watched_event_count: counters.watched_event_count,
+        decision_count: counters.decision_count,
+        throttled_count: counters.throttled_count,
+        book_not_good_count: counters.book_not_good_count,
+        non_finite_count: counters.non_finite_count,
+        new_intent_count: run.decide.counters.orders_approved + denied_count(run),
+        cancel_intent_count: run.decide.counters.cancels_approved,
+    }
+}
+
+fn denied_count(run: &Run) -> u64 {
+    run.decide.counters.denied.iter().map(|(_, count)| count).sum()
+}
+
+fn risk(run: &Run) -> RiskReport {
+    let counters = &run.decide.counters;
+    RiskReport {
+        approved_count: counters.orders_approved,
+        cancel_count: counters.cancels_approved,
+        denied: counters
+            .denied
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| DenialRow::new(*reason, *count))
+            .collect(),
+    }
+}
+
+/// Our orders, counted from the log itself.
+fn orders(run: &Run) -> Result<OrdersReport, Failure> {
+    let reader = LogReader::open(&run.dir, Stream::Send).map_err(Failure::io)?;
+    let venue = run.venue.counters();
+    let mut report = OrdersReport {
+        open_count: u64::try_from(run.orders.open_count()).unwrap_or(u64::MAX),
+        fill_added_count: venue.fills_added,
+        fill_removed_count: venue.fills_removed,
+        ..OrdersReport::default()
+    };
+    for record in reader.payloads::<OrderRecord>() {
+        let (_, record) = record.map_err(Failure::io)?;
+        match record.transition {
+            OrderTransition::Submitted => {
+                report.submitted_count += 1;
+                report.submitted_qty += record.qty.0;
+            }
+            OrderTransition::Accepted => report.accepted_count += 1,
+            OrderTransition::Rejected => report.rejected_count += 1,
+            OrderTransition::Filled => {
+                report.filled_count += 1;
+                report.filled_qty += record.qty.0;
+            }
+            OrderTransition::PartiallyFilled => {
+                report.partially_filled_count += 1;
+                report.filled_qty += record.qty.0;
+            }
+            OrderTransition::Canceled => report.canceled_count += 1,
+            OrderTransition::CancelRejected => report.cancel_rejected_count += 1,
+            OrderTransition::Illegal => report.illegal_transition_count += 1,
+            OrderTransition::CancelRequested | OrderTransition::Repeated => {}
+        }
+    }
+    Ok(report)
+}
+
+fn pnl(run: &Run) -> PnlReport {
+    let rows = run.decide.pnl.rows();
+    let sum = |of: fn(&SymbolPnl) -> Notional| rows.iter().map(of).fold(Notional::ZERO, Notional::saturating_add);
+    let (net, fees) = (sum(SymbolPnl::net), sum(|row| row.fees));
+    let mut sorted: Vec<&SymbolPnl> = rows.iter().collect();
+    sorted.sort_by(|a, b| b.turnover.cmp(&a.turnover).then(a.symbol.cmp(&b.symbol)));
+    let curve = run.decide.pnl.curve();
+    PnlReport {
+        currency: "USD".to_owned(),
+        mark: "middle of the last two-sided book".to_owned(),
+        gross: net.saturating_add(fees),
+        fees,
+        net,
+        turnover: sum(|row| row.turnover),
+        gross_exposure_max: curve.iter().map(|point| point.gross).max().unwrap_or_default(),
+        symbols: sorted.into_iter().take(SYMBOL_ROWS_MAX).map(|row| symbol_row(run, row)).collect(),
+        traded_symbol_count: u64::try_from(rows.len()).unwrap_or(u64::MAX),
+        curve: curve
+            .iter()
+            .map(|point| EquityPoint { time: point.time, equity: point.equity, gross_exposure: point.gross })
+            .collect(),
+    }
+}
+
+fn symbol_row(run: &Run, row: &SymbolPnl) -> SymbolRow {
+    SymbolRow {
+        symbol: symbol_name(run, row.symbol),
+        fill_count: row.fills_added + row.fills_removed,
+        bought_qty: row.bought_qty,
+        sold_qty: row.sold_qty,
+        position: row.position.0,
+        mark_price: row.mid_x2.map(|mid| Price(mid.0 / 2)),
+        turnover: row.turnover,
+        gross: row.net().saturating_add(row.fees),
+        fees: row.fees,
+        net: row.net(),
+        order_count: row.order_count,
+        ..SymbolRow::default()
+    }
+}
+
+fn latencies(run: &Run) -> Vec<LatencyRow> {
+    let measures = |name: &str| match name {
+        "event_to_order" => "event taken, or due, to its approved orders recorded and handed over",
+        "event_to_decision" => "event taken, or due, to its decision, orders included",
+        "features" => "event taken, or due, to book and features up to date",
+        "observe" => "inference: features to heads (what the latency guard watches)",
+        "controller" => "heads to intents",
+        "advance" => "the latent state's next step, after the decision and off the critical path",
+        "queue_wait" => "due time to taken (timed replays)",
+        _ => "",
+    };
+    let readers = run.latencies.iter();
+    readers.map(|reader| LatencyRow::from_reader(measures(reader.name()), reader)).filter(|row| row.count > 0).collect()
+}

@@ -1,0 +1,572 @@
+//! The whole machine on one page: which stage runs in which role, which rings join them, and how they keep to one order
+//! of events whatever runs faster.
+//!
+//! ```text
+//! fused         feed ─► decide ─► send            | record
+//! feed_apart    feed ═► decide ─► send            | record
+//! four_threads  feed ═► decide ═► send (═► back)  | record      feed ═► send as well: the venue sees the market itself
+//! ```
+//! `─►` is a call, `═►` a ring, `|` separates threads. All wirings give the same orders, log and state: see `Floor`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use peregrine_book::MarketBooks;
+use peregrine_eventlog::{LogError, Recorder};
+use peregrine_gateway::{FillModel, LatencyModel};
+use peregrine_risk::ApprovedOrder;
+use peregrine_runtime::{IntervalReader, RingConsumer, RingProducer, Role, StopFlag, Stopwatch, TscClock};
+use peregrine_source::SourceError;
+use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Sink};
+
+use crate::input::Input;
+use crate::stage::decide::{Applied, DecideStage};
+use crate::stage::feed::FeedLog;
+use crate::stage::log::wait_turn;
+use crate::stage::machine::{Inbox, Machine};
+use crate::stage::schedule::{Schedule, wait_until};
+use crate::stage::send::SendStage;
+
+/// Events that a role handles in one turn at most.
+const EVENTS_PER_TURN_MAX: usize = 256;
+
+/// How far a role has come in the time of the input: everything before this moment is done.
+///
+/// The send role may handle an event of time T once every decision up to T less the way to the venue is known; the decide
+/// role may handle it once everything that happened at the venue up to T less the way back is known. Each publishes the
+/// time of the event that it looks at; both ways take at least 1 ns, so that one of the two can always go on.
+#[derive(Clone, Debug)]
+pub struct Floor(Arc<AtomicI64>);
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
+    }
+}
+
+impl Floor {
+    fn publish(&self, time: EpochNanos) {
+        self.0.store(time.0, Ordering::Release);
+    }
+
+    fn time(&self) -> EpochNanos {
+        EpochNanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// Says that the feed role has handed over its last event.
+#[derive(Clone, Debug, Default)]
+pub struct InputEnd(Arc<AtomicBool>);
+
+impl InputEnd {
+    fn announce(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_announced(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Where the feed role's events go.
+pub trait EventSink: Sink<MarketEvent> + Send {
+    /// The last event was pushed.
+    fn end_input(&mut self);
+}
+
+impl<B, W, F, L> EventSink for Machine<B, W, F, L>
+where
+    B: MarketBooks + Send,
+    W: Stopwatch + Send,
+    F: FillModel + Send,
+    L: LatencyModel + Send,
+{
+    fn end_input(&mut self) {
+        self.finish();
+    }
+}
+
+/// The ring, or the two rings, from the feed role. A replay is lossless: it waits for room.
+#[derive(Debug)]
+pub struct FeedRings<P> {
+    rings: Vec<P>,
+    end: InputEnd,
+    failed: StopFlag,
+}
+
+impl<P: RingProducer<MarketEvent>> FeedRings<P> {
+    /// Events go into every ring of `rings`; `failed` ends the wait for room.
+    pub const fn new(rings: Vec<P>, end: InputEnd, failed: StopFlag) -> Self {
+        Self { rings, end, failed }
+    }
+}
+
+impl<P: RingProducer<MarketEvent>> Sink<MarketEvent> for FeedRings<P> {
+    #[inline]
+    fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+        for ring in &mut self.rings {
+            push_waiting(ring, event, &self.failed);
+        }
+        Ok(())
+    }
+}
+
+impl<P: RingProducer<MarketEvent>> EventSink for FeedRings<P> {
+    fn end_input(&mut self) {
+        self.end.announce();
+    }
+}
+
+/// Pushes, waiting for room; gives up when the run has failed or nobody reads any more.
+fn push_waiting<T, P: RingProducer<T>>(ring: &mut P, value: T, failed: &StopFlag) {
+    let mut turns = 0;
+    let mut value = value;
+    while let Err(Full(back)) = ring.push(value) {
+        if failed.is_requested() || ring.is_abandoned() {
+            return;
+        }
+        value = back;
+        wait_turn(&mut turns);
+    }
+}
+
+/// Decide and send on one thread behind a ring.
+#[derive(Debug)]
+pub struct MachineRole<C, M> {
+    events: C,
+    end: InputEnd,
+    failed: StopFlag,
+    is_done: bool,
+    /// The machine, given back when the role ends.
+    pub machine: M,
+}
+
+impl<C, M> MachineRole<C, M> {
+    /// A role named `decide` that reads `events`.
+    pub const fn new(events: C, machine: M, end: InputEnd, failed: StopFlag) -> Self {
+        Self { events, end, failed, is_done: false, machine }
+    }
+}
+
+impl<C: RingConsumer<MarketEvent>, M: EventSink> Role for MachineRole<C, M> {
+    fn name(&self) -> &str {
+        "decide"
+    }
+
+    fn duty_cycle(&mut self) -> usize {
+        let has_ended = self.end.is_announced();
+        let mut done = 0;
+        while done < EVENTS_PER_TURN_MAX {
+            let Some(event) = self.events.pop() else { break };
+            if self.machine.push(event).is_err() {
+                self.failed.request();
+            }
+            done += 1;
+        }
+        if done == 0 && has_ended && !self.is_done {
+            self.machine.end_input();
+            self.is_done = true;
+        }
+        done
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_done || self.failed.is_requested()
+    }
+}
+
+/// What joins the decide and the send role of the four-thread wiring.
+#[derive(Clone, Debug, Default)]
+pub struct Lockstep {
+    decided: Floor,
+    venue: Floor,
+    end: InputEnd,
+    failed: StopFlag,
+}
+
+impl Lockstep {
+    /// Nothing done yet; `failed` ends every wait.
+    #[must_use]
+    pub fn new(end: InputEnd, failed: StopFlag) -> Self {
+        Self { end, failed, ..Self::default() }
+    }
+}
+
+/// The decide role on a thread of its own.
+#[derive(Debug)]
+pub struct DecideRole<C, E, O, B, W> {
+    /// Market events from the feed role.
+    pub events: C,
+    /// Reports from the send role.
+    pub executions: E,
+    /// Approved orders to the send role.
+    pub orders: O,
+    /// The books.
+    pub books: B,
+    /// The stage.
+    pub decide: DecideStage<B, W>,
+    /// Reports that are not visible yet.
+    pub inbox: Inbox,
+    /// Least way back from the venue.
+    pub way_back_min: Nanos,
+    /// How the two roles keep step.
+    pub lockstep: Lockstep,
+    /// Set when the input was handled to its end.
+    pub is_done: bool,
+}
+
+impl<C, E, O, B, W> DecideRole<C, E, O, B, W>
+where
+    E: RingConsumer<Execution>,
+{
+    /// Takes what the venue said so far; what does not fit waits in the ring.
+    fn drain(&mut self) {
+        while self.inbox.has_room() {
+            let Some(execution) = self.executions.pop() else { return };
+            if self.inbox.push(execution).is_err() {
+                self.lockstep.failed.request();
+            }
+        }
+    }
+}
+
+impl<C, E, O, B, W> Role for DecideRole<C, E, O, B, W>
+where
+    C: RingConsumer<MarketEvent>,
+    E: RingConsumer<Execution>,
+    O: RingProducer<ApprovedOrder>,
+    B: MarketBooks + Send,
+    W: Stopwatch + Send,
+{
+    fn name(&self) -> &str {
+        "decide"
+    }
+
+    fn duty_cycle(&mut self) -> usize {
+        let has_ended = self.lockstep.end.is_announced();
+        let mut done = 0;
+        while done < EVENTS_PER_TURN_MAX {
+            let Some(event) = self.events.peek().copied() else { break };
+            self.lockstep.decided.publish(event.recv_time);
+            let is_venue_known = self.lockstep.venue.time() > event.recv_time.minus(self.way_back_min);
+            self.drain();
+            if !is_venue_known {
+                return done;
+            }
+            let started = self.decide.begin(&event);
+            let update = self.books.apply(&event);
+            while let Some(execution) = self.inbox.pop_visible(event.recv_time) {
+                self.decide.on_execution(&execution);
+            }
+            let (orders, failed) = (&mut self.orders, &self.lockstep.failed);
+            let mut out = |order| {
+                push_waiting(orders, order, failed);
+                Ok(())
+            };
+            let applied = Applied { started, event: &event, update: &update };
+            self.decide.on_event(&applied, &self.books, &mut out);
+            self.events.pop();
+            done += 1;
+        }
+        if done == 0 && has_ended && self.events.is_empty() && !self.is_done {
+            self.lockstep.decided.publish(EpochNanos::MAX);
+            let is_venue_done = self.lockstep.venue.time() == EpochNanos::MAX;
+            self.drain();
+            while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
+                self.decide.on_execution(&execution);
+            }
+            if is_venue_done && self.executions.is_empty() {
+                self.decide.finish(&self.books);
+                self.is_done = true;
+            }
+        }
+        done
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_done || self.lockstep.failed.is_requested()
+    }
+}
+
+/// The send role on a thread of its own, with books of its own.
+#[derive(Debug)]
+pub struct SendRole<C, O, E, B, F, L> {
+    /// Market events from the feed role.
+    pub events: C,
+    /// Approved orders from the decide role.
+    pub orders: O,
+    /// Reports to the decide role.
+    pub executions: E,
+    /// The books, as the venue sees them.
+    pub books: B,
+    /// The stage.
+    pub send: SendStage<F, L>,
+    /// Least way to the venue.
+    pub way_there_min: Nanos,
+    /// How the two roles keep step.
+    pub lockstep: Lockstep,
+    /// Set when the input was handled to its end.
+    pub is_done: bool,
+}
+
+impl<C, O, E, B, F, L> SendRole<C, O, E, B, F, L>
+where
+    O: RingConsumer<ApprovedOrder>,
+    F: FillModel,
+    L: LatencyModel,
+{
+    fn take_orders(&mut self) {
+        while let Some(order) = self.orders.pop() {
+            if self.send.accept(order).is_err() {
+                self.lockstep.failed.request();
+            }
+        }
+    }
+}
+
+impl<C, O, E, B, F, L> Role for SendRole<C, O, E, B, F, L>
+where
+    C: RingConsumer<MarketEvent>,
+    O: RingConsumer<ApprovedOrder>,
+    E: RingProducer<Execution>,
+    B: MarketBooks + Send,
+    F: FillModel + Send,
+    L: LatencyModel + Send,
+{
+    fn name(&self) -> &str {
+        "send"
+    }
+
+    fn duty_cycle(&mut self) -> usize {
+        let has_ended = self.lockstep.end.is_announced();
+        let mut done = 0;
+        while done < EVENTS_PER_TURN_MAX {
+            let Some(event) = self.events.peek().copied() else { break };
+            if self.lockstep.decided.time() <= event.recv_time.minus(self.way_there_min) {
+                return done;
+            }
+            self.take_orders();
+            let (executions, failed) = (&mut self.executions, &self.lockstep.failed);
+            let mut out = |execution| {
+                push_waiting(executions, execution, failed);
+                Ok(())
+            };
+            self.send.before_event(event.recv_time, &self.books, &mut out);
+            self.lockstep.venue.publish(event.recv_time);
+            let update = self.books.apply(&event);
+            self.send.after_event(&event, &update, &self.books, &mut out);
+            self.events.pop();
+            done += 1;
+        }
+        let is_all_decided = self.lockstep.decided.time() == EpochNanos::MAX;
+        if done == 0 && has_ended && is_all_decided && self.events.is_empty() && !self.is_done {
+            self.take_orders();
+            let (executions, failed) = (&mut self.executions, &self.lockstep.failed);
+            let mut out = |execution| {
+                push_waiting(executions, execution, failed);
+                Ok(())
+            };
+            self.send.before_event(EpochNanos::MAX, &self.books, &mut out);
+            self.lockstep.venue.publish(EpochNanos::MAX);
+            self.is_done = true;
+        }
+        done
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_done || self.lockstep.failed.is_requested()
+    }
+}
+
+/// The record role: copies the log to its files, keeps its hash chain, and reads the histograms in intervals.
+#[derive(Debug)]
+pub struct RecordRole {
+    /// The log's files.
+    pub recorder: Recorder,
+    /// Histograms of the other roles.
+    pub readers: Vec<IntervalReader>,
+    /// The clock of syncs.
+    pub clock: TscClock,
+    /// Raised by this role when the log can take no more: everybody stops.
+    pub failed: StopFlag,
+    /// Raised when every other role has ended.
+    pub others_done: StopFlag,
+    /// Why the log failed.
+    pub error: Option<LogError>,
+    is_drained: bool,
+}
+
+impl RecordRole {
+    /// A role that ends once `others_done` is raised and everything is copied.
+    #[must_use]
+    pub const fn new(
+        recorder: Recorder,
+        readers: Vec<IntervalReader>,
+        clock: TscClock,
+        failed: StopFlag,
+        others_done: StopFlag,
+    ) -> Self {
+        Self { recorder, readers, clock, failed, others_done, error: None, is_drained: false }
+    }
+}
+
+impl Role for RecordRole {
+    fn name(&self) -> &str {
+        "record"
+    }
+
+    fn duty_cycle(&mut self) -> usize {
+        if self.error.is_some() {
+            return 0;
+        }
+        let are_others_done = self.others_done.is_requested();
+        let copied = match self.recorder.poll(self.clock.now()) {
+            Ok(copied) => copied,
+            Err(error) => {
+                self.error = Some(error);
+                self.failed.request();
+                return 0;
+            }
+        };
+        for reader in &mut self.readers {
+            reader.request();
+            while reader.take_interval().is_some() {}
+        }
+        self.is_drained = are_others_done && copied == 0;
+        usize::try_from(copied).unwrap_or(usize::MAX)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_drained || (self.error.is_some() && self.others_done.is_requested())
+    }
+}
+
+/// How far the feed role has come, for the progress bar.
+#[derive(Debug, Default)]
+pub struct FeedProgress {
+    /// Market events handed over.
+    pub event_count: AtomicU64,
+    /// Bytes read.
+    pub read_len: AtomicU64,
+    /// Bytes that the files have.
+    pub total_len: AtomicU64,
+}
+
+/// The feed role: reads the input, decodes it, notes every event in the log and hands it on.
+#[derive(Debug)]
+pub struct FeedRole<S, W> {
+    /// Files and feed stage.
+    pub input: Input,
+    /// The feed's log.
+    pub log: FeedLog,
+    /// Where the events go.
+    pub sink: S,
+    /// When events are due.
+    pub schedule: Schedule,
+    /// The clock of due times.
+    pub stopwatch: W,
+    /// Events after which the input ends.
+    pub event_count_max: u64,
+    /// Raised to end the input early.
+    pub stop_input: StopFlag,
+    /// For the progress bar.
+    pub progress: Arc<FeedProgress>,
+    /// Why reading ended early.
+    pub error: Option<SourceError>,
+    /// Set when the input has ended.
+    pub is_done: bool,
+}
+
+/// Packets that the feed role takes in one turn at most.
+const PACKETS_PER_TURN_MAX: usize = 64;
+
+/// Waits for due times, cuts the input at its last event, notes events, and passes them on.
+struct Paced<'a, S, W> {
+    log: &'a mut FeedLog,
+    sink: &'a mut S,
+    schedule: &'a Schedule,
+    stopwatch: &'a W,
+    event_count_max: u64,
+}
+
+impl<S: Sink<MarketEvent>, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
+    #[inline]
+    fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+        let index = self.log.event_count();
+        if index >= self.event_count_max {
+            return Ok(());
+        }
+        if self.schedule.is_timed() {
+            if index == 0 {
+                self.schedule.begin(self.stopwatch.start(), event.recv_time);
+            }
+            if let Some(due) = self.schedule.due(index, event.recv_time) {
+                wait_until(due, self.stopwatch);
+            }
+        }
+        self.log.on_event(&event);
+        self.sink.push(event)
+    }
+}
+
+impl<S: EventSink, W: Stopwatch + Send> FeedRole<S, W> {
+    fn end(&mut self) {
+        let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
+        let sink = &mut self.sink;
+        self.input.finish(&mut Paced { log, sink, schedule, stopwatch, event_count_max: self.event_count_max });
+        self.note_input();
+        self.log.checkpoint();
+        self.sink.end_input();
+        self.is_done = true;
+    }
+
+    fn note_input(&mut self) {
+        let messages = self.input.feed().decoder().counters().message_count();
+        self.log.set_input(self.input.offset(), messages);
+    }
+
+    fn publish_progress(&self) {
+        let progress = self.input.source().progress();
+        self.progress.event_count.store(self.log.event_count(), Ordering::Relaxed);
+        self.progress.read_len.store(progress.read_len, Ordering::Relaxed);
+        self.progress.total_len.store(progress.total_len, Ordering::Relaxed);
+    }
+}
+
+impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
+    fn name(&self) -> &str {
+        "feed"
+    }
+
+    fn duty_cycle(&mut self) -> usize {
+        if self.is_done {
+            return 0;
+        }
+        let mut done = 0;
+        let mut has_ended = self.stop_input.is_requested() || self.log.has_failed();
+        while done < PACKETS_PER_TURN_MAX && !has_ended {
+            let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
+            let (sink, event_count_max) = (&mut self.sink, self.event_count_max);
+            let mut paced = Paced { log, sink, schedule, stopwatch, event_count_max };
+            match self.input.step(&mut paced) {
+                Ok(true) => done += 1,
+                Ok(false) => has_ended = true,
+                Err(error) => {
+                    self.error = Some(error);
+                    has_ended = true;
+                }
+            }
+            has_ended |= self.log.event_count() >= self.event_count_max;
+        }
+        self.note_input();
+        self.publish_progress();
+        if has_ended {
+            self.end();
+        }
+        done
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_done
+    }
+}
