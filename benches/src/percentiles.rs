@@ -1,7 +1,5 @@
 //! Spans, their percentiles, and the table of them.
 
-use std::fmt::Write as _;
-
 use peregrine_runtime::{TscClock, serialised_ticks};
 
 /// Turns ticks into nanoseconds.
@@ -52,6 +50,23 @@ impl Timer {
     pub fn overhead(&self) -> f64 {
         let spans = (0..10_001).map(|_| self.nanos_since(self.ticks())).collect();
         Percentiles::of(spans).p50
+    }
+}
+
+impl Timer {
+    /// The least step by which the ticks were seen to move: no figure is finer.
+    #[must_use]
+    pub fn step(&self) -> f64 {
+        let steps = (0..10_001).map(|_| {
+            let start = self.clock.ticks();
+            loop {
+                let ticks = self.clock.ticks();
+                if ticks != start {
+                    return self.nanos(ticks.saturating_sub(start));
+                }
+            }
+        });
+        steps.fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -122,17 +137,15 @@ impl<'a> Measurement<'a> {
         medians.fold((f64::INFINITY, 0.0), |(least, greatest), p50| (least.min(p50), greatest.max(p50)))
     }
 
-    fn row(&self, text: &mut String) {
-        let (best, (least, greatest)) = (self.best(), self.medians());
-        let per_span = if self.calls_per_span == 1 { "1".to_owned() } else { format!("{}", self.calls_per_span) };
-        let Percentiles { p50, p90, p99, p999, max } = best;
-        let name = &self.name;
-        let written = writeln!(
-            text,
-            "| {name} | {} | {per_span} | **{p50:.1}** | {greatest:.1} | {p90:.1} | {p99:.1} | {p999:.1} | {max:.0} |",
-            self.span_count
-        );
-        debug_assert!(written.is_ok() && least <= greatest);
+    fn row(&self) -> String {
+        let (Percentiles { p50, p90, p99, p999, max }, (_, greatest)) = (self.best(), self.medians());
+        let tail = match self.span_count {
+            // One span is all that a round has: there is nothing to rank.
+            0 | 1 => "– | – | – | –".to_owned(),
+            _ => format!("{p90:.1} | {p99:.1} | {p999:.1} | {max:.0}"),
+        };
+        let (name, calls, spans) = (&self.name, self.calls_per_span, self.span_count);
+        format!("| {name} | {spans} | {calls} | **{p50:.1}** | {greatest:.1} | {tail} |\n")
     }
 }
 
@@ -144,7 +157,7 @@ pub fn table(measurements: &[Measurement<'_>]) -> String {
          p99.9 | max |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for measurement in measurements {
-        measurement.row(&mut text);
+        text.push_str(&measurement.row());
     }
     text
 }

@@ -11,6 +11,7 @@ use std::hint::black_box;
 use peregrine_benches::BenchError;
 use peregrine_benches::hops::{self, CAPACITY, bare_line, pin, ring_hops, two_cores};
 use peregrine_benches::host::{Machine, load_average};
+use peregrine_benches::order_path::{OrderPath, open_loop};
 use peregrine_benches::parts;
 use peregrine_benches::percentiles::{Measurement, Timer, table};
 use peregrine_benches::replay::{
@@ -19,7 +20,7 @@ use peregrine_benches::replay::{
 };
 use peregrine_benches::session::LoadedSession;
 use peregrine_book::MarketBooks;
-use peregrine_model::{Backend, Size};
+use peregrine_model::{Backend, Kernel, Size};
 use peregrine_runtime::{index_ring, slot_ring};
 use peregrine_types::{EpochNanos, EventSeq};
 
@@ -249,6 +250,22 @@ fn order_rows(plan: Plan, folder: &std::path::Path) -> Result<Vec<Measurement<'s
     Ok(vec![risk, append])
 }
 
+/// From an event's bytes being due to its order being recorded, at arrival times fixed in advance.
+fn order_path_row<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) -> Measurement<'a> {
+    let count = plan.calls(300_000);
+    Measurement::new("event to approved order in the log, micro, open loop at 100,000 events/s", 1, move |timer| {
+        let attempt = || -> Result<Vec<f64>, BenchError> {
+            let folder = tempfile::tempdir()?;
+            let kernel = Kernel::new(backend).ok_or("this processor lacks its own best backend")?;
+            open_loop(timer, session, OrderPath::new(session, kernel, folder.path())?, 100_000.0, count)
+        };
+        attempt().unwrap_or_else(|error| {
+            eprintln!("no figure for the order path: {error}");
+            Vec::new()
+        })
+    })
+}
+
 /// Whole passes on one core: nanoseconds per message, one span per pass.
 fn replay_rows<'a>(
     session: &'a LoadedSession,
@@ -298,6 +315,7 @@ fn main() -> Result<(), BenchError> {
     }
     rows.extend(ring_rows(plan));
     rows.extend(order_rows(plan, folder.path())?);
+    rows.push(order_path_row(plan, &one, backend));
     rows.extend(replay_rows(&one, "1 symbol", backend)?);
     rows.extend(replay_rows(&market, "8,000 symbols", backend)?);
     pin(plan.core);
@@ -309,7 +327,12 @@ fn main() -> Result<(), BenchError> {
         }
     }
     println!("{heading}- load average when it ended: {}", load_average());
-    println!("- {} rounds; an empty span reads {:.1} ns, which is inside every span", plan.rounds, timer.overhead());
+    println!(
+        "- {} rounds; an empty span reads {:.1} ns, which is inside every span; the ticks move in steps of {:.1} ns",
+        plan.rounds,
+        timer.overhead(),
+        timer.step()
+    );
     for session in [&one, &market] {
         println!(
             "- {}: {} messages, at most {} live orders, seed {}",
