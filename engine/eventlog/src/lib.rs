@@ -38,9 +38,13 @@ compile_error!("the log is written by little-endian 64-bit machines only");
 
 mod durable;
 mod error;
+#[cfg(test)]
+mod faults;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(test)]
+mod power_cut;
 mod reader;
 mod recorder;
 pub mod records;

@@ -7,7 +7,7 @@ use crate::{
     format::{BLOCK_END_LEN, FILE_HEADER_LEN, RECORD_HEADER_LEN, RECORDS_PER_BLOCK, check_record, to_u64, to_usize},
     records::{AnyPayload, Payload, RecordKind},
     verify::Segments,
-    walk::walk,
+    walk::{Ending, walk},
 };
 
 /// One record, borrowed from the log; its checksum was checked.
@@ -234,5 +234,5 @@ impl<'a> Iterator for Records<'a> {
 
 /// Whether `bytes` hold a whole stream; for the fuzzer.
 pub(crate) fn walk_bytes(stream: Stream, bytes: &[u8]) -> Option<u64> {
-    walk(stream, &[bytes]).ok().map(|walk| walk.record_count())
+    walk(stream, &[bytes], Ending::Crash).ok().map(|walk| walk.record_count())
 }

@@ -107,6 +107,20 @@ impl EventLog {
                 return Err(LogError::AlreadyExists { path });
             }
         }
+        let created = Self::create_files(config, facts, storage, lock);
+        if created.is_err() {
+            // The first error is the one to tell; what could not be removed either is only memory of a folder's name.
+            forget_staging(&config.dir).ok();
+        }
+        created
+    }
+
+    fn create_files(
+        config: &LogConfig,
+        facts: &RunFacts,
+        storage: impl Fn() -> Box<dyn Storage>,
+        lock: File,
+    ) -> Result<Self, LogError> {
         let prefix = staging_prefix(config, facts)?;
         let lane = |stream: Stream, record_count| {
             let header = FileHeader::new(stream, facts);
@@ -166,6 +180,7 @@ fn staging_prefix(config: &LogConfig, facts: &RunFacts) -> Result<PathBuf, LogEr
     let prefix = folder.join(format!("peregrine-{name}"));
     let note = dir.join(STAGING_NAME);
     std::fs::write(&note, prefix.as_os_str().as_encoded_bytes())
+        .and_then(|()| File::open(&note)?.sync_all())
         .map_err(|source| LogError::io("note the staging memory", &note, source))?;
     Ok(prefix)
 }

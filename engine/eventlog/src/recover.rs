@@ -4,13 +4,13 @@ use std::path::Path;
 
 use crate::{
     LogError, LogReport, Stream, StreamReport,
-    durable::FileSystem,
+    durable::{FileSystem, sync_folder},
     format::check_record,
     recorder::{forget_staging, lock, noted_staging},
     segment::{SegmentWriter, segment_path},
     staging::Leftover,
     verify::Segments,
-    walk::{Walk, WalkEnd},
+    walk::{Ending, Walk, WalkEnd},
 };
 
 /// What recovery did to one stream.
@@ -24,6 +24,9 @@ pub struct StreamRecovery {
     pub staged_count: u64,
     /// Published records that neither holds. Not zero only when the staging memory itself is damaged.
     pub lost_count: u64,
+    /// Whole records and block ends that were given up because something before them is missing: after a power cut, what
+    /// was not synced may be there in any part.
+    pub cut_count: u64,
     /// Whether the staging memory was there. After a power cut it is not, and what was not synced is gone with it.
     pub is_staging_found: bool,
 }
@@ -48,7 +51,8 @@ impl Recovery {
 ///
 /// # Errors
 /// [`LogError::Locked`] while somebody writes the log; [`LogError::Damaged`] when whole records follow a damaged one,
-/// which no crash of the program causes: nothing is changed then; [`LogError::StreamMissing`], [`LogError::NoSpace`],
+/// which no crash of the program causes: nothing is changed then (after a power cut, which takes the staging memory
+/// away, such records at the end of a stream were never synced: they are given up and counted); [`LogError::StreamMissing`], [`LogError::NoSpace`],
 /// [`LogError::Io`], [`LogError::SyncFailed`].
 pub fn recover(dir: &Path) -> Result<Recovery, LogError> {
     if !dir.is_dir() {
@@ -56,7 +60,14 @@ pub fn recover(dir: &Path) -> Result<Recovery, LogError> {
     }
     let _lock = lock(dir)?;
     // Everything is walked before anything is changed.
-    let found = |stream| Segments::open(dir, stream)?.walk(stream);
+    let found = |stream| {
+        // A run that did not close left a note of its staging memory; only a power cut takes the memory itself away.
+        let ending = match noted_staging(dir, stream)? {
+            Some(path) if !path.exists() => Ending::PowerCut,
+            Some(_) | None => Ending::Crash,
+        };
+        Segments::open(dir, stream)?.walk(stream, ending)
+    };
     let [feed, decide, send, measure] =
         [found(Stream::Feed)?, found(Stream::Decide)?, found(Stream::Send)?, found(Stream::Measure)?];
     let streams = [close(dir, feed)?, close(dir, decide)?, close(dir, send)?, close(dir, measure)?];
@@ -71,6 +82,7 @@ fn close(dir: &Path, walk: Walk) -> Result<StreamRecovery, LogError> {
         durable_count,
         staged_count: 0,
         lost_count: 0,
+        cut_count: walk.cut_count,
         is_staging_found: false,
     };
     if matches!(walk.end, WalkEnd::Sealed { .. }) {
@@ -80,6 +92,7 @@ fn close(dir: &Path, walk: Walk) -> Result<StreamRecovery, LogError> {
     if walk.has_blank_segment {
         let path = segment_path(dir, stream, walk.segment.saturating_add(1));
         std::fs::remove_file(&path).map_err(|source| LogError::io("remove the blank segment", &path, source))?;
+        sync_folder(dir).map_err(|source| LogError::io("sync the folder", dir, source))?;
     }
     let leftover = match noted_staging(dir, stream)? {
         Some(path) => Leftover::read(&path, &header)?,

@@ -109,6 +109,7 @@ impl SegmentWriter {
         };
         writer.put_header(header);
         writer.flush()?;
+        writer.sync()?;
         Ok(writer)
     }
 
@@ -249,10 +250,14 @@ impl SegmentWriter {
     pub(crate) fn seal(&mut self) -> Result<StreamReport, LogError> {
         self.refuse_poisoned()?;
         let record_count = self.record_count();
+        self.flush()?;
+        // The reserved rest goes first, so that no crash can leave anything behind a sealed end.
+        let result = self.file.set_len(self.offset.saturating_add(to_u64(BLOCK_END_LEN)));
+        self.settle(result).map_err(|source| LogError::io("end the segment", &self.path, source))?;
+        self.is_dirty = true;
+        self.sync()?;
         self.end_block(if self.is_recovered { FLAG_SEALED | FLAG_RECOVERED } else { FLAG_SEALED });
         self.flush()?;
-        let result = self.file.set_len(self.offset);
-        self.settle(result).map_err(|source| LogError::io("end the segment", &self.path, source))?;
         self.sync()?;
         Ok(StreamReport {
             stream: self.stream,

@@ -7,7 +7,7 @@ use memmap2::Mmap;
 use crate::{
     Fault, LogError, Stream,
     segment::segment_path,
-    walk::{Damage, Walk, walk},
+    walk::{Damage, Ending, Walk, walk},
 };
 
 /// What a whole stream holds.
@@ -108,8 +108,8 @@ impl Segments {
         self.maps.get(number).map(|map| &map[..]).unwrap_or_default()
     }
 
-    pub(crate) fn walk(&self, stream: Stream) -> Result<Walk, LogError> {
-        walk(stream, &self.bytes()).map_err(|damage| self.damaged(damage))
+    pub(crate) fn walk(&self, stream: Stream, ending: Ending) -> Result<Walk, LogError> {
+        walk(stream, &self.bytes(), ending).map_err(|damage| self.damaged(damage))
     }
 
     fn damaged(&self, damage: Damage) -> LogError {
@@ -154,7 +154,7 @@ fn refuse_strays(dir: &Path, stream: Stream, count: usize) -> Result<(), LogErro
 /// # Errors
 /// [`LogError::Damaged`] naming the first damaged place, [`LogError::StreamMissing`], [`LogError::Io`].
 pub fn verify(dir: &Path) -> Result<LogReport, LogError> {
-    let check = |stream| Ok::<_, LogError>(Segments::open(dir, stream)?.walk(stream)?.report());
+    let check = |stream| Ok::<_, LogError>(Segments::open(dir, stream)?.walk(stream, Ending::Crash)?.report());
     let streams = [check(Stream::Feed)?, check(Stream::Decide)?, check(Stream::Send)?, check(Stream::Measure)?];
     Ok(LogReport { streams })
 }

@@ -30,6 +30,15 @@ pub(crate) enum WalkEnd {
     Open(Fault),
 }
 
+/// What may have ended a stream that is not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The death of the process: what it wrote is there, so a whole record behind a torn one means damage.
+    Crash,
+    /// A power cut: of what was not synced any part may be there, so the stream ends where the first part is missing.
+    PowerCut,
+}
+
 /// The state of a stream behind its last whole record: all that is needed to go on from there.
 #[derive(Clone, Debug)]
 pub(crate) struct Walk {
@@ -53,6 +62,9 @@ pub(crate) struct Walk {
     /// Has seen that hash and the records of the block before the end.
     pub(crate) hasher: blake3::Hasher,
     pub(crate) end: WalkEnd,
+    ending: Ending,
+    /// Whole records and block ends behind the first missing part, after a power cut.
+    pub(crate) cut_count: u64,
     /// Whether one more segment file was created, in which nothing was written yet.
     pub(crate) has_blank_segment: bool,
 }
@@ -91,7 +103,7 @@ impl Walk {
         Damage { segment: self.segment, offset: self.offset, index: self.record_count(), fault }
     }
 
-    fn begin(stream: Stream, header: FileHeader) -> Self {
+    fn begin(stream: Stream, header: FileHeader, ending: Ending) -> Self {
         let chain = genesis(stream);
         Self {
             stream,
@@ -105,6 +117,8 @@ impl Walk {
             chain,
             hasher: chained(&chain),
             end: WalkEnd::Open(Fault::Blank),
+            ending,
+            cut_count: 0,
             has_blank_segment: false,
         }
     }
@@ -127,6 +141,27 @@ impl Walk {
             return field("run facts");
         }
         Ok(())
+    }
+
+    /// Whether the next segment's file was created, but its header never became whole.
+    fn is_unborn(&mut self, bytes: &[u8]) -> bool {
+        let is_torn = match FileHeader::parse(bytes) {
+            Err(Fault::Blank | Fault::HeaderShort | Fault::Magic | Fault::HeaderChecksum) => true,
+            Ok(_) | Err(_) => false,
+        };
+        let behind = Self { offset: to_u64(FILE_HEADER_LEN), ..self.clone() };
+        is_torn && self.may_end(behind.whole_behind(bytes, 0))
+    }
+
+    /// Whether a stream may end before something torn that `whole_count` records and block ends follow.
+    fn may_end(&mut self, whole_count: u64) -> bool {
+        match self.ending {
+            Ending::Crash => whole_count == 0,
+            Ending::PowerCut => {
+                self.cut_count = self.cut_count.saturating_add(whole_count);
+                true
+            }
+        }
     }
 
     /// Checks the block at `self.offset` and moves behind it, or behind the last whole record before the fault.
@@ -204,18 +239,18 @@ impl Walk {
         Ok(end)
     }
 
-    /// Whether anything whole stands behind a fault: then it is damage, not a torn tail.
-    fn is_followed(&self, bytes: &[u8], slot: u64) -> bool {
+    /// How many whole records and block ends stand behind a fault.
+    fn whole_behind(&self, bytes: &[u8], slot: u64) -> u64 {
         let record_len = self.stream.record_len();
         let (mut block, mut slot, mut offset) = (self.block, slot, to_usize(self.offset));
+        let mut count = 0_u64;
         offset = offset.saturating_add(to_usize(slot).saturating_mul(record_len));
         while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
             let index = block.saturating_mul(RECORDS_PER_BLOCK).saturating_add(slot);
             let is_record = slot < RECORDS_PER_BLOCK
                 && rest.get(..record_len).is_some_and(|record| check_record(record, self.stream, index).is_ok());
-            if is_record || BlockEnd::parse(rest, self.stream, block).is_ok() {
-                return true;
-            }
+            let is_whole = is_record || BlockEnd::parse(rest, self.stream, block).is_ok();
+            count = count.saturating_add(u64::from(is_whole));
             if slot < RECORDS_PER_BLOCK {
                 offset = offset.saturating_add(record_len);
                 slot = slot.saturating_add(1);
@@ -224,8 +259,13 @@ impl Walk {
                 (block, slot) = (block.saturating_add(1), 0);
             }
         }
-        false
+        count
     }
+}
+
+/// Whether the fault is what missing parts look like: such a one may end a stream after a power cut.
+const fn is_missing_part(fault: Fault) -> bool {
+    matches!(fault, Fault::Blank | Fault::Short | Fault::Checksum)
 }
 
 fn is_block_end(rest: &[u8]) -> bool {
@@ -233,15 +273,14 @@ fn is_block_end(rest: &[u8]) -> bool {
 }
 
 /// Walks the segments of `stream`, whose files hold `segments` in the order of their numbers.
-pub(crate) fn walk(stream: Stream, segments: &[&[u8]]) -> Result<Walk, Damage> {
+pub(crate) fn walk(stream: Stream, segments: &[&[u8]], ending: Ending) -> Result<Walk, Damage> {
     let first = segments.first().copied().unwrap_or_default();
     let early = |fault| Damage { segment: 1, offset: 0, index: 0, fault };
-    let mut walk = Walk::begin(stream, FileHeader::parse(first).map_err(early)?);
+    let mut walk = Walk::begin(stream, FileHeader::parse(first).map_err(early)?, ending);
     for (number, bytes) in segments.iter().enumerate() {
         let is_last = number.saturating_add(1) == segments.len();
         if number > 0 {
-            let is_blank = matches!(FileHeader::parse(bytes), Err(Fault::Blank | Fault::HeaderShort));
-            if is_last && is_blank {
+            if is_last && walk.is_unborn(bytes) {
                 walk.has_blank_segment = true;
                 return Ok(walk);
             }
@@ -273,10 +312,11 @@ fn walk_segment(walk: &mut Walk, bytes: &[u8], is_last: bool) -> Result<bool, Da
                 return if is_end { Ok(true) } else { Err(walk.damage(Fault::Trailing)) };
             }
             Step::Broken { slot, offset, fault } => {
-                let is_damage = !is_last || walk.is_followed(bytes, slot);
+                let whole_count = walk.whole_behind(bytes, slot);
+                let may_end = (whole_count == 0 || is_missing_part(fault)) && walk.may_end(whole_count);
                 walk.offset = to_u64(offset);
                 walk.fill = slot;
-                if is_damage {
+                if !is_last || !may_end {
                     return Err(walk.damage(fault));
                 }
                 walk.end = WalkEnd::Open(fault);
