@@ -83,14 +83,15 @@ impl Window {
         };
         let start = usize::from(slot).saturating_mul(self.slot_len);
         let Some(room) = self.bytes.get_mut(start..start.saturating_add(payload.len())) else { return false };
-        room.copy_from_slice(payload);
+        // Both are as long; `copy_from_slice` would carry a panic for when they are not.
+        room.iter_mut().zip(payload).for_each(|(place, byte)| *place = *byte);
         self.free_count = self.free_count.saturating_sub(1);
         let at = self.held().partition_point(|held| held.sequence <= packet.sequence);
         if let Some(place) = self.held.get_mut(self.held_count) {
             *place = Held { slot, len, ..packet };
             self.held_count = self.held_count.saturating_add(1);
         }
-        if let Some(moved) = self.held.get_mut(at..self.held_count) {
+        if let Some(moved) = self.held.get_mut(at..self.held_count).filter(|moved| !moved.is_empty()) {
             moved.rotate_right(1);
         }
         true
@@ -103,7 +104,7 @@ impl Window {
             *place = slot;
             self.free_count = self.free_count.saturating_add(1);
         }
-        if let Some(all) = self.held.get_mut(..self.held_count) {
+        if let Some(all) = self.held.get_mut(..self.held_count).filter(|all| !all.is_empty()) {
             all.rotate_left(1);
         }
         self.held_count = self.held_count.saturating_sub(1);

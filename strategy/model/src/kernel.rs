@@ -133,7 +133,8 @@ impl Kernel {
             Size::Medium => self.dispatch(observe::<Medium>(model, latent, x, position)),
         };
         if result == Err(NonFinite::Output) {
-            latent.blocks.copy_from_slice(model.start());
+            // As long as each other, or the result were another; `copy_from_slice` would carry a panic all the same.
+            latent.blocks.iter_mut().zip(model.start()).for_each(|(block, start)| *block = *start);
         }
         result
     }

@@ -1,0 +1,144 @@
+//! One function per hot entry point, with the concrete types that the engine is wired with.
+
+use peregrine_book::{BookUpdate, Books, MarketBooks};
+use peregrine_decide::{FeatureEngine, FeatureVector, Input, IntentBatch, NoStopwatch, Strategy};
+use peregrine_eventlog::records::{DecisionRecord, OrderRecord};
+use peregrine_eventlog::{Decide, LogFull, RecordIndex, Send, StreamWriter};
+use peregrine_model::{Heads, Kernel, Latent, Model, NonFinite, PositionInput};
+use peregrine_risk::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate};
+use peregrine_runtime::{IndexConsumer, IndexProducer, RingConsumer, SlotConsumer, SlotProducer};
+use peregrine_types::{EpochNanos, EventFlags, EventSeq, Execution, Full, MarketEvent, OrderIntent, ReasonCode, Sink};
+use peregrine_wire::LineId;
+use peregrine_wire::feed::MoldFeed;
+use peregrine_wire::itch50::{Decoded, Decoder};
+
+type Ring = SlotProducer<MarketEvent>;
+
+pub(crate) type Decode = fn(&mut Decoder, &[u8], EpochNanos, &mut Ring) -> Result<Decoded, Full<()>>;
+pub(crate) type OnPacket = fn(&mut MoldFeed, &[u8], EpochNanos, &mut Ring) -> Result<(), Full<()>>;
+pub(crate) type Apply = fn(&mut Books, &MarketEvent) -> BookUpdate;
+pub(crate) type Check = fn(&mut RiskGate, &OrderIntent, &RiskContext, EpochNanos) -> Result<ApprovedOrder, ReasonCode>;
+pub(crate) type RiskOnExecution = fn(&mut RiskGate, &Execution) -> ExecutionEffect;
+pub(crate) type Features = fn(&mut FeatureEngine, &MarketEvent, &BookUpdate, &Books) -> Option<usize>;
+pub(crate) type Vector = fn(&FeatureEngine, usize) -> Option<FeatureVector>;
+pub(crate) type OnEvent = fn(&mut Strategy, &Input<'_>, &Books, &mut IntentBatch) -> bool;
+pub(crate) type StrategyOnExecution = fn(&mut Strategy, &Execution);
+pub(crate) type Observe = fn(&Kernel, &Model, &mut Latent<'_>, &[f32], PositionInput) -> Result<Heads, NonFinite>;
+pub(crate) type Advance = fn(&Kernel, &Model, &mut Latent<'_>);
+pub(crate) type AppendDecision = fn(&mut StreamWriter<Decide>, &DecisionRecord) -> Result<RecordIndex, LogFull>;
+pub(crate) type AppendOrder = fn(&mut StreamWriter<Send>, &OrderRecord) -> Result<RecordIndex, LogFull>;
+pub(crate) type SlotPush = fn(&mut Ring, MarketEvent) -> Result<(), Full<MarketEvent>>;
+pub(crate) type SlotPop = fn(&mut SlotConsumer<MarketEvent>) -> Option<MarketEvent>;
+pub(crate) type IndexPush = fn(&mut IndexProducer<Execution>, Execution) -> Result<(), Full<Execution>>;
+pub(crate) type IndexPop = fn(&mut IndexConsumer<Execution>) -> Option<Execution>;
+
+#[inline(never)]
+pub(crate) fn decode(
+    decoder: &mut Decoder,
+    message: &[u8],
+    now: EpochNanos,
+    out: &mut Ring,
+) -> Result<Decoded, Full<()>> {
+    decoder.decode(message, now, EventFlags::NONE, out)
+}
+
+#[inline(never)]
+pub(crate) fn on_packet(feed: &mut MoldFeed, payload: &[u8], now: EpochNanos, out: &mut Ring) -> Result<(), Full<()>> {
+    feed.on_packet(LineId::A, payload, now, out)
+}
+
+#[inline(never)]
+pub(crate) fn apply(books: &mut Books, event: &MarketEvent) -> BookUpdate {
+    books.apply(event)
+}
+
+#[inline(never)]
+pub(crate) fn check(
+    gate: &mut RiskGate,
+    intent: &OrderIntent,
+    context: &RiskContext,
+    now: EpochNanos,
+) -> Result<ApprovedOrder, ReasonCode> {
+    gate.check(intent, context, EventSeq(0), now)
+}
+
+#[inline(never)]
+pub(crate) fn risk_on_execution(gate: &mut RiskGate, execution: &Execution) -> ExecutionEffect {
+    gate.on_execution(execution)
+}
+
+#[inline(never)]
+pub(crate) fn features(
+    engine: &mut FeatureEngine,
+    event: &MarketEvent,
+    update: &BookUpdate,
+    books: &Books,
+) -> Option<usize> {
+    engine.on_event(event, update, books)
+}
+
+#[inline(never)]
+pub(crate) fn feature_vector(engine: &FeatureEngine, slot: usize) -> Option<FeatureVector> {
+    engine.vector(slot)
+}
+
+#[inline(never)]
+pub(crate) fn strategy_on_event(
+    strategy: &mut Strategy,
+    input: &Input<'_>,
+    books: &Books,
+    out: &mut IntentBatch,
+) -> bool {
+    strategy.on_event(input, books, &mut NoStopwatch, out)
+}
+
+#[inline(never)]
+pub(crate) fn strategy_on_execution(strategy: &mut Strategy, execution: &Execution) {
+    strategy.on_execution(execution);
+}
+
+#[inline(never)]
+pub(crate) fn observe(
+    kernel: &Kernel,
+    model: &Model,
+    latent: &mut Latent<'_>,
+    features: &[f32],
+    position: PositionInput,
+) -> Result<Heads, NonFinite> {
+    kernel.observe(model, latent, features, position)
+}
+
+#[inline(never)]
+pub(crate) fn advance(kernel: &Kernel, model: &Model, latent: &mut Latent<'_>) {
+    kernel.advance(model, latent);
+}
+
+#[inline(never)]
+pub(crate) fn append_decision(log: &mut StreamWriter<Decide>, record: &DecisionRecord) -> Result<RecordIndex, LogFull> {
+    log.append(record)
+}
+
+#[inline(never)]
+pub(crate) fn append_order(log: &mut StreamWriter<Send>, record: &OrderRecord) -> Result<RecordIndex, LogFull> {
+    log.append(record)
+}
+
+#[inline(never)]
+pub(crate) fn slot_push(ring: &mut Ring, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+    ring.push(event)
+}
+
+#[inline(never)]
+pub(crate) fn slot_pop(ring: &mut SlotConsumer<MarketEvent>) -> Option<MarketEvent> {
+    ring.pop()
+}
+
+#[inline(never)]
+pub(crate) fn index_push(ring: &mut IndexProducer<Execution>, execution: Execution) -> Result<(), Full<Execution>> {
+    ring.push(execution)
+}
+
+#[inline(never)]
+pub(crate) fn index_pop(ring: &mut IndexConsumer<Execution>) -> Option<Execution> {
+    ring.pop()
+}

@@ -1,0 +1,31 @@
+//! The entry points of the hot path as functions that can be found in a binary: `scripts/no_panic.sh` disassembles this
+//! program and follows every call that they can make. Running it does nothing.
+
+mod control;
+mod hot;
+
+use std::hint::black_box;
+
+fn main() {
+    // A function whose address escapes is compiled as it stands, for any arguments.
+    black_box(hot::decode as hot::Decode);
+    black_box(hot::apply as hot::Apply);
+    black_box(hot::check as hot::Check);
+    black_box(hot::risk_on_execution as hot::RiskOnExecution);
+    black_box(hot::features as hot::Features);
+    black_box(hot::feature_vector as hot::Vector);
+    black_box(hot::strategy_on_event as hot::OnEvent);
+    black_box(hot::strategy_on_execution as hot::StrategyOnExecution);
+    black_box(hot::observe as hot::Observe);
+    black_box(hot::advance as hot::Advance);
+    black_box(hot::append_decision as hot::AppendDecision);
+    black_box(hot::append_order as hot::AppendOrder);
+    black_box(hot::slot_push as hot::SlotPush);
+    black_box(hot::slot_pop as hot::SlotPop);
+    black_box(hot::index_push as hot::IndexPush);
+    black_box(hot::index_pop as hot::IndexPop);
+    black_box(hot::on_packet as hot::OnPacket);
+    black_box(control::indexes as fn(&[u8], usize) -> u8);
+    black_box(control::allocates as fn(usize) -> Vec<u8>);
+    black_box(control::calls_deeply as fn(&[u8], usize) -> u8);
+}

@@ -1,0 +1,54 @@
+//! The targets: one for every parser that meets bytes from outside.
+
+use std::hint::black_box;
+
+use crate::corpus;
+
+/// A fuzz body and where its inputs begin.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What runs; it reports by panicking.
+    pub body: fn(&[u8]),
+    /// The inputs that mutations start from.
+    pub corpus: fn() -> anyhow::Result<Vec<Vec<u8>>>,
+}
+
+/// Every target.
+pub const ALL: [Target; 9] = [
+    Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
+    Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
+    Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
+    Target { name: "pcap", body: |data| count(peregrine_source::fuzz::pcap(data)), corpus: corpus::pcap },
+    Target { name: "pcapng", body: |data| count(peregrine_source::fuzz::pcapng(data)), corpus: corpus::pcapng },
+    Target {
+        name: "binaryfile",
+        body: |data| count(peregrine_source::fuzz::binaryfile(data)),
+        corpus: corpus::binaryfile,
+    },
+    Target { name: "gzip", body: |data| count(peregrine_source::fuzz::gzip(data)), corpus: corpus::gzip },
+    Target { name: "segment", body: peregrine_eventlog::fuzz::segment, corpus: corpus::segment },
+    Target { name: "model_file", body: peregrine_model::fuzz::model_file, corpus: corpus::model_file },
+];
+
+/// A negative control, run only when it is named: asks for a gibibyte at every second length.
+const CONTROL_MEMORY: Target = Target {
+    name: "control-memory",
+    body: |data| {
+        if data.len() % 2 == 1 {
+            black_box(Vec::<u8>::with_capacity(1 << 30));
+        }
+    },
+    corpus: || Ok(vec![vec![0; 4]]),
+};
+
+/// The target called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<Target> {
+    ALL.into_iter().chain([CONTROL_MEMORY]).find(|target| target.name == name)
+}
+
+fn count(packets: usize) {
+    black_box(packets);
+}
