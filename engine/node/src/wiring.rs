@@ -465,8 +465,10 @@ pub struct FeedRole<S, W> {
     pub schedule: Schedule,
     /// The clock of due times.
     pub stopwatch: W,
-    /// Events after which the input ends.
-    pub event_count_max: u64,
+    /// Packets, or messages of a raw file, after which the input ends.
+    pub packet_count_max: u64,
+    /// Packets, or messages of a raw file, taken so far.
+    pub packet_count: u64,
     /// Raised to end the input early.
     pub stop_input: StopFlag,
     /// For the progress bar.
@@ -480,22 +482,18 @@ pub struct FeedRole<S, W> {
 /// Packets that the feed role takes in one turn at most.
 const PACKETS_PER_TURN_MAX: usize = 64;
 
-/// Waits for due times, cuts the input at its last event, notes events, and passes them on.
+/// Waits for due times, notes events, and passes them on.
 struct Paced<'a, S, W> {
     log: &'a mut FeedLog,
     sink: &'a mut S,
     schedule: &'a Schedule,
     stopwatch: &'a W,
-    event_count_max: u64,
 }
 
 impl<S: Sink<MarketEvent>, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
     #[inline]
     fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
         let index = self.log.event_count();
-        if index >= self.event_count_max {
-            return Ok(());
-        }
         if self.schedule.is_timed() {
             if index == 0 {
                 self.schedule.begin(self.stopwatch.start(), event.recv_time);
@@ -513,7 +511,7 @@ impl<S: EventSink, W: Stopwatch + Send> FeedRole<S, W> {
     fn end(&mut self) {
         let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
         let sink = &mut self.sink;
-        self.input.finish(&mut Paced { log, sink, schedule, stopwatch, event_count_max: self.event_count_max });
+        self.input.finish(&mut Paced { log, sink, schedule, stopwatch });
         self.note_input();
         self.log.checkpoint();
         self.sink.end_input();
@@ -544,19 +542,22 @@ impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
         }
         let mut done = 0;
         let mut has_ended = self.stop_input.is_requested() || self.log.has_failed();
+        has_ended |= self.packet_count >= self.packet_count_max;
         while done < PACKETS_PER_TURN_MAX && !has_ended {
             let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
-            let (sink, event_count_max) = (&mut self.sink, self.event_count_max);
-            let mut paced = Paced { log, sink, schedule, stopwatch, event_count_max };
+            let mut paced = Paced { log, sink: &mut self.sink, schedule, stopwatch };
             match self.input.step(&mut paced) {
-                Ok(true) => done += 1,
+                Ok(true) => {
+                    done += 1;
+                    self.packet_count += 1;
+                }
                 Ok(false) => has_ended = true,
                 Err(error) => {
                     self.error = Some(error);
                     has_ended = true;
                 }
             }
-            has_ended |= self.log.event_count() >= self.event_count_max;
+            has_ended |= self.packet_count >= self.packet_count_max;
         }
         self.note_input();
         self.publish_progress();

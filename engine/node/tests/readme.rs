@@ -1,7 +1,5 @@
 //! Every `peregrine` line of the README is a command line that the program takes.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::Path;
 

@@ -37,7 +37,7 @@ pub(super) fn run(args: &DemoArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         pace: Pace::Max,
         from: None,
         to: None,
-        event_count_max: None,
+        packet_count_max: None,
         guard_script: None,
         dir,
     };

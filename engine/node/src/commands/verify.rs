@@ -93,7 +93,7 @@ fn repeat(
         pace: Pace::Max,
         from: manifest.from.map(EpochNanos),
         to: manifest.to.map(EpochNanos),
-        event_count_max: Some(manifest.event_count),
+        packet_count_max: Some(manifest.packet_count),
         guard_script: Some(guard_script(dir)?),
         dir: scratch.join("again"),
     };

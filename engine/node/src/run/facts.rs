@@ -45,6 +45,8 @@ pub struct Manifest {
     pub to: Option<i64>,
     /// Market events of the run.
     pub event_count: u64,
+    /// Packets, or messages of a raw file, that the run took.
+    pub packet_count: u64,
     /// Whether it was stopped before the end of the input.
     pub is_interrupted: bool,
     /// SHA-256 of the effective configuration (`config.toml` beside this file).
@@ -68,7 +70,7 @@ impl Manifest {
     pub(super) fn of(
         plan: &RunPlan,
         log: &LogReport,
-        event_count: u64,
+        (event_count, packet_count): (u64, u64),
         decide: &DecideEnd,
         is_interrupted: bool,
     ) -> Result<Self, Failure> {
@@ -83,6 +85,7 @@ impl Manifest {
             from: plan.from.map(|time| time.0),
             to: plan.to.map(|time| time.0),
             event_count,
+            packet_count,
             is_interrupted,
             config_sha256: hex(&plan.loaded.config.sha256()),
             model_sha256: decide.strategy.model().sha256_hex(),

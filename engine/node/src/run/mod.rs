@@ -56,8 +56,8 @@ pub struct RunPlan {
     pub from: Option<EpochNanos>,
     /// Last moment, excluded, if the input is cut.
     pub to: Option<EpochNanos>,
-    /// Events after which the input ends.
-    pub event_count_max: Option<u64>,
+    /// Packets, or messages of a raw file, after which the input ends.
+    pub packet_count_max: Option<u64>,
     /// What the latency guard did in the run that this one verifies.
     pub guard_script: Option<Vec<GuardHalt>>,
     /// Folder of the run; must not hold a log.
@@ -131,6 +131,7 @@ struct Ended {
     input: Input,
     feed_log: FeedLog,
     feed_error: Option<peregrine_source::SourceError>,
+    packet_count: u64,
     decide: ReplayDecide,
     send: ReplaySend,
     books: Books,
@@ -173,7 +174,7 @@ impl RunPlan {
             log: built.feed_log,
             schedule,
             stopwatch,
-            event_count_max: self.event_count_max.unwrap_or(u64::MAX),
+            packet_count_max: self.packet_count_max.unwrap_or(u64::MAX),
             flags: flags.clone(),
             progress: Arc::clone(&progress),
         };
@@ -224,7 +225,7 @@ impl RunPlan {
             )));
         }
         let log = close_log(recorder)?;
-        let manifest = Manifest::of(&self, &log, event_count, &decide, is_interrupted)?;
+        let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
         manifest.write(&self.dir)?;
         write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
         let state_hash = facts::state_hash(&decide);
@@ -372,7 +373,7 @@ struct FeedSetup {
     log: FeedLog,
     schedule: Schedule,
     stopwatch: TscStopwatch,
-    event_count_max: u64,
+    packet_count_max: u64,
     flags: Flags,
     progress: Arc<FeedProgress>,
 }
@@ -385,7 +386,8 @@ impl FeedSetup {
             sink,
             schedule: self.schedule,
             stopwatch: self.stopwatch,
-            event_count_max: self.event_count_max,
+            packet_count_max: self.packet_count_max,
+            packet_count: 0,
             stop_input: self.flags.stop_input,
             progress: self.progress,
             error: None,
@@ -399,9 +401,10 @@ fn run_fused(plans: &ThreadPlans, feed: FeedSetup, machine: ReplayMachine, watch
     watch.until(|| feed.is_finished());
     let feed = join(feed)?;
     let turns = vec![("feed".to_owned(), feed.turns)];
-    let FeedRole { input, log, sink, error, .. } = feed.role;
+    let FeedRole { input, log, sink, error, packet_count, .. } = feed.role;
     let Machine { books, decide, send, .. } = sink;
-    Ok(Ended { input, feed_log: log, feed_error: error, decide, send, books, turns, settings: feed.settings })
+    let (feed_log, feed_error, settings) = (log, error, feed.settings);
+    Ok(Ended { input, feed_log, feed_error, packet_count, decide, send, books, turns, settings })
 }
 
 fn ended<S>(
@@ -410,9 +413,9 @@ fn ended<S>(
     turns: Vec<(String, TurnFigures)>,
     settings: Vec<SettingReport>,
 ) -> Ended {
-    let FeedRole { input, log, error, .. } = feed;
+    let FeedRole { input, log: feed_log, error: feed_error, packet_count, .. } = feed;
     let Machine { books, decide, send, inbox: _ } = machine;
-    Ended { input, feed_log: log, feed_error: error, decide, send, books, turns, settings }
+    Ended { input, feed_log, feed_error, packet_count, decide, send, books, turns, settings }
 }
 
 fn join<R: Role>(role: RunningRole<R>) -> Result<FinishedRole<R>, Failure> {

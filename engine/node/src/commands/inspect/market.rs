@@ -1,11 +1,11 @@
 //! Captures and ITCH files: messages, time, symbols, gaps, duplicates, malformed bytes with their offsets, and whether a
 //! book built from them holds together.
 
-use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_book::{BookAnomaly, BookConfig, Books, MarketBooks};
 use peregrine_report::format::{bytes, count, time_of_day, utc};
 use peregrine_report::table::Table;
 use peregrine_source::Carrier;
-use peregrine_types::{EpochNanos, Full, MarketEvent, Nanos, Sink, SymbolId};
+use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos, Sink, SymbolId};
 use peregrine_wire::itch50::MessageType;
 use serde_json::json;
 
@@ -18,8 +18,8 @@ use crate::input::{Feed, Input, InputPlan};
 use crate::summary;
 
 const SYMBOL_COUNT_MAX: u32 = 65_535;
-const ORDER_COUNT_MAX: u32 = (1 << 24) - 1;
-const LEVEL_COUNT_MAX: u32 = 1 << 23;
+const ORDER_COUNT_MAX: u32 = 1 << 22;
+const LEVEL_COUNT_MAX: u32 = 1 << 22;
 /// Malformed messages and book anomalies that are listed with their places.
 const PLACES_MAX: usize = 20;
 
@@ -32,6 +32,9 @@ struct Findings {
     first: Option<EpochNanos>,
     last: Option<EpochNanos>,
     anomalies: Vec<String>,
+    /// Events about orders that were added before the capture began; no fault of a capture that joined later.
+    early_order_count: u64,
+    has_joined_late: bool,
     offset: u64,
 }
 
@@ -40,11 +43,14 @@ impl Sink<MarketEvent> for Findings {
         self.event_count += 1;
         self.first.get_or_insert(event.exch_time);
         self.last = Some(event.exch_time);
-        if event.kind == peregrine_types::EventKind::StockDirectory {
+        if event.kind == EventKind::StockDirectory {
             self.name(event.symbol, &event.symbol_name().to_string());
         }
+        self.has_joined_late |= event.kind == EventKind::SessionStart && event.id_b > 1;
         let update = self.books.apply(&event);
-        if let Some(anomaly) = update.anomaly
+        if update.anomaly == Some(BookAnomaly::UnknownOrder) && self.has_joined_late {
+            self.early_order_count += 1;
+        } else if let Some(anomaly) = update.anomaly
             && self.anomalies.len() < PLACES_MAX
         {
             self.anomalies.push(format!("{} at byte {}: order {}", anomaly.name(), self.offset, event.id_a));
@@ -92,6 +98,8 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         first: None,
         last: None,
         anomalies: Vec::new(),
+        early_order_count: 0,
+        has_joined_late: false,
         offset: 0,
     };
     let (malformed, read_error) = read(&mut input, &mut findings);
@@ -99,7 +107,8 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     if let Some(bbo) = findings.bbo.take() {
         bbo.finish()?;
     }
-    let report = Report { input: &input, findings: &findings, malformed, read_error };
+    let file_count = args.files.len();
+    let report = Report { input: &input, findings: &findings, file_count, malformed, read_error };
     if args.json {
         print_json(&report.to_json())?
     } else {
@@ -141,6 +150,7 @@ fn counters_symbols(input: &Input) -> u32 {
 struct Report<'a> {
     input: &'a Input,
     findings: &'a Findings,
+    file_count: usize,
     malformed: Vec<String>,
     read_error: Option<String>,
 }
@@ -158,7 +168,7 @@ impl Report<'_> {
         if matches!(statistics.end, peregrine_source::End::Truncated { .. }) {
             faults.push(format!("the file is cut: {}", statistics.end));
         }
-        let anomalies = self.findings.books.anomalies().total();
+        let anomalies = self.findings.books.anomalies().total() - self.findings.early_order_count;
         if anomalies > 0 {
             faults.push(format!("{anomalies} events that no whole book can see"));
         }
@@ -188,7 +198,12 @@ impl Report<'_> {
         if statistics.zeroed_checksum_count > 0 {
             warnings.push(format!("{} packets with wiped IP header checksums", statistics.zeroed_checksum_count));
         }
-        if statistics.destination_count > 1 && self.input.source().format() == Carrier::MoldUdp64 {
+        if self.findings.early_order_count > 0 {
+            let orders = self.findings.early_order_count;
+            warnings
+                .push(format!("the capture begins within a session: {orders} events are about orders added before"));
+        }
+        if usize::try_from(statistics.destination_count).is_ok_and(|seen| seen > self.file_count) {
             warnings.push(format!("{} destinations: are several feeds mixed?", statistics.destination_count));
         }
         let unknown = self.input.feed().decoder().counters().unknown_count();
