@@ -99,19 +99,26 @@ fn decision_text(text: &mut String, decision: &DecisionStory) {
             "book".to_owned(),
             format!("bid {}, ask {}, {state}", level_text(decision.bid), level_text(decision.ask)),
         ])
-        .row(["position".to_owned(), signed(decision.position)])
-        .row([
-            "model".to_owned(),
-            format!(
-                "action {:.4}, up {:.4}, surprise {:.4}, regime {} ({:.3})",
-                model.action, model.up_probability, model.surprise, model.regime, model.regime_confidence
-            ),
-        ])
-        .row(["returns".to_owned(), returns.join("; ")])
+        .row(["position".to_owned(), signed(decision.position)]);
+    // A withdrawal is no decision: nothing was observed, and everything that the model would have said is zero.
+    let is_observed = model.up_probability > 0.0 || decision.features.iter().any(|feature| feature.value != 0.0);
+    if is_observed {
+        let outputs = format!(
+            "action {:.4}, up {:.4}, surprise {:.4}, regime {} ({:.3})",
+            model.action, model.up_probability, model.surprise, model.regime, model.regime_confidence
+        );
+        table.row(["model".to_owned(), outputs]).row(["returns".to_owned(), returns.join("; ")]);
+    } else {
+        table.row(["model", "not asked: the state of the book or of the engine withdrew the order"]);
+    }
+    table
         .row(["intent".to_owned(), decision.intent.clone()])
         .row(["risk".to_owned(), verdict_text(decision)])
         .row(["record".to_owned(), format!("decide {}", decision.record)]);
     text.push_str(&indented(&table.to_text(WIDTH)));
+    if !is_observed {
+        return;
+    }
     let mut features = (0..FEATURES_PER_LINE).fold(Table::new(), |table, _| table.left("").right(""));
     for chunk in decision.features.chunks(FEATURES_PER_LINE) {
         features.row(chunk.iter().flat_map(|feature| [feature.name.clone(), format!("{:.6}", feature.value)]));
