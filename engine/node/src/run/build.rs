@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
-use peregrine_eventlog::{EventLog, LogConfig, Recorder, RunFacts};
+use peregrine_eventlog::{EventLog, LogConfig, Measure, Recorder, RunFacts, StreamWriter};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
@@ -44,6 +44,7 @@ pub(super) struct Built {
     pub(super) inbox: Inbox,
     pub(super) feed_log: FeedLog,
     pub(super) recorder: Recorder,
+    pub(super) measure: StreamWriter<Measure>,
     pub(super) readers: Vec<IntervalReader>,
     pub(super) settings: Vec<SettingReport>,
     pub(super) flags: Flags,
@@ -81,7 +82,6 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
         order_count(config),
         FILL_COUNT_MAX,
     );
-    drop(log.measure);
     let settings = if config.runtime.lock_memory { vec![lock_memory()] } else { Vec::new() };
     Ok(Built {
         books: Books::new(book_config(config)).map_err(Failure::usage)?,
@@ -90,6 +90,7 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
         inbox: Inbox::new(config.runtime.order_slots.saturating_mul(2)),
         feed_log: FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone())),
         recorder: log.recorder,
+        measure: log.measure,
         readers,
         settings,
         flags,
