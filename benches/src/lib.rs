@@ -5,7 +5,6 @@
 
 pub mod hops;
 pub mod host;
-pub mod machine;
 pub mod order_path;
 pub mod parts;
 pub mod percentiles;

@@ -158,6 +158,12 @@ impl LatencyGuard {
         })
     }
 
+    /// Thresholds and window.
+    #[must_use]
+    pub const fn config(&self) -> &LatencyGuardConfig {
+        &self.config
+    }
+
     /// The verdict now.
     #[inline]
     #[must_use]

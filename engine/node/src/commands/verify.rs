@@ -26,6 +26,7 @@ struct Difference {
 pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
     let manifest = Manifest::read(dir)?;
     let mut differences = check_log(dir, &manifest)?;
+    differences.extend(check_config(dir, &manifest)?);
     differences.extend(check_inputs(&manifest, &args.files)?);
     if differences.is_empty() {
         let scratch = Scratch::new()?;
@@ -48,15 +49,31 @@ fn check_log(dir: &Path, manifest: &Manifest) -> Result<Vec<Difference>, Failure
         }
     };
     let mut differences = Vec::new();
-    if !report.is_sealed() {
-        let (what, expected) = ("the log was cut".to_owned(), "a sealed end in every stream".to_owned());
-        differences.push(Difference { what, expected, found: "an open end".to_owned() });
+    for stream in report.streams.iter().filter(|stream| !stream.is_sealed) {
+        let name = stream.stream.name();
+        let tail = stream.tail.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        differences.push(Difference {
+            what: format!("the log was cut: stream {name} ({name}-{:06}.plog)", stream.segment_count),
+            expected: "a sealed end".to_owned(),
+            found: format!("{} whole records, then: {tail}", stream.record_count),
+        });
     }
     let found = hex(&report.log_hash());
     if found != manifest.log_hash {
         differences.push(Difference { what: "log hash".to_owned(), expected: manifest.log_hash.clone(), found });
     }
     Ok(differences)
+}
+
+/// The configuration that the run was made with, as it lies beside the log.
+fn check_config(dir: &Path, manifest: &Manifest) -> Result<Option<Difference>, Failure> {
+    let path = dir.join(CONFIG_NAME);
+    let found = hex(&Loaded::read(&path, &[])?.config.sha256());
+    Ok((found != manifest.config_sha256).then(|| Difference {
+        what: format!("config {}", path.display()),
+        expected: format!("sha256 {}", manifest.config_sha256),
+        found: format!("sha256 {found}"),
+    }))
 }
 
 /// The files: those of the manifest, or others given in their place.

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
-use peregrine_eventlog::{EventLog, LogConfig, Measure, Recorder, RunFacts, StreamWriter};
+use peregrine_eventlog::{Decide, EventLog, LogConfig, Recorder, RunFacts, Send};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
 use peregrine_runtime::{
-    IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder, SettingReport, ThreadPlan,
-    TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory, system_now,
+    IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder, SettingReport, Stopwatch,
+    ThreadPlan, TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory, system_now,
 };
-use peregrine_types::{BookState, Nanos, Notional, Qty, Symbol, SymbolId};
+use peregrine_types::{BookState, EpochNanos, Nanos, Notional, Qty, Symbol, SymbolId};
 
-use super::{Flags, ReplayDecide, ReplaySend, RunPlan};
+use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
 use crate::config::{BackendChoice, Config, Loaded, RuntimeSection, Wait, Wiring};
 use crate::exit::Failure;
 use crate::input::Input;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
 use crate::stage::feed::FeedLog;
 use crate::stage::log::LosslessLog;
-use crate::stage::machine::Inbox;
+use crate::stage::machine::{Inbox, Machine};
 use crate::stage::pnl::Pnl;
 use crate::stage::schedule::Schedule;
 use crate::stage::send::SendStage;
@@ -44,7 +44,6 @@ pub(super) struct Built {
     pub(super) inbox: Inbox,
     pub(super) feed_log: FeedLog,
     pub(super) recorder: Recorder,
-    pub(super) measure: StreamWriter<Measure>,
     pub(super) readers: Vec<IntervalReader>,
     pub(super) settings: Vec<SettingReport>,
     pub(super) flags: Flags,
@@ -63,38 +62,70 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
     };
     let log = EventLog::create(&log_config(config, &plan.dir), &facts).map_err(Failure::io)?;
     let flags = Flags::default();
-    let mut readers = Vec::new();
-    let times = decide_times(&mut readers)?;
-    let parts = DecideParts {
-        strategy: strategy(config, input, model)?,
-        risk: risk(config)?,
+    let parts = MachineParts {
+        decide_log: LosslessLog::new(log.decide, flags.failed.clone()),
+        send_log: LosslessLog::new(log.send, flags.failed.clone()),
         guard: guard(plan)?,
-        log: LosslessLog::new(log.decide, flags.failed.clone()),
-        stopwatch: TscStopwatch::new(clock),
         schedule: schedule.clone(),
-        times,
-        pnl: Pnl::new(symbol_count(config), watched_count(config), EQUITY_STEP),
+        stopwatch: TscStopwatch::new(clock),
     };
-    let send = SendStage::new(
-        venue(config)?,
-        LosslessLog::new(log.send, flags.failed.clone()),
-        symbol_count(config),
-        order_count(config),
-        FILL_COUNT_MAX,
-    );
+    let (machine, readers) = machine_of(config, input.session().midnight, model, parts)?;
+    drop(log.measure);
     let settings = if config.runtime.lock_memory { vec![lock_memory()] } else { Vec::new() };
-    Ok(Built {
-        books: Books::new(book_config(config)).map_err(Failure::usage)?,
-        decide: DecideStage::new(parts),
-        send,
-        inbox: Inbox::new(config.runtime.order_slots.saturating_mul(2)),
-        feed_log: FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone())),
-        recorder: log.recorder,
-        measure: log.measure,
-        readers,
-        settings,
-        flags,
-    })
+    let Machine { books, decide, send, inbox } = machine;
+    let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()));
+    Ok(Built { books, decide, send, inbox, feed_log, recorder: log.recorder, readers, settings, flags })
+}
+
+/// What a machine is made of besides its profile.
+#[derive(Debug)]
+pub struct MachineParts<W> {
+    /// The decide stream.
+    pub decide_log: LosslessLog<Decide>,
+    /// The send stream.
+    pub send_log: LosslessLog<Send>,
+    /// Where the latency guard's verdicts come from.
+    pub guard: Guard,
+    /// When events are due.
+    pub schedule: Schedule,
+    /// The clock of measurements.
+    pub stopwatch: W,
+}
+
+/// Books, decide stage and send stage of a replay as the profile wants them, and the readers of their histograms.
+///
+/// # Errors
+/// [`Failure`] when the model is refused or values do not hold together.
+pub fn machine<W: Stopwatch>(
+    loaded: &Loaded,
+    midnight: EpochNanos,
+    parts: MachineParts<W>,
+) -> Result<(ReplayMachine<W>, Vec<IntervalReader>), Failure> {
+    machine_of(&loaded.config, midnight, load_model(loaded)?, parts)
+}
+
+fn machine_of<W: Stopwatch>(
+    config: &Config,
+    midnight: EpochNanos,
+    model: Model,
+    parts: MachineParts<W>,
+) -> Result<(ReplayMachine<W>, Vec<IntervalReader>), Failure> {
+    let mut readers = Vec::new();
+    let decide = DecideStage::new(DecideParts {
+        strategy: strategy(config, midnight, model)?,
+        risk: risk(config)?,
+        guard: parts.guard,
+        log: parts.decide_log,
+        stopwatch: parts.stopwatch,
+        schedule: parts.schedule,
+        times: decide_times(&mut readers)?,
+        pnl: Pnl::new(symbol_count(config), watched_count(config), EQUITY_STEP),
+    });
+    let symbols = symbol_count(config);
+    let send = SendStage::new(venue(config)?, parts.send_log, symbols, order_count(config), FILL_COUNT_MAX);
+    let books = Books::new(book_config(config)).map_err(Failure::usage)?;
+    let inbox = Inbox::new(config.runtime.order_slots.saturating_mul(2));
+    Ok((Machine { books, decide, send, inbox }, readers))
 }
 
 fn symbol_count(config: &Config) -> usize {
@@ -169,7 +200,7 @@ fn parse_sha256(hex: &str) -> [u8; 32] {
     bytes
 }
 
-fn strategy(config: &Config, input: &Input, model: Model) -> Result<Strategy, Failure> {
+fn strategy(config: &Config, midnight: EpochNanos, model: Model) -> Result<Strategy, Failure> {
     let backend = match config.model.backend {
         BackendChoice::Auto => Backend::best(),
         BackendChoice::Scalar => Backend::Scalar,
@@ -181,7 +212,6 @@ fn strategy(config: &Config, input: &Input, model: Model) -> Result<Strategy, Fa
     })?;
     let names: Vec<Symbol> = config.decide.symbols.iter().filter_map(|name| Symbol::new(name)).collect();
     let is_all = config.decide.symbols.iter().any(|name| name == "*");
-    let midnight = input.session().midnight;
     let strategy = StrategyConfig {
         decide: decide_config(config),
         session_open: midnight.plus(Nanos::from_secs(config.feed.session_open_s)),
@@ -262,10 +292,18 @@ fn venue(config: &Config) -> Result<PaperVenue<FifoQueue, ConstantLatency>, Fail
 }
 
 fn guard(plan: &RunPlan) -> Result<Guard, Failure> {
-    if let Some(script) = &plan.guard_script {
-        return Ok(Guard::Scripted { script: script.clone(), next: 0 });
+    match &plan.guard_script {
+        Some(script) => Ok(Guard::Scripted { script: script.clone(), next: 0 }),
+        None => latency_guard(&plan.loaded.config).map(Guard::Measured),
     }
-    let section = &plan.loaded.config.guard;
+}
+
+/// The latency guard as the profile wants it.
+///
+/// # Errors
+/// [`Failure`] when its values do not hold together.
+pub fn latency_guard(config: &Config) -> Result<LatencyGuard, Failure> {
+    let section = &config.guard;
     let guard = LatencyGuard::new(LatencyGuardConfig {
         window_sample_count: section.window_samples as usize,
         window_time: None,
@@ -273,7 +311,7 @@ fn guard(plan: &RunPlan) -> Result<Guard, Failure> {
         warn_above: Nanos(section.inference_p99_warn_ns),
         halt_above: Nanos(section.inference_p99_halt_ns),
     });
-    guard.map(Guard::Measured).map_err(|error| Failure::usage(format_args!("[guard]: {error}")))
+    guard.map_err(|error| Failure::usage(format_args!("[guard]: {error}")))
 }
 
 fn decide_times(readers: &mut Vec<IntervalReader>) -> Result<DecideTimes, Failure> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peregrine_book::{Books, MarketBooks};
 use peregrine_eventlog::records::GuardHalt;
-use peregrine_eventlog::{LogReport, Measure, Recorder, StreamWriter};
+use peregrine_eventlog::{LogReport, Recorder};
 use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel, OrderTable, PaperVenue};
 use peregrine_report::ThroughputPoint;
 use peregrine_runtime::{
@@ -32,7 +32,7 @@ use crate::wiring::{
 };
 
 pub(crate) use build::thread_plans;
-pub use build::{bundled_model, log_config};
+pub use build::{MachineParts, bundled_model, latency_guard, log_config, machine};
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
 
@@ -40,6 +40,9 @@ pub(crate) use facts::{hex, write_file};
 pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
 /// The send stage of a replay.
 pub type ReplaySend = SendStage<FifoQueue, ConstantLatency>;
+
+/// Books, decide stage and send stage of a replay.
+pub type ReplayMachine<W = TscStopwatch> = Machine<Books, W, FifoQueue, ConstantLatency>;
 
 /// What is to be run.
 #[derive(Debug)]
@@ -162,7 +165,7 @@ impl RunPlan {
         let input = Input::open(&self.input, &symbols).map_err(Failure::io)?.within(self.from, self.to);
         let built = build::build(&self, &input, &clock, &schedule)?;
         let flags = built.flags.clone();
-        let (mut settings, measure) = (built.settings, built.measure);
+        let mut settings = built.settings;
         let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
         let mut throughput = Vec::new();
         let stopwatch = TscStopwatch::new(&clock);
@@ -201,12 +204,11 @@ impl RunPlan {
             is_interrupted,
             started: started_utc,
             throughput,
-            measure,
         })
     }
 
     fn conclude(self, with: Concluding) -> Result<Run, Failure> {
-        let Concluding { ended, record, elapsed, is_interrupted, started, throughput, measure } = with;
+        let Concluding { ended, record, elapsed, is_interrupted, started, throughput } = with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
             return Err(Failure::io(error));
@@ -225,15 +227,13 @@ impl RunPlan {
                 "{undelivered} orders or reports found no room between decide and send: raise runtime.order_slots"
             )));
         }
-        let mut latencies = readers;
-        latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
-        let wiring = self.loaded.config.runtime.wiring;
-        facts::write_measurements(measure, wiring, &decide, &latencies)?;
         let log = close_log(recorder)?;
         let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
         manifest.write(&self.dir)?;
         write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
         let state_hash = facts::state_hash(&decide);
+        let mut latencies = readers;
+        latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
         let mut turns = ended.turns;
         turns.push(("record".to_owned(), record.turns));
         Ok(Run {
@@ -255,7 +255,7 @@ impl RunPlan {
             state_hash,
             started,
             pace: self.pace,
-            wiring,
+            wiring: self.loaded.config.runtime.wiring,
             model_name: self.loaded.config.model.file.clone(),
             first_time,
             last_time,
@@ -359,8 +359,6 @@ impl RunPlan {
     }
 }
 
-type ReplayMachine = Machine<Books, TscStopwatch, FifoQueue, ConstantLatency>;
-
 struct Concluding {
     ended: Ended,
     record: FinishedRole<RecordRole>,
@@ -368,7 +366,6 @@ struct Concluding {
     is_interrupted: bool,
     started: EpochNanos,
     throughput: Vec<ThroughputPoint>,
-    measure: StreamWriter<Measure>,
 }
 
 /// What the feed role is made of, before it is known where its events go.

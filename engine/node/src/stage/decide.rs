@@ -74,8 +74,6 @@ pub struct DecideCounters {
     pub guard_halts: u64,
     /// Approved orders that could not be handed over.
     pub undelivered: u64,
-    /// Most live orders that the books held at once.
-    pub live_orders_max: usize,
 }
 
 /// The stage; see the module's text.
@@ -203,7 +201,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let seq = EventSeq(self.next_seq);
         self.next_seq = self.next_seq.saturating_add(1);
         self.last_time = event.recv_time;
-        self.counters.live_orders_max = self.counters.live_orders_max.max(books.order_count());
         let mut laps = Laps::new(&self.stopwatch, started, &mut self.times);
         let input = Input { seq, event, update };
         let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);
@@ -364,6 +361,10 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
                     event_seq: input.seq,
                     recv_time: now,
                     tipping_latency: transition.latency,
+                    threshold: match action {
+                        GuardAction::Halt => guard.config().halt_above,
+                        GuardAction::Warn | GuardAction::Resume => guard.config().warn_above,
+                    },
                     window_count: u64::try_from(transition.sample_count).unwrap_or(u64::MAX),
                     action,
                     ..GuardHalt::default()

@@ -1,0 +1,242 @@
+//! One input, one outcome: wiring, kernel backend and speed of the host change nothing, and `replay --verify` proves it
+//! for a run by running it again. Whatever was touched in the input or in the log is found and named.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{copy_dir, flip, itch_file, json, peregrine, replay, shipped, small, verify};
+use peregrine_eventlog::Stream;
+use peregrine_model::Backend;
+use peregrine_node::config::{BackendChoice, Loaded, Wiring};
+use peregrine_node::input::InputPlan;
+use peregrine_node::run::{Run, RunPlan};
+use peregrine_node::stage::schedule::Pace;
+use peregrine_runtime::StopFlag;
+use peregrine_types::Nanos;
+
+fn plan(dir: &Path, file: &Path, wiring: Wiring, backend: BackendChoice) -> RunPlan {
+    let mut loaded = Loaded::read(&shipped("demo.toml"), &small(dir)).unwrap();
+    loaded.config.runtime.wiring = wiring;
+    loaded.config.model.backend = backend;
+    let feed = &loaded.config.feed;
+    let input = InputPlan {
+        files: vec![file.to_owned()],
+        date: None,
+        zone: feed.venue_zone.clone(),
+        symbol_count_max: feed.symbol_count_max,
+        reorder_window: Nanos(feed.reorder_window_ns),
+        is_sequence_checked: true,
+    };
+    RunPlan {
+        dir: dir.join(format!("{wiring:?}-{backend:?}")),
+        loaded,
+        command: "test".to_owned(),
+        input,
+        pace: Pace::Max,
+        from: None,
+        to: None,
+        packet_count_max: None,
+        guard_script: None,
+    }
+}
+
+fn outcome(run: &Run) -> [String; 6] {
+    let manifest = &run.manifest;
+    [
+        manifest.log_hash.clone(),
+        manifest.state_hash.clone(),
+        manifest.decision_hash.clone(),
+        format!("{:?}", run.event_hash),
+        format!("{:?}", manifest.record_counts),
+        format!("{:?}", run.decide.pnl.rows()),
+    ]
+}
+
+#[test]
+fn wirings_and_backends_give_the_same_log_state_and_decisions() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = itch_file(dir.path(), 3, 80_000);
+    let backends = [
+        (Backend::Scalar, BackendChoice::Scalar),
+        (Backend::Avx2, BackendChoice::Avx2),
+        (Backend::Avx512, BackendChoice::Avx512),
+    ];
+    let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
+    let mut first: Option<[String; 6]> = None;
+    for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
+        for (backend, choice) in backends {
+            if peregrine_model::Kernel::new(backend).is_none() {
+                assert!(!required.contains(&format!("{backend:?}")), "{backend:?} is required but not to be had");
+                eprintln!("skipped: this processor has no {backend:?}");
+                continue;
+            }
+            let run = plan(dir.path(), &file, wiring, choice).run(&StopFlag::new(), &mut |_| {});
+            let run = run.unwrap_or_else(|failure| panic!("{wiring:?} {backend:?}: {failure}"));
+            assert!(run.decide.counters.orders_approved >= 1_000, "{:?}", run.decide.counters);
+            assert_eq!((run.decide.counters.guard_halts, run.log.is_sealed()), (0, true));
+            let outcome = outcome(&run);
+            match &first {
+                Some(first) => assert_eq!(first, &outcome, "{wiring:?} {backend:?}"),
+                None => first = Some(outcome),
+            }
+        }
+    }
+}
+
+#[test]
+fn another_input_or_another_parameter_gives_another_outcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |file: &Path, name: &str, more: &[&str]| {
+        let (run, ended) = replay(dir.path(), name, &[file], more);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let manifest = json(&run.join("run.json"));
+        ["log_hash", "state_hash", "decision_hash"].map(|key| manifest[key].as_str().unwrap().to_owned())
+    };
+    let file = itch_file(dir.path(), 3, 30_000);
+    let base = run(&file, "base", &[]);
+    assert_eq!(base, run(&file, "again", &[]));
+    let other = run(&itch_file(dir.path(), 4, 30_000), "seed", &[]);
+    let quantity = run(&file, "quantity", &["--set", "decide.order_qty=200"]);
+    for index in 0..3 {
+        assert_ne!(base[index], other[index]);
+        assert_ne!(base[index], quantity[index]);
+    }
+}
+
+/// A run in a folder of its own, and what it takes to damage a copy of it.
+struct Scene {
+    dir: tempfile::TempDir,
+    file: PathBuf,
+    run: PathBuf,
+}
+
+impl Scene {
+    fn new(messages: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = itch_file(dir.path(), 3, messages);
+        let (run, ended) = replay(dir.path(), "run", &[&file], &[]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        Self { dir, file, run }
+    }
+
+    /// The verification of a copy that `damage` was done to: exit status and everything it said.
+    fn after(&self, name: &str, damage: impl FnOnce(&Path)) -> (Option<i32>, String) {
+        let copy = self.dir.path().join(name);
+        copy_dir(&self.run, &copy);
+        damage(&copy);
+        let ended = verify(self.dir.path(), &copy);
+        (ended.code, ended.all())
+    }
+}
+
+#[test]
+fn verify_says_identical_and_finds_a_flipped_byte_of_the_input() {
+    let scene = Scene::new(30_000);
+    let sound = verify(scene.dir.path(), &scene.run);
+    assert_eq!(sound.code, Some(0), "{sound:?}");
+    assert!(sound.out.contains("identical") && !sound.out.contains("NOT"), "{sound:?}");
+    // The input may lie somewhere else.
+    let moved = scene.dir.path().join("moved-2026-01-05.itch50");
+    fs::rename(&scene.file, &moved).unwrap();
+    let missing = verify(scene.dir.path(), &scene.run);
+    assert_eq!(missing.code, Some(3), "{missing:?}");
+    assert!(missing.err.contains("session-3-2026-01-05.itch50"), "{missing:?}");
+    let words = ["replay", "--verify", scene.run.to_str().unwrap(), moved.to_str().unwrap(), "--json"];
+    let elsewhere = peregrine(scene.dir.path(), words);
+    assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
+    assert!(elsewhere.out.contains("\"is_identical\": true"), "{elsewhere:?}");
+    for offset in [2, 500_000, fs::read(&moved).unwrap().len() - 3] {
+        flip(&moved, offset);
+        let flipped = peregrine(scene.dir.path(), words);
+        assert_eq!(flipped.code, Some(1), "byte {offset}: {flipped:?}");
+        assert!(flipped.out.contains("input ") && flipped.out.contains("moved-2026-01-05.itch50"), "{flipped:?}");
+        flip(&moved, offset);
+    }
+}
+
+#[test]
+fn verify_finds_a_flipped_byte_a_cut_and_a_missing_file_of_every_stream() {
+    let scene = Scene::new(30_000);
+    for stream in Stream::ALL.into_iter().filter(|stream| stream.is_hashed()) {
+        let name = format!("{}-000001.plog", stream.name());
+        let len = fs::read(scene.run.join(&name)).unwrap().len();
+        for offset in [70, 128 + 40, len / 2, len - 5] {
+            let (code, said) = scene.after(&format!("{name}-flip-{offset}"), |dir| flip(&dir.join(&name), offset));
+            assert_eq!(code, Some(1), "{name} byte {offset}: {said}");
+            assert!(said.contains("NOT identical") && said.contains(&name), "{name} byte {offset}: {said}");
+        }
+        for cut in [1, 40, stream.record_len(), len / 2, len - 1] {
+            let (code, said) = scene.after(&format!("{name}-cut-{cut}"), |dir| {
+                fs::File::options().write(true).open(dir.join(&name)).unwrap().set_len((len - cut) as u64).unwrap();
+            });
+            assert_eq!(code, Some(1), "{name} cut by {cut}: {said}");
+            assert!(said.contains("damaged") || said.contains("the log was cut"), "{name} cut by {cut}: {said}");
+        }
+        let (code, said) = scene.after(&format!("{name}-gone"), |dir| fs::remove_file(dir.join(&name)).unwrap());
+        assert_eq!(code, Some(1), "{name} gone: {said}");
+        assert!(said.contains(stream.name()), "{name} gone: {said}");
+    }
+}
+
+#[test]
+fn verify_finds_a_changed_or_missing_manifest() {
+    let scene = Scene::new(20_000);
+    for key in ["log_hash", "state_hash", "decision_hash", "config_sha256", "model_sha256"] {
+        let (code, said) = scene.after(key, |dir| {
+            let path = dir.join("run.json");
+            let mut manifest = json(&path);
+            let hash = manifest[key].as_str().unwrap().to_owned();
+            let digit = if hash.starts_with('0') { "1" } else { "0" };
+            manifest[key] = serde_json::Value::String(format!("{digit}{}", &hash[1..]));
+            fs::write(&path, manifest.to_string()).unwrap();
+        });
+        assert_eq!(code, Some(1), "{key}: {said}");
+        let word = key.split('_').next().unwrap();
+        assert!(said.contains("NOT identical") && said.contains(word), "{key}: {said}");
+    }
+    let (code, said) = scene.after("config", |dir| {
+        let path = dir.join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("segment_mib = 64", "segment_mib = 65")).unwrap();
+    });
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("config"), "{said}");
+    let (code, said) = scene.after("no-manifest", |dir| fs::remove_file(dir.join("run.json")).unwrap());
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("run.json"), "{said}");
+    let (code, said) = scene.after("no-config", |dir| fs::remove_file(dir.join("config.toml")).unwrap());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("config.toml"), "{said}");
+    let (code, said) = scene.after("torn-manifest", |dir| {
+        let path = dir.join("run.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+    });
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("run.json"), "{said}");
+}
+
+/// A whole and sealed log of another run under this run's name: only running again can tell, and it names the first
+/// record that differs.
+#[test]
+fn verify_truly_runs_again_and_names_the_first_record_that_differs() {
+    let scene = Scene::new(20_000);
+    let (other, ended) = replay(scene.dir.path(), "other", &[&scene.file], &["--set", "decide.order_qty=200"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (code, said) = scene.after("forged", |dir| {
+        for stream in ["feed", "decide", "send", "measure"] {
+            let name = format!("{stream}-000001.plog");
+            fs::copy(other.join(&name), dir.join(&name)).unwrap();
+        }
+        let path = dir.join("run.json");
+        let mut manifest = json(&path);
+        manifest["log_hash"] = json(&other.join("run.json"))["log_hash"].clone();
+        fs::write(&path, manifest.to_string()).unwrap();
+    });
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("first record of stream decide that differs: "), "{said}");
+    assert!(said.contains("DecisionRecord"), "{said}");
+}
