@@ -214,9 +214,16 @@ struct OpenGap {
 /// How far a packet has come whose delivery met a full sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
+    /// No packet is being taken.
     New,
+    /// Counted.
     Received,
+    /// Held against what was delivered.
     Classified,
+    /// Being delivered directly.
+    Delivering,
+    /// Delivered, or waiting; what follows from it may still be refused.
+    Taken,
 }
 
 /// Joins lines into one stream.

@@ -48,7 +48,7 @@ impl Arbiter {
             self.progress = Progress::Classified;
         }
         match packet.kind() {
-            PacketKind::Data => self.take(arrival, out)?,
+            PacketKind::Data => self.take_once(arrival, out)?,
             PacketKind::Heartbeat | PacketKind::EndOfSession => self.take_empty(packet, now, out)?,
         }
         self.drain(out)?;
@@ -184,6 +184,22 @@ impl Arbiter {
         count
     }
 
+    /// Takes a packet of messages; after a refusal goes on where the refusal was, so that a sink that refuses gets the
+    /// same copy of each message as one that does not.
+    fn take_once(&mut self, arrival: &Arrival<'_>, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        match self.progress {
+            Progress::Taken => {}
+            Progress::Delivering => self.deliver(arrival, out)?,
+            Progress::New | Progress::Received | Progress::Classified => {
+                // Has something to do after a refusal only: what waited and was next goes before this packet.
+                self.drain(out)?;
+                self.take(arrival, out)?;
+            }
+        }
+        self.progress = Progress::Taken;
+        Ok(())
+    }
+
     /// Delivers what is next in a packet of messages, or lets it wait.
     fn take(&mut self, arrival: &Arrival<'_>, out: &mut impl Deliver) -> Result<(), Full<()>> {
         let Arrival { line, ref packet, payload, now } = *arrival;
@@ -192,6 +208,7 @@ impl Arbiter {
         // it, so there are at most as many turns as slots, and one.
         while end > self.next {
             if sequence <= self.next {
+                self.progress = Progress::Delivering;
                 return self.deliver(arrival, out);
             }
             self.detect(sequence, end, out)?;
