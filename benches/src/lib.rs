@@ -5,6 +5,7 @@
 
 pub mod hops;
 pub mod host;
+pub mod machine;
 pub mod order_path;
 pub mod parts;
 pub mod percentiles;

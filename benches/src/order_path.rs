@@ -21,7 +21,7 @@ use crate::session::LoadedSession;
 use crate::{BenchError, parts};
 
 /// The bundled model: micro, untrained.
-const MODEL: &[u8] = include_bytes!("../../strategy/model/models/untrained-micro-seed1.safetensors");
+pub(crate) const MODEL: &[u8] = include_bytes!("../../strategy/model/models/untrained-micro-seed1.safetensors");
 
 /// What one message came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,16 +55,7 @@ impl OrderPath {
     /// # Errors
     /// What a stage says of its settings.
     pub fn new(session: &LoadedSession, kernel: Kernel, folder: &std::path::Path) -> Result<Self, BenchError> {
-        let midnight = session.midnight();
-        let config = StrategyConfig {
-            decide: decide_config(),
-            session_open: midnight.plus(Nanos::from_secs(34_200)),
-            session_close: midnight.plus(Nanos::from_secs(57_600)),
-            symbol_count_max: session.symbol_count().saturating_add(1),
-            watched_count_max: session.symbol_count(),
-            watch: Watch::All,
-        };
-        let strategy = Strategy::new(config, Model::load(MODEL)?, kernel)?;
+        let strategy = Strategy::new(strategy_config(session), Model::load(MODEL)?, kernel)?;
         Ok(Self {
             feed: session.feed(),
             books: session.books()?,
@@ -73,7 +64,7 @@ impl OrderPath {
             risk: parts::gate()?,
             log: parts::event_log(folder)?,
             seq: 0,
-            gate_time: midnight,
+            gate_time: session.midnight(),
             approved: None,
             is_open: false,
             denied_count: 0,
@@ -147,6 +138,19 @@ impl OrderPath {
         while self.log.recorder.backlog() > 0 {
             assert!(self.log.recorder.poll(EpochNanos(0)).is_ok(), "the log can be written");
         }
+    }
+}
+
+/// Every symbol of `session` watched, on its session's hours.
+pub(crate) fn strategy_config(session: &LoadedSession) -> StrategyConfig {
+    let midnight = session.midnight();
+    StrategyConfig {
+        decide: decide_config(),
+        session_open: midnight.plus(Nanos::from_secs(34_200)),
+        session_close: midnight.plus(Nanos::from_secs(57_600)),
+        symbol_count_max: session.symbol_count().saturating_add(1),
+        watched_count_max: session.symbol_count(),
+        watch: Watch::All,
     }
 }
 

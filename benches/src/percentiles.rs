@@ -54,7 +54,7 @@ impl Timer {
 }
 
 impl Timer {
-    /// The least step by which the ticks were seen to move: no figure is finer.
+    /// The step by which the ticks are usually seen to move: no figure is finer.
     #[must_use]
     pub fn step(&self) -> f64 {
         let steps = (0..10_001).map(|_| {
@@ -66,7 +66,7 @@ impl Timer {
                 }
             }
         });
-        steps.fold(f64::INFINITY, f64::min)
+        Percentiles::of(steps.collect()).p50
     }
 }
 
@@ -98,7 +98,7 @@ impl Percentiles {
     }
 }
 
-type Round<'a> = Box<dyn FnMut(&Timer) -> Vec<f64> + 'a>;
+type Round<'a> = Box<dyn FnMut(&Timer) -> (Percentiles, usize) + 'a>;
 
 /// One measured thing: a way to make a round of spans.
 pub struct Measurement<'a> {
@@ -113,15 +113,28 @@ pub struct Measurement<'a> {
 
 impl<'a> Measurement<'a> {
     /// `round` gives the nanoseconds of each span, already per call.
-    pub fn new(name: &str, calls_per_span: usize, round: impl FnMut(&Timer) -> Vec<f64> + 'a) -> Self {
+    pub fn new(name: &str, calls_per_span: usize, mut round: impl FnMut(&Timer) -> Vec<f64> + 'a) -> Self {
+        Self::summarised(name, calls_per_span, move |timer| {
+            let spans = (round)(timer);
+            let count = spans.len();
+            (Percentiles::of(spans), count)
+        })
+    }
+
+    /// `round` gives the percentiles themselves and the number of spans that they are of.
+    pub fn summarised(
+        name: &str,
+        calls_per_span: usize,
+        round: impl FnMut(&Timer) -> (Percentiles, usize) + 'a,
+    ) -> Self {
         Self { name: name.to_owned(), calls_per_span, round: Box::new(round), rounds: Vec::new(), span_count: 0 }
     }
 
     /// Makes one more round.
     pub fn run(&mut self, timer: &Timer) {
-        let spans = (self.round)(timer);
-        self.span_count = spans.len();
-        self.rounds.push(Percentiles::of(spans));
+        let (percentiles, span_count) = (self.round)(timer);
+        self.span_count = span_count;
+        self.rounds.push(percentiles);
     }
 
     /// The round with the least median.

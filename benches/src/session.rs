@@ -64,14 +64,20 @@ impl LoadedSession {
         flate2::read::MultiGzDecoder::new(std::fs::File::open(path)?).read_to_end(&mut bytes)?;
         let message_count = messages(&bytes).count();
         let name = "AAPL 2012-06-21 09:30-10:30, re-encoded".to_owned();
-        Ok(Some(Self {
-            name,
-            bytes,
-            message_count,
-            symbol_count: 1,
-            live_orders_max: 1 << 17,
-            midnight: EpochNanos(0),
-        }))
+        let midnight = EpochNanos(0);
+        let mut session = Self { name, bytes, message_count, symbol_count: 1, live_orders_max: 1 << 17, midnight };
+        session.live_orders_max = session.count_live_orders()?;
+        Ok(Some(session))
+    }
+
+    /// Orders alive at once, at most, by books that are large enough for any answer.
+    fn count_live_orders(&self) -> Result<u32, BenchError> {
+        let mut books = self.books()?;
+        let counts = self.events().into_iter().map(|event| {
+            books.apply(&event);
+            books.order_count()
+        });
+        Ok(u32::try_from(counts.max().unwrap_or(0))?)
     }
 
     /// Every message, without its length.

@@ -12,8 +12,10 @@ use crate::{
     window::{RateWindow, SentOrders},
 };
 
-/// How many executions are remembered to recognise a repeated one.
-const SEEN_MATCHES: usize = 1 << 16;
+/// How many fills are remembered, by their match numbers, to recognise a repeated one: the last 65,536, in 2.5 MiB taken
+/// at start. A repeat that comes later than that is counted again, as [`ExecutionEffect::Unexpected`] when its order is
+/// gone. A fill without a number (0) cannot be recognised.
+pub const MATCHES_REMEMBERED: usize = 1 << 16;
 /// First number of the reason codes that the gate gives.
 const DENIED_BASE: u16 = 1000;
 const DENIED_COUNT: usize = 32;
@@ -104,7 +106,7 @@ impl RiskGate {
             mode: TradingMode::Active,
             symbols: vec![SymbolRisk::default(); symbol_count_max as usize].into_boxed_slice(),
             orders: OpenOrders::new(symbol_count_max, limits.open_orders_max),
-            seen: SeenMatches::new(SEEN_MATCHES),
+            seen: SeenMatches::new(MATCHES_REMEMBERED),
             rate: RateWindow::new(limits.order_rate_max, limits.order_rate_window),
             sent: SentOrders::new(limits.order_rate_max, limits.duplicate_window),
             gross: 0,
@@ -347,7 +349,8 @@ impl RiskGate {
         }
     }
 
-    /// Counts what the venue reports. A fill that was reported before (by its match number, among the last 65,536) is
+    /// Counts what the venue reports. A fill that was reported before (by its match number, among the last
+    /// [`MATCHES_REMEMBERED`]) is
     /// not counted again. An order stays open until fills and cancels have accounted for all of its quantity, so that a
     /// fill that comes after the cancel's report is still covered.
     pub fn on_execution(&mut self, execution: &Execution) -> ExecutionEffect {

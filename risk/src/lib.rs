@@ -34,5 +34,5 @@ mod orders;
 mod window;
 
 pub use exposure::InstrumentRules;
-pub use gate::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate, TradingMode};
+pub use gate::{ApprovedOrder, ExecutionEffect, MATCHES_REMEMBERED, RiskContext, RiskGate, TradingMode};
 pub use limits::{LimitProblem, LimitViolation, Limits, LimitsConfig};

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use peregrine_risk::{
-    ApprovedOrder, ExecutionEffect, InstrumentRules, LimitsConfig, RiskContext, RiskGate, TradingMode,
+    ApprovedOrder, ExecutionEffect, InstrumentRules, LimitsConfig, MATCHES_REMEMBERED, RiskContext, RiskGate,
+    TradingMode,
 };
 use peregrine_types::{
     BookState, EpochNanos, EventSeq, Execution, ExecutionKind, Level, Liquidity, MatchNumber, Nanos, NewOrder,
@@ -388,4 +389,22 @@ fn no_extreme_value_panics_or_passes() {
         gate.on_execution(&report(ExecutionKind::Filled, OrderId(9), Side::Buy, i64::MAX.unsigned_abs(), number));
     }
     assert_eq!(gate.mode(), TradingMode::Halted, "a position beyond its type stops everything");
+}
+
+#[test]
+fn a_repeated_fill_is_recognised_among_the_last_65_536() {
+    let mut gate = gate(&limits());
+    let side = |number| if number % 3 == 0 { Side::Sell } else { Side::Buy };
+    let mut fill = |number| gate.on_execution(&report(ExecutionKind::Filled, OrderId(9), side(number), 1, number));
+    let count = MATCHES_REMEMBERED as u64;
+    assert_eq!(count, 65_536);
+    assert!((1..=count).all(|number| fill(number) == ExecutionEffect::Unexpected), "order 9 was never sent");
+    assert!((1..=count).all(|number| fill(number) == ExecutionEffect::Repeated));
+    assert_eq!(fill(count + 1), ExecutionEffect::Unexpected);
+    assert!((2..=count + 1).all(|number| fill(number) == ExecutionEffect::Repeated));
+    assert_eq!(fill(1), ExecutionEffect::Unexpected, "the bound: it was forgotten");
+    assert_eq!(fill(2), ExecutionEffect::Unexpected, "number 1 took its place");
+    let sells = (count + 1) / 3;
+    let expected = count + 1 - 2 * sells + 2;
+    assert_eq!(gate.position(A), Position(i64::try_from(expected).unwrap()), "no repeat within the bound was counted");
 }

@@ -11,9 +11,10 @@ use std::hint::black_box;
 use peregrine_benches::BenchError;
 use peregrine_benches::hops::{self, CAPACITY, bare_line, pin, ring_hops, two_cores};
 use peregrine_benches::host::{Machine, load_average};
+use peregrine_benches::machine::{self, MachineFigures};
 use peregrine_benches::order_path::{OrderPath, open_loop};
 use peregrine_benches::parts;
-use peregrine_benches::percentiles::{Measurement, Timer, table};
+use peregrine_benches::percentiles::{Measurement, Percentiles, Timer, table};
 use peregrine_benches::replay::{
     Network, Packet, Slots, decode_and_book, decode_and_book_by_packet, features, is_decision, wandering_inputs,
     whole_pass,
@@ -21,8 +22,8 @@ use peregrine_benches::replay::{
 use peregrine_benches::session::LoadedSession;
 use peregrine_book::MarketBooks;
 use peregrine_model::{Backend, Kernel, Size};
-use peregrine_runtime::{index_ring, slot_ring};
-use peregrine_types::{EpochNanos, EventSeq};
+use peregrine_runtime::{LatencyFigures, index_ring, slot_ring};
+use peregrine_types::{EpochNanos, EventSeq, Nanos};
 
 /// Messages of one span: the ticks' cost is spread over them.
 const BLOCK: usize = 64;
@@ -266,6 +267,39 @@ fn order_path_row<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) 
     })
 }
 
+/// The node's machine with its paper venue, open loop: to the decision, and to the order handed over.
+fn machine_rows<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) -> Vec<Measurement<'a>> {
+    let Some((first, second)) = two_cores() else { return Vec::new() };
+    let other = if plan.core == second { first } else { second };
+    let count = plan.calls(300_000);
+    let row = move |name: &str, pick: fn(&MachineFigures) -> LatencyFigures| {
+        Measurement::summarised(name, 1, move |_| {
+            let figures = match Kernel::new(backend) {
+                Some(kernel) => machine::open_loop(session, kernel, 100_000, count, other),
+                None => Err("this processor lacks its own best backend".into()),
+            };
+            match figures {
+                Ok(figures) => percentiles_of(&pick(&figures)),
+                Err(error) => {
+                    eprintln!("no figure for the node's machine: {error}");
+                    (Percentiles::default(), 0)
+                }
+            }
+        })
+    };
+    vec![
+        row("node, event to decision, open loop at 100,000 events/s", |figures| figures.event_to_decision),
+        row("node, event to order handed over, open loop at 100,000 events/s", |figures| figures.event_to_order),
+    ]
+}
+
+fn percentiles_of(figures: &LatencyFigures) -> (Percentiles, usize) {
+    let nanos = |span: Nanos| span.0 as f64;
+    let LatencyFigures { p50, p90, p99, p999, max, .. } = *figures;
+    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(nanos);
+    (Percentiles { p50, p90, p99, p999, max }, usize::try_from(figures.count).unwrap_or(usize::MAX))
+}
+
 /// Whole passes on one core: nanoseconds per message, one span per pass.
 fn replay_rows<'a>(
     session: &'a LoadedSession,
@@ -316,6 +350,7 @@ fn main() -> Result<(), BenchError> {
     rows.extend(ring_rows(plan));
     rows.extend(order_rows(plan, folder.path())?);
     rows.push(order_path_row(plan, &one, backend));
+    rows.extend(machine_rows(plan, &one, backend));
     rows.extend(replay_rows(&one, "1 symbol", backend)?);
     rows.extend(replay_rows(&market, "8,000 symbols", backend)?);
     pin(plan.core);
@@ -328,7 +363,7 @@ fn main() -> Result<(), BenchError> {
     }
     println!("{heading}- load average when it ended: {}", load_average());
     println!(
-        "- {} rounds; an empty span reads {:.1} ns, which is inside every span; the ticks move in steps of {:.1} ns",
+        "- {} rounds; an empty span reads {:.1} ns, which is inside every span; the ticks usually move in steps of {:.1} ns",
         plan.rounds,
         timer.overhead(),
         timer.step()

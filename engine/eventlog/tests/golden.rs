@@ -9,15 +9,15 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{checkpoint, config, facts, fill, segment};
+use common::{checkpoint, config, copy, facts, fill, segment};
 use peregrine_eventlog::{
-    EventLog, LogReader, LogReport, Stream,
+    EventLog, Fault, LogError, LogReader, LogReport, Stream,
     records::{
         AnyPayload, DecideCheckpoint, DecisionRecord, DurationRecord, GapPhase, GapRecord, GuardAction, GuardHalt,
         HistogramRecord, IntentKind, Measured, OrderRecord, OrderTransition, PolicyAction, PolicyRecord, RecordKind,
         RunFact, SessionPhase, SessionRecord, SymbolListed, TradingStateRecord,
     },
-    verify,
+    recover, verify,
 };
 use peregrine_types::{
     EpochNanos, EventKind, EventSeq, Liquidity, MatchNumber, Nanos, OrderId, Position, Price, Qty, ReasonCode, Side,
@@ -337,6 +337,13 @@ mod from_the_document {
         bytes[at..at + len].iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
     }
 
+    /// Makes the checksum of a changed record, block end or file header right again.
+    pub(super) fn reseal(bytes: &mut [u8], crc_at: usize) {
+        bytes[crc_at..crc_at + 4].fill(0);
+        let crc = if crc_at == 0 { crc32c(bytes) } else { crc32c(&bytes[..crc_at]) };
+        bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+    }
+
     fn is_sound(record: &[u8]) -> bool {
         let mut zeroed = record.to_vec();
         zeroed[..4].fill(0);
@@ -400,6 +407,46 @@ fn a_reader_written_from_the_document_agrees() {
         }
     }
     assert_eq!(*log_hash.finalize().as_bytes(), report.log_hash());
+}
+
+/// The checksum finds accidents; the chain finds whoever changes a record and its checksum with it.
+#[test]
+fn a_forged_record_or_header_breaks_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden_dir(), folder.path());
+    let path = segment(folder.path(), Stream::Feed, 1);
+    let golden = std::fs::read(&path).unwrap();
+    let (block_end, sealed_end) = (64 + 64 * 64, golden.len() - 64);
+    let fault_of = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        match verify(folder.path()) {
+            Err(LogError::Damaged { offset, fault, .. }) => (offset, fault),
+            other => panic!("not noticed: {other:?}"),
+        }
+    };
+    let forge = |bytes: &mut [u8], record: usize| {
+        bytes[record + 20] ^= 1;
+        from_the_document::reseal(&mut bytes[record..record + 64], 0);
+    };
+    let mut bytes = golden.clone();
+    forge(&mut bytes, 64 + 3 * 64);
+    assert_eq!(fault_of(&bytes), (block_end as u64, Fault::Chain), "a record of a full block");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&blake3::derive_key("peregrine event log 2026 hash chain v1", &[0]));
+    hasher.update(&bytes[64..block_end]).update(&0_u64.to_le_bytes()).update(&bytes[block_end + 16..block_end + 24]);
+    bytes[block_end + 32..block_end + 64].copy_from_slice(hasher.finalize().as_bytes());
+    from_the_document::reseal(&mut bytes[block_end..block_end + 64], 0);
+    assert_eq!(fault_of(&bytes), (sealed_end as u64, Fault::Chain), "and the end of its block with it");
+    let mut bytes = golden.clone();
+    forge(&mut bytes, block_end + 64 + 64);
+    assert_eq!(fault_of(&bytes), (sealed_end as u64, Fault::Chain), "a record of the last block");
+    assert!(matches!(recover(folder.path()), Err(LogError::Damaged { fault: Fault::Chain, .. })));
+    let mut bytes = golden.clone();
+    bytes[16] ^= 1;
+    from_the_document::reseal(&mut bytes[..64], 60);
+    assert_eq!(fault_of(&bytes), (block_end as u64, Fault::FactsTag), "the facts of the run");
+    std::fs::write(&path, &golden).unwrap();
+    assert!(verify(folder.path()).unwrap().is_sealed());
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn book(run: &Run) -> BookReport {
     BookReport {
         symbol_count: u64::from(symbols.count()),
         live_order_count: u64::try_from(run.books.order_count()).unwrap_or(u64::MAX),
-        live_order_count_max: 0,
+        live_order_count_max: u64::try_from(run.decide.counters.live_orders_max).unwrap_or(u64::MAX),
         anomalies: run
             .books
             .anomalies()

@@ -58,13 +58,22 @@ impl fmt::Display for WatchRefused {
 impl core::error::Error for WatchRefused {}
 
 /// The features of every watched symbol.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FeatureEngine {
     config: FeatureConfig,
     /// Slot of each symbol, [`NO_SLOT`] for those not watched.
     slots: Box<[u32]>,
     symbols: Vec<SymbolFeatures>,
     watched_count_max: usize,
+}
+
+/// A copy has the room that the original was given; a derived one would have none to spare.
+impl Clone for FeatureEngine {
+    fn clone(&self) -> Self {
+        let mut symbols = Vec::with_capacity(self.watched_count_max);
+        symbols.extend_from_slice(&self.symbols);
+        Self { config: self.config, slots: self.slots.clone(), symbols, watched_count_max: self.watched_count_max }
+    }
 }
 
 impl FeatureEngine {
@@ -83,11 +92,11 @@ impl FeatureEngine {
     pub fn watch(&mut self, symbol: SymbolId) -> Result<usize, WatchRefused> {
         let slot = self.slots.get_mut(symbol.index()).ok_or(WatchRefused::SymbolOutOfRange)?;
         if *slot == NO_SLOT {
-            if self.symbols.len() >= self.watched_count_max {
+            // The second condition never holds; it lets the compiler leave out the code for growing.
+            if self.symbols.len() >= self.watched_count_max || self.symbols.len() >= self.symbols.capacity() {
                 return Err(WatchRefused::Full);
             }
             *slot = u32::try_from(self.symbols.len()).map_err(|_| WatchRefused::Full)?;
-            // Never grows: the room was made at start and the count is checked above.
             self.symbols.push(SymbolFeatures::new());
         }
         Ok(SymbolId(*slot).index())

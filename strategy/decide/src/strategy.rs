@@ -302,8 +302,11 @@ impl<C: Controller> Strategy<C> {
         let known = self.features.watched_count();
         match self.features.watch(symbol) {
             Ok(slot) if slot == known => {
-                // Never grows: the feature engine has as much room as was made here.
-                self.watched.push(Watched { symbol, decided_time: EpochNanos::MIN, is_blocked: false });
+                // Never grows: the feature engine has as much room as was made here. Said as a condition, so that the
+                // code for growing is not even there.
+                if self.watched.len() < self.watched.capacity() {
+                    self.watched.push(Watched { symbol, decided_time: EpochNanos::MIN, is_blocked: false });
+                }
                 true
             }
             Ok(_) => true,

@@ -223,7 +223,7 @@ pub fn segment() -> Inputs {
         write_log(&config, record_count).context("event log")?;
         inputs.extend(read_files(&config.dir, usize::MAX)?);
     }
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engine/eventlog/tests/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engine/eventlog/tests/golden/v1");
     if golden.is_dir() {
         inputs.extend(read_files(&golden, 1 << 15)?);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
-use peregrine_eventlog::{Decide, EventLog, LogConfig, Recorder, RunFacts, Send};
+use peregrine_eventlog::{Decide, EventLog, LogConfig, Measure, Recorder, RunFacts, Send, StreamWriter};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
@@ -44,6 +44,7 @@ pub(super) struct Built {
     pub(super) inbox: Inbox,
     pub(super) feed_log: FeedLog,
     pub(super) recorder: Recorder,
+    pub(super) measure: StreamWriter<Measure>,
     pub(super) readers: Vec<IntervalReader>,
     pub(super) settings: Vec<SettingReport>,
     pub(super) flags: Flags,
@@ -70,11 +71,11 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
         stopwatch: TscStopwatch::new(clock),
     };
     let (machine, readers) = machine_of(config, input.session().midnight, model, parts)?;
-    drop(log.measure);
     let settings = if config.runtime.lock_memory { vec![lock_memory()] } else { Vec::new() };
     let Machine { books, decide, send, inbox } = machine;
     let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()));
-    Ok(Built { books, decide, send, inbox, feed_log, recorder: log.recorder, readers, settings, flags })
+    let (recorder, measure) = (log.recorder, log.measure);
+    Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags })
 }
 
 /// What a machine is made of besides its profile.

@@ -4,11 +4,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use peregrine_eventlog::{LogReport, Stream};
+use peregrine_eventlog::records::{HistogramRecord, Measured, RunFact};
+use peregrine_eventlog::{LogReport, Measure, Stream, StreamWriter};
+use peregrine_runtime::{IntervalReader, host_report};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RunPlan;
+use crate::config::Wiring;
 use crate::exit::Failure;
 use crate::stage::decide::DecideEnd;
 
@@ -143,6 +146,47 @@ pub(super) fn state_hash(decide: &DecideEnd) -> [u8; 32] {
     state.update(decide.strategy.state_hash());
     state.update(decide.risk.state_hash().to_le_bytes());
     state.finalize().into()
+}
+
+/// Writes what was measured, and with what, into the stream that no hash covers.
+pub(super) fn write_measurements(
+    mut measure: StreamWriter<Measure>,
+    wiring: Wiring,
+    decide: &DecideEnd,
+    latencies: &[IntervalReader],
+) -> Result<(), Failure> {
+    let full = |_| Failure::io("the measure stream of the log is full: raise log.staging_records");
+    let facts = [
+        ("wiring", format!("{wiring:?}")),
+        ("backend", format!("{:?}", decide.strategy.kernel().backend())),
+        ("program", env!("CARGO_PKG_VERSION").to_owned()),
+        ("cpu", host_value("cpu.model")),
+        ("kernel", host_value("kernel.version")),
+    ];
+    for (name, value) in facts {
+        measure.append(&RunFact::new(name, &value)).map_err(full)?;
+    }
+    for reader in latencies {
+        let figures = reader.total();
+        let measured = match reader.name() {
+            "features" => Measured::Features,
+            "observe" => Measured::Observe,
+            "advance" => Measured::Advance,
+            "controller" => Measured::Decide,
+            "event_to_order" => Measured::EventToOrder,
+            "queue_wait" => Measured::QueueWait,
+            _ => continue,
+        };
+        let (count, max) = (figures.count, figures.max);
+        let (p50, p99, p999) = (figures.p50, figures.p99, figures.p999);
+        let record = HistogramRecord { count, p50, p99, p999, max, measured, ..HistogramRecord::default() };
+        measure.append(&record).map_err(full)?;
+    }
+    Ok(())
+}
+
+fn host_value(key: &str) -> String {
+    host_report().get(key).map_or_else(String::new, |fact| fact.value.clone())
 }
 
 /// Length and SHA-256 of a file, read in pieces.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peregrine_book::{Books, MarketBooks};
 use peregrine_eventlog::records::GuardHalt;
-use peregrine_eventlog::{LogReport, Recorder};
+use peregrine_eventlog::{LogReport, Measure, Recorder, StreamWriter};
 use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel, OrderTable, PaperVenue};
 use peregrine_report::ThroughputPoint;
 use peregrine_runtime::{
@@ -165,7 +165,7 @@ impl RunPlan {
         let input = Input::open(&self.input, &symbols).map_err(Failure::io)?.within(self.from, self.to);
         let built = build::build(&self, &input, &clock, &schedule)?;
         let flags = built.flags.clone();
-        let mut settings = built.settings;
+        let (mut settings, measure) = (built.settings, built.measure);
         let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
         let mut throughput = Vec::new();
         let stopwatch = TscStopwatch::new(&clock);
@@ -204,11 +204,12 @@ impl RunPlan {
             is_interrupted,
             started: started_utc,
             throughput,
+            measure,
         })
     }
 
     fn conclude(self, with: Concluding) -> Result<Run, Failure> {
-        let Concluding { ended, record, elapsed, is_interrupted, started, throughput } = with;
+        let Concluding { ended, record, elapsed, is_interrupted, started, throughput, measure } = with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
             return Err(Failure::io(error));
@@ -227,13 +228,15 @@ impl RunPlan {
                 "{undelivered} orders or reports found no room between decide and send: raise runtime.order_slots"
             )));
         }
+        let mut latencies = readers;
+        latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
+        let wiring = self.loaded.config.runtime.wiring;
+        facts::write_measurements(measure, wiring, &decide, &latencies)?;
         let log = close_log(recorder)?;
         let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
         manifest.write(&self.dir)?;
         write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
         let state_hash = facts::state_hash(&decide);
-        let mut latencies = readers;
-        latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
         let mut turns = ended.turns;
         turns.push(("record".to_owned(), record.turns));
         Ok(Run {
@@ -255,7 +258,7 @@ impl RunPlan {
             state_hash,
             started,
             pace: self.pace,
-            wiring: self.loaded.config.runtime.wiring,
+            wiring,
             model_name: self.loaded.config.model.file.clone(),
             first_time,
             last_time,
@@ -366,6 +369,7 @@ struct Concluding {
     is_interrupted: bool,
     started: EpochNanos,
     throughput: Vec<ThroughputPoint>,
+    measure: StreamWriter<Measure>,
 }
 
 /// What the feed role is made of, before it is known where its events go.

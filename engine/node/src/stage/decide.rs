@@ -74,6 +74,8 @@ pub struct DecideCounters {
     pub guard_halts: u64,
     /// Approved orders that could not be handed over.
     pub undelivered: u64,
+    /// Most live orders that the books held at once.
+    pub live_orders_max: usize,
 }
 
 /// The stage; see the module's text.
@@ -201,6 +203,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let seq = EventSeq(self.next_seq);
         self.next_seq = self.next_seq.saturating_add(1);
         self.last_time = event.recv_time;
+        self.counters.live_orders_max = self.counters.live_orders_max.max(books.order_count());
         let mut laps = Laps::new(&self.stopwatch, started, &mut self.times);
         let input = Input { seq, event, update };
         let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);

@@ -17,9 +17,9 @@ use crate::exit::{Exit, Failure};
 use crate::input::{Feed, Input, InputPlan};
 use crate::summary;
 
-const SYMBOL_COUNT_MAX: u32 = 65_535;
+const SYMBOL_COUNT_MAX: u32 = 16_384;
 const ORDER_COUNT_MAX: u32 = 1 << 22;
-const LEVEL_COUNT_MAX: u32 = 1 << 22;
+const LEVEL_COUNT_MAX: u32 = 1 << 21;
 /// Malformed messages and book anomalies that are listed with their places.
 const PLACES_MAX: usize = 20;
 

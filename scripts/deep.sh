@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The long gate, by hand or by night: what needs hours or a nightly toolchain. Each step appends a line to
+# benches/record/ledger.csv (date, commit, step, result, count, seconds); a step whose tool is missing says so, there too.
+# Usage: scripts/deep.sh [HOURS] [STEP…]   (default: 1 hour of fuzzing, all steps)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+hours="${1:-1}"; shift || true
+steps=(fuzz fuzz_coverage kill loom miri)
+[ $# -gt 0 ] && steps=("$@")
+export CARGO_TERM_COLOR=never
+ledger=benches/record/ledger.csv
+commit="$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo +changes)"
+mkdir -p "$(dirname "$ledger")"
+[ -f "$ledger" ] || echo "date,commit,step,result,count,seconds" > "$ledger"
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+
+# Each step prints to the log and leaves its count in `count`; `skip` says why nothing was done.
+skip()      { reason="$1"; }
+passed()    { awk '/^test result: ok/ { n += $4 } END { print n + 0 }' "$log"; }
+fuzz() {
+    cargo run --profile gate -p peregrine-fuzz -- --seconds "$((hours * 3600))" 2>&1 | tee "$log" || return 1
+    count="$(awk '$2 ~ /^[0-9]+$/ && $5 ~ /^[0-9]+$/ { n += $2 } END { print n + 0 }' "$log") executions"
+}
+fuzz_coverage() {
+    cargo +nightly fuzz --version >/dev/null 2>&1 || { skip "cargo-fuzz is not installed"; return 0; }
+    [ -d fuzz ] || { skip "no cargo-fuzz targets in this tree"; return 0; }
+    local target total=0
+    for target in $(cargo +nightly fuzz list); do
+        cargo +nightly fuzz run "$target" -- -max_total_time="$((hours * 600))" 2>&1 | tee "$log" || return 1
+        total=$((total + 1))
+    done
+    count="$total targets"
+}
+kill() {
+    PEREGRINE_KILL_CYCLES="$((hours * 2000))" \
+        cargo test --profile gate -p peregrine-eventlog --test kill 2>&1 | tee "$log" || return 1
+    count="$((hours * 2000)) cycles"
+}
+loom() {
+    RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \
+        --target-dir target/loom loom -- --nocapture 2>&1 | tee "$log" || return 1
+    count="$(awk '/^[0-9]+ interleavings/ { n += $1 } END { print n + 0 }' "$log") interleavings"
+}
+miri() {
+    cargo +nightly miri --version >/dev/null 2>&1 || { skip "the miri component is missing"; return 0; }
+    MIRIFLAGS="-Zmiri-many-seeds=0..64" cargo +nightly miri test -p peregrine-runtime --lib ring 2>&1 | tee "$log" || return 1
+    local ring; ring="$(passed)"
+    RUSTFLAGS="-Ctarget-feature=+avx2,+fma,+avx512f" MIRIFLAGS="-Zmiri-disable-isolation" \
+        cargo +nightly miri test -p peregrine-model --lib 2>&1 | tee "$log" || return 1
+    [ "$ring" -gt 0 ] && [ "$(passed)" -gt 0 ] || { echo "error: no test ran under Miri"; return 1; }
+    count="$ring ring tests, $(passed) kernel tests"
+}
+
+failed=0
+for step in "${steps[@]}"; do
+    start=$SECONDS; count=""; reason=""; result=passed
+    echo "== $step"
+    "$step" || { result=failed; failed=$((failed + 1)); }
+    [ -z "$reason" ] || { result=skipped; count="$reason"; }
+    echo "== $step: $result $count in $((SECONDS - start)) s"
+    echo "$(date -u +%FT%TZ),$commit,$step,$result,$count,$((SECONDS - start))" >> "$ledger"
+done
+exit "$((failed > 0))"
