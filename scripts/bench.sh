@@ -11,7 +11,8 @@ export CARGO_TERM_COLOR=never
 machine() { sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1; }
 cpu=$(machine | tr '[:upper:]' '[:lower:]' | tr -cs '[:alnum:]' '-' | sed 's/^-*//; s/-*$//')
 target=${CARGO_TARGET_DIR:-target}
-# Keeps others off the core where the system permits it, and says in the record whether it did.
+# Keeps others off the core where the system permits it; the record says what was had. The kernel stops real-time threads
+# that spin for more than 95 % of a second, so the programs rest between measurements.
 runner=()
 if chrt -f 20 true 2>/dev/null; then runner=(chrt -f 20); fi
 

@@ -60,14 +60,15 @@ pub fn load_average() -> String {
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// Scheduling policy of this process (proc(5), field 41 of `stat`).
-fn scheduler() -> &'static str {
+/// Scheduling policy and nice value of this process (proc(5), fields 41 and 19 of `stat`).
+fn scheduler() -> String {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    match after_name.split_whitespace().nth(38) {
-        Some("0") => "ordinary",
-        Some("1") => "SCHED_FIFO",
-        Some("2") => "SCHED_RR",
-        Some(_) | None => "unknown",
+    let field = |number: usize| after_name.split_whitespace().nth(number - 3).unwrap_or("unknown");
+    match field(41) {
+        "0" => format!("ordinary with nice {}", field(19)),
+        "1" => "SCHED_FIFO".to_owned(),
+        "2" => "SCHED_RR".to_owned(),
+        other => format!("policy {other}"),
     }
 }

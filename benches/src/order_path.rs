@@ -207,6 +207,7 @@ pub fn open_loop(
         path.after();
         path.record();
     }
+    std::thread::sleep(std::time::Duration::from_millis(300));
     let (mut spans, interval) = (Vec::with_capacity(count), timer.ticks_of(1e9 / rate));
     let (mut start, mut number) = (timer.ticks(), 0.0_f64);
     for message in messages.take(count) {

@@ -143,6 +143,13 @@ impl<'a> Measurement<'a> {
         self.rounds.iter().copied().min_by(|a, b| a.p50.total_cmp(&b.p50)).unwrap_or_default()
     }
 
+    /// Median over the rounds of this median by that of `below`: pairs of one round, because virtual cores move.
+    #[must_use]
+    pub fn ratio_to(&self, below: &Self) -> f64 {
+        let pairs = self.rounds.iter().zip(&below.rounds);
+        Percentiles::of(pairs.map(|(above, below)| above.p50 / below.p50).collect()).p50
+    }
+
     /// The least and the greatest median of the rounds.
     #[must_use]
     pub fn medians(&self) -> (f64, f64) {

@@ -38,7 +38,11 @@ impl LoadedSession {
         let mut bytes = Vec::new();
         let report = write_binary_file(&mut Session::new(config)?, &mut bytes)?;
         Ok(Self {
-            name: format!("generated, {symbol_count} symbols"),
+            name: if symbol_count == 1 {
+                "generated, 1 symbol".to_owned()
+            } else {
+                format!("generated, {symbol_count} symbols")
+            },
             bytes,
             message_count: usize::try_from(report.message_count())?,
             symbol_count,

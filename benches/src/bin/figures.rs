@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use peregrine_benches::BenchError;
 use peregrine_benches::hops::{self, CAPACITY, bare_line, pin, ring_hops, two_cores};
@@ -27,6 +28,10 @@ use peregrine_types::{EpochNanos, EventSeq, Nanos};
 
 /// Messages of one span: the ticks' cost is spread over them.
 const BLOCK: usize = 64;
+/// Pause before each measurement.
+const REST: Duration = Duration::from_millis(200);
+/// Messages of an open-loop run: 0.7 s of them, so that a real-time thread is not throttled.
+const OPEN_LOOP_COUNT: u64 = 70_000;
 /// Decisions are made on this many symbols where a market is replayed.
 const WATCHED_COUNT: u32 = 64;
 
@@ -253,7 +258,7 @@ fn order_rows(plan: Plan, folder: &std::path::Path) -> Result<Vec<Measurement<'s
 
 /// From an event's bytes being due to its order being recorded, at arrival times fixed in advance.
 fn order_path_row<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) -> Measurement<'a> {
-    let count = plan.calls(300_000);
+    let count = plan.calls(OPEN_LOOP_COUNT);
     Measurement::new("event to approved order in the log, micro, open loop at 100,000 events/s", 1, move |timer| {
         let attempt = || -> Result<Vec<f64>, BenchError> {
             let folder = tempfile::tempdir()?;
@@ -271,7 +276,7 @@ fn order_path_row<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) 
 fn machine_rows<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) -> Vec<Measurement<'a>> {
     let Some((first, second)) = two_cores() else { return Vec::new() };
     let other = if plan.core == second { first } else { second };
-    let count = plan.calls(300_000);
+    let count = plan.calls(OPEN_LOOP_COUNT);
     let row = move |name: &str, pick: fn(&MachineFigures) -> LatencyFigures| {
         Measurement::summarised(name, 1, move |_| {
             let figures = match Kernel::new(backend) {
@@ -315,7 +320,7 @@ fn replay_rows<'a>(
             _ => None,
         };
         let watched = watched.min(session.symbol_count());
-        let name = format!("whole replay, {kind} on {watched} symbols, {label}");
+        let name = format!("whole replay of {label}, {kind} ({watched} watched)");
         rows.push(Measurement::new(&name, messages.len(), move |timer| {
             let start = timer.ticks();
             let counts = whole_pass(&mut feed, &messages, &mut books, &mut engine, network.as_mut());
@@ -358,37 +363,24 @@ fn main() -> Result<(), BenchError> {
     for round in 1..=plan.rounds {
         for row in &mut rows {
             eprintln!("round {round} of {}: {}", plan.rounds, row.name);
+            // The kernel throttles real-time threads that never rest.
+            std::thread::sleep(REST);
             row.run(&timer);
         }
     }
-    println!("{heading}- load average when it ended: {}", load_average());
-    println!(
-        "- {} rounds; an empty span reads {:.1} ns, which is inside every span; the ticks usually move in steps of {:.1} ns",
-        plan.rounds,
-        timer.overhead(),
-        timer.step()
-    );
-    for session in [&one, &market] {
-        println!(
-            "- {}: {} messages, at most {} live orders, seed {}",
-            session.name,
-            session.message_count(),
-            session.live_orders_max(),
-            peregrine_benches::session::SEED
-        );
-    }
+    print_heading(&heading, plan, &timer, &[&one, &market]);
     println!("\n{}", table(&rows));
     println!("{}", ratios(&rows));
     Ok(())
 }
 
-/// What is quoted as a ratio or a rate, from the least medians of this run.
+/// What is quoted as a ratio, of pairs of one round, or as a rate, of the least medians.
 fn ratios(rows: &[Measurement<'_>]) -> String {
-    let p50 = |name: &str| rows.iter().find(|row| row.name.starts_with(name)).map(|row| row.best().p50);
+    let row = |name: &str| rows.iter().find(|row| row.name.starts_with(name));
     let mut lines = Vec::new();
     let mut quote = |what: &str, above: &str, below: &str| {
-        if let (Some(above), Some(below)) = (p50(above), p50(below)) {
-            lines.push(format!("- {what}: {:.2}", above / below));
+        if let (Some(above), Some(below)) = (row(above), row(below)) {
+            lines.push(format!("- {what}: {:.2} (median over the rounds)", above.ratio_to(below)));
         }
     };
     quote("slot ring hop / bare cache line", "hop, slot ring", "hop, bare cache line");
@@ -403,4 +395,29 @@ fn ratios(rows: &[Measurement<'_>]) -> String {
         lines.push(format!("- {}: {:.2} million messages per second", row.name, 1_000.0 / row.best().p50));
     }
     lines.join("\n")
+}
+
+/// What a figure needs beside it.
+fn print_heading(heading: &str, plan: Plan, timer: &Timer, sessions: &[&LoadedSession]) {
+    println!("{heading}- load average when it ended: {}", load_average());
+    println!(
+        "- {} rounds; an empty span reads {:.1} ns, which is inside every span; the ticks usually move in steps of {:.1} ns",
+        plan.rounds,
+        timer.overhead(),
+        timer.step()
+    );
+    for session in sessions {
+        println!(
+            "- {}: {} messages, at most {} live orders, seed {}",
+            session.name,
+            session.message_count(),
+            session.live_orders_max(),
+            peregrine_benches::session::SEED
+        );
+    }
+    println!("- the goals speak of millions of live orders; the generated market holds no more than the count above");
+    println!(
+        "- virtual cores move between physical ones (a bare line takes 50 to 300 ns here): where a hop is far from 1 to 2 \
+         times the bare line they moved in between, and `ring_speed` of `engine/runtime` sorts such rounds out"
+    );
 }
