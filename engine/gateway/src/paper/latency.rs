@@ -9,9 +9,9 @@ pub trait LatencyModel {
     fn way_there(&mut self, sent: EpochNanos) -> Nanos;
     /// From the matching engine at `venue_time` back to the decision.
     fn way_back(&mut self, venue_time: EpochNanos) -> Nanos;
-    /// The least that [`LatencyModel::to_venue`] can answer, at least 1 ns: how far the venue stage may run ahead.
+    /// The least that [`LatencyModel::way_there`] can answer, at least 1 ns: how far the venue stage may run ahead.
     fn way_there_min(&self) -> Nanos;
-    /// The least that [`LatencyModel::from_venue`] can answer, at least 1 ns: how far the decide role may run ahead.
+    /// The least that [`LatencyModel::way_back`] can answer, at least 1 ns: how far the decide role may run ahead.
     fn way_back_min(&self) -> Nanos;
 }
 
