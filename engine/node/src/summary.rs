@@ -125,13 +125,34 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
         let outcome = if is_good { VerdictOutcome::Pass } else { VerdictOutcome::Fail };
         verdicts.push(Verdict::new(outcome, if is_good { good } else { bad }));
     };
-    let anomalies = run.books.anomalies().total();
-    say(anomalies == 0, "The books saw no impossible event.".to_owned(), format!("{anomalies} impossible events."));
+    let end = run.input.source().statistics().end;
+    let is_cut = matches!(end, peregrine_source::End::Truncated { .. });
+    say(!is_cut, "The input was read to its end.".to_owned(), format!("The input is cut: {end}."));
+    if let Feed::Mold(feed) = run.input.feed() {
+        let missing = lines(feed).1.lost_message_count;
+        let good = "No message is missing.".to_owned();
+        say(missing == 0, good, format!("{missing} messages are missing on every line: books were stale."));
+    }
     let illegal = orders.illegal_transition_count;
     say(illegal == 0, "Every report on our orders was legal.".to_owned(), format!("{illegal} reports were illegal."));
     let halts = run.decide.counters.guard_halts;
     say(halts == 0, "The latency guard did not halt.".to_owned(), format!("The latency guard halted {halts} times."));
+    verdicts.push(anomaly_verdict(run));
     verdicts
+}
+
+/// Impossible events fail a run, unless it began within the session: then orders from before are unknown to its books.
+fn anomaly_verdict(run: &Run) -> Verdict {
+    match (run.books.anomalies().total(), run.manifest.from) {
+        (0, _) => Verdict::new(VerdictOutcome::Pass, "The books saw no impossible event."),
+        (count, None) => Verdict::new(VerdictOutcome::Fail, format!("{count} impossible events.")),
+        (count, Some(_)) => Verdict::new(
+            VerdictOutcome::Warn,
+            format!(
+                "{count} impossible events: the run began within the session, so that orders from before are unknown."
+            ),
+        ),
+    }
 }
 
 fn facts(run: &Run) -> Vec<Fact> {

@@ -210,7 +210,7 @@ fn a_halted_run_is_verified_by_repeating_the_halt_from_its_log() {
     // Thresholds that every inference passes: the run halts as soon as the window holds enough samples.
     let set = ["--set", "guard.inference_p99_warn_ns=1", "--set", "guard.inference_p99_halt_ns=2"];
     let (run, ended) = replay(dir.path(), "halted", &[&file], &set);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(1), "a verdict failed: {ended:?}");
     let halts: Vec<GuardHalt> = LogReader::open(&run, Stream::Decide)
         .unwrap()
         .payloads::<GuardHalt>()

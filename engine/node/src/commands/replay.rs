@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
+use peregrine_report::VerdictOutcome;
 use peregrine_runtime::StopFlag;
 use peregrine_types::{EpochNanos, Nanos};
 
@@ -137,5 +138,10 @@ pub(super) fn conclude(run: &Run, args: &RunArgs, title: &str) -> Result<Exit, F
             run.dir.display()
         ));
     }
-    Ok(if run.is_interrupted { Exit::Interrupted } else { Exit::Done })
+    let has_failed = report.verdicts.iter().any(|verdict| verdict.outcome == VerdictOutcome::Fail);
+    Ok(match (run.is_interrupted, has_failed) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::No,
+        (false, false) => Exit::Done,
+    })
 }

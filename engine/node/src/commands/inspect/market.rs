@@ -35,7 +35,8 @@ struct Findings {
     /// Events about orders that were added before the capture began; no fault of a capture that joined later.
     early_order_count: u64,
     has_joined_late: bool,
-    offset: u64,
+    /// Anomalies of the packet or message that is being read.
+    unplaced: Vec<(BookAnomaly, u64)>,
 }
 
 impl Sink<MarketEvent> for Findings {
@@ -51,9 +52,9 @@ impl Sink<MarketEvent> for Findings {
         if update.anomaly == Some(BookAnomaly::UnknownOrder) && self.has_joined_late {
             self.early_order_count += 1;
         } else if let Some(anomaly) = update.anomaly
-            && self.anomalies.len() < PLACES_MAX
+            && self.anomalies.len() + self.unplaced.len() < PLACES_MAX
         {
-            self.anomalies.push(format!("{} at byte {}: order {}", anomaly.name(), self.offset, event.id_a));
+            self.unplaced.push((anomaly, event.id_a));
         }
         if update.is_top_changed
             && let Some(bbo) = &mut self.bbo
@@ -66,6 +67,13 @@ impl Sink<MarketEvent> for Findings {
 }
 
 impl Findings {
+    /// What was noted since the last call stands at `offset`.
+    fn place(&mut self, offset: u64) {
+        let places = self.unplaced.drain(..);
+        self.anomalies
+            .extend(places.map(|(anomaly, order)| format!("{} at byte {offset}: order {order}", anomaly.name())));
+    }
+
     fn name(&mut self, symbol: SymbolId, name: &str) {
         if self.names.len() <= symbol.index() {
             self.names.resize(symbol.index() + 1, String::new());
@@ -100,10 +108,11 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         anomalies: Vec::new(),
         early_order_count: 0,
         has_joined_late: false,
-        offset: 0,
+        unplaced: Vec::new(),
     };
     let (malformed, read_error) = read(&mut input, &mut findings);
     input.finish(&mut findings);
+    findings.place(input.offset());
     if let Some(bbo) = findings.bbo.take() {
         bbo.finish()?;
     }
@@ -123,7 +132,7 @@ fn read(input: &mut Input, findings: &mut Findings) -> (Vec<String>, Option<Stri
     loop {
         let before = input.feed().decoder().counters().malformed_count();
         match input.step(findings) {
-            Ok(true) => findings.offset = input.offset(),
+            Ok(true) => findings.place(input.offset()),
             Ok(false) => return (malformed, None),
             Err(error) => return (malformed, Some(error.to_string())),
         }
