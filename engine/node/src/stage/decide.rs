@@ -218,7 +218,20 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             }
         }
         self.watch_latency(&input, inference, books, out);
+        if self.risk.mode() == TradingMode::Halted {
+            self.keep_withdrawing(&input, books, out);
+        }
         self.pnl.on_time(event.recv_time, books);
+    }
+
+    /// After a halt: an order that was on its way then, or whose cancel was refused, is cancelled as soon as it can be,
+    /// however silent its symbol is.
+    fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+        if self.strategy.has_orders() {
+            self.intents.clear();
+            self.strategy.withdraw_all(input.event.recv_time, &mut self.intents);
+            self.act(input, false, books, out);
+        }
     }
 
     /// Checks every intent, writes it, and hands over what was approved.
