@@ -12,8 +12,8 @@ cargo build --profile gate --bin peregrine
 release="$target/release/peregrine"
 gate="$target/gate/peregrine"
 
-"$release" generate --out "$dir/day.itch50" --seed 7 --messages 120000 --symbol-count 40 >"$dir/generated"
-"$gate" generate --out "$dir/again.itch50" --seed 7 --messages 120000 --symbol-count 40 >/dev/null
+"$release" generate --out "$dir/day.itch50" --seed 7 --messages 40000 --symbol-count 20 >"$dir/generated"
+"$gate" generate --out "$dir/again.itch50" --seed 7 --messages 40000 --symbol-count 20 >/dev/null
 cmp "$dir/day.itch50" "$dir/again.itch50"
 
 hashes() { grep -E '"(log|state|decision)_hash"' "$1/run.json"; }
