@@ -192,6 +192,18 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         }
     }
 
+    /// Rejects an own message that has arrived without letting it meet the books: the order table has no room for it.
+    /// The report takes the way back like any other.
+    pub fn refuse(&mut self, arrival: &Arrival, reason: ReasonCode, out: &mut impl Sink<Execution>) {
+        if let OrderCommand::New { order_id, order, .. } = arrival.command {
+            self.counters.orders = self.counters.orders.saturating_add(1);
+            self.counters.rejected = self.counters.rejected.saturating_add(1);
+            let (symbol, side, limit) = (order.symbol, order.side, order.price);
+            let place = Place { order_id, symbol, side, limit, now: arrival.at };
+            self.report(place, Report::new(ExecutionKind::Rejected, reason, order.qty, Qty::ZERO), out);
+        }
+    }
+
     /// Lets an event that was just applied to the books act on own orders.
     pub fn on_market(
         &mut self,

@@ -209,6 +209,22 @@ fn an_order_that_would_have_met_ours_fills_it_once() {
 }
 
 #[test]
+fn a_refused_order_is_reported_after_the_way_back() {
+    let mut floor = Floor::new();
+    let own = floor.order(100, Side::Buy, 50, 5);
+    let arrival = floor.venue.next_arrived(EpochNanos(110)).unwrap();
+    let mut said = Vec::new();
+    floor.venue.refuse(&arrival, ReasonCode::VenueCapacity, &mut |execution| {
+        said.push(execution);
+        Ok(())
+    });
+    let report = said[0];
+    assert_eq!((report.order_id, report.kind, report.qty), (own, ExecutionKind::Rejected, Qty(5)));
+    assert_eq!((report.venue_time, report.visible_time), (EpochNanos(110), EpochNanos(115)));
+    assert_eq!((said.len(), floor.venue.counters().rejected, floor.venue.resting_count()), (1, 1, 0));
+}
+
+#[test]
 fn impossible_capacities_and_latencies_are_refused() {
     let paper = |orders| PaperConfig { symbol_count_max: 1, order_count_max: orders, fees: FEES };
     assert!(PaperVenue::new(paper(0), FifoQueue, LATENCY).is_err());

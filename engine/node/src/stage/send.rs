@@ -7,7 +7,7 @@ use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_gateway::{Arrival, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
 use peregrine_risk::ApprovedOrder;
 use peregrine_types::{
-    EpochNanos, EventSeq, Execution, ExecutionKind, Full, MarketEvent, NewOrder, OrderCommand, OrderId, Position, Qty,
+    EpochNanos, EventSeq, Execution, ExecutionKind, Full, MarketEvent, OrderCommand, OrderId, Position, Qty,
     ReasonCode, Sink, SymbolId,
 };
 
@@ -67,9 +67,12 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
     /// Lets own messages that have arrived by `now` meet the books, before the event of `now` is applied to them.
     pub fn before_event(&mut self, now: EpochNanos, books: &impl MarketBooks, out: &mut impl Sink<Execution>) {
         while let Some(arrival) = self.venue.next_arrived(now) {
-            if self.book_keeper.on_arrival(&arrival, out) {
+            if self.book_keeper.on_arrival(&arrival) {
                 let keeper = &mut self.book_keeper;
                 self.venue.process(&arrival, books, &mut |execution| keeper.on_execution(execution, out));
+            } else {
+                // The table does not know the order, so that the report passes it by; the refusal is in the log.
+                self.venue.refuse(&arrival, ReasonCode::VenueCapacity, out);
             }
         }
     }
@@ -100,7 +103,7 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
 
 impl BookKeeper {
     /// Writes that a message reaches the venue; `false` when the order table cannot hold the order, which rejects it.
-    fn on_arrival(&mut self, arrival: &Arrival, out: &mut impl Sink<Execution>) -> bool {
+    fn on_arrival(&mut self, arrival: &Arrival) -> bool {
         match arrival.command {
             OrderCommand::New { order_id, order, cause, decision_time } => {
                 self.note_cause(Cause { order_id, event_seq: cause, decision_time });
@@ -123,9 +126,6 @@ impl BookKeeper {
                     ..self.record(order_id, order.symbol, arrival.at)
                 };
                 self.log.append(&record);
-                if !is_taken {
-                    refuse(order_id, &order, arrival.at, out);
-                }
                 is_taken
             }
             OrderCommand::Cancel { order_id, symbol, .. } => {
@@ -208,26 +208,6 @@ impl BookKeeper {
     fn cause_index(&self, order_id: OrderId) -> usize {
         usize::try_from(order_id.0).unwrap_or(usize::MAX).checked_rem(self.causes.len()).unwrap_or(0)
     }
-}
-
-/// Tells the decide role that an order never lived.
-fn refuse(order_id: OrderId, order: &NewOrder, now: EpochNanos, out: &mut impl Sink<Execution>) {
-    let refused = out.push(Execution {
-        order_id,
-        symbol: order.symbol,
-        side: order.side,
-        kind: ExecutionKind::Rejected,
-        liquidity: peregrine_types::Liquidity::Added,
-        reason: ReasonCode::VenueCapacity,
-        price: order.price,
-        qty: order.qty,
-        leaves_qty: Qty::ZERO,
-        match_number: peregrine_types::MatchNumber(0),
-        venue_time: now,
-        visible_time: now,
-        fee: peregrine_types::Notional::ZERO,
-    });
-    debug_assert!(refused.is_ok(), "the wiring takes every execution");
 }
 
 const fn transition(kind: ExecutionKind, to: OrderState) -> OrderTransition {
