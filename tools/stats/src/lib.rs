@@ -1,0 +1,1 @@
+//! Statistics and latent diagnostics.

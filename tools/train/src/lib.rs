@@ -1,0 +1,1 @@
+//! Training of the world model and of the LSTM baseline.
