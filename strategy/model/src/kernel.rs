@@ -11,7 +11,7 @@ use crate::simd::{Task, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 use crate::size::{Medium, Micro, Nano, Shape, Size, Small};
-use crate::step::{Advance, Derive, Observe, Reconstruct};
+use crate::step::{Advance, Derive, Imagine, Observe, ReadHeads, Readout, Reconstruct};
 
 /// A set of instructions. All give bit-identical results.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -139,6 +139,36 @@ impl Kernel {
         result
     }
 
+    /// One step of the dynamics without an observation: the state moves on as by [`advance`](Self::advance), then `z` is
+    /// the prior's mean. Call it where an `advance` is due, that is after `observe` or another `imagine`: after k of them the
+    /// latent stands k steps ahead of the last observation, and [`heads`](Self::heads), [`reconstruct`](Self::reconstruct)
+    /// and `observe` (the observations in between were missing) may follow. Does nothing to a latent of another size.
+    pub fn imagine(&self, model: &Model, latent: &mut Latent<'_>) {
+        // As in `advance`.
+        let _is_of_size = match model.size() {
+            Size::Nano => self.dispatch(Imagine(advance::<Nano>(model, latent))),
+            Size::Micro => self.dispatch(Imagine(advance::<Micro>(model, latent))),
+            Size::Small => self.dispatch(Imagine(advance::<Small>(model, latent))),
+            Size::Medium => self.dispatch(Imagine(advance::<Medium>(model, latent))),
+        };
+    }
+
+    /// The heads of a latent as [`observe`](Self::observe) or [`imagine`](Self::imagine) left it, bit for bit what
+    /// `observe` gave; the surprise of an imagined step is 0. Between `advance` and the next of the two, `h` and `z` belong
+    /// to different steps and the heads mean nothing.
+    ///
+    /// # Errors
+    /// [`NonFinite::Position`], [`NonFinite::Output`], [`NonFinite::Size`] as for `observe`; the latent stays as it is.
+    pub fn heads(&self, model: &Model, latent: &mut Latent<'_>, position: PositionInput) -> Result<Heads, NonFinite> {
+        let position = controller_inputs(position).ok_or(NonFinite::Position)?;
+        match model.size() {
+            Size::Nano => self.dispatch(read_heads::<Nano>(model, latent, position)),
+            Size::Micro => self.dispatch(read_heads::<Micro>(model, latent, position)),
+            Size::Small => self.dispatch(read_heads::<Small>(model, latent, position)),
+            Size::Medium => self.dispatch(read_heads::<Medium>(model, latent, position)),
+        }
+    }
+
     /// A no-effect step on scratch state, which keeps weights and branch predictors warm while nothing happens.
     pub fn warm(&self, model: &Model, scratch: &mut crate::LatentStore) {
         if let Some(mut latent) = scratch.latent_mut(0) {
@@ -190,9 +220,21 @@ fn observe<'a, D: Shape>(
         weights: model.observe_weights(),
         latent: latent.blocks,
         x,
-        position,
-        regime_count: model.regime_count(),
-        horizon_count: model.horizon_count(),
+        readout: readout(model, position),
+        shape: PhantomData,
+    }
+}
+
+#[inline]
+fn readout(model: &Model, position: [f32; 3]) -> Readout {
+    Readout { position, regime_count: model.regime_count(), horizon_count: model.horizon_count() }
+}
+
+fn read_heads<'a, D: Shape>(model: &'a Model, latent: &'a mut Latent<'_>, position: [f32; 3]) -> ReadHeads<'a, D> {
+    ReadHeads {
+        weights: model.observe_weights(),
+        latent: latent.blocks,
+        readout: readout(model, position),
         shape: PhantomData,
     }
 }

@@ -1,7 +1,7 @@
 //! The state of each instrument: one contiguous, cache-line aligned run of blocks.
 //!
-//! In order, in blocks of sixteen floats: `h`, `z`, the prior's mean, log-variance and inverse variance, the posterior's
-//! product with `h` (mean, log-variance), the heads' and the controller's product with `h`.
+//! In order, in blocks of sixteen floats: `h`, `z` (a mean) and its log-variance, the prior's mean, log-variance and
+//! inverse variance, the posterior's product with `h` (mean, log-variance), the heads' and the controller's product with `h`.
 
 use crate::model::Model;
 use crate::simd::Block;
@@ -11,6 +11,7 @@ use crate::size::{Shape, Size, blocks, latent_blocks};
 pub(crate) struct Parts<'a> {
     pub(crate) h: &'a mut [Block],
     pub(crate) z: &'a mut [Block],
+    pub(crate) z_log_var: &'a mut [Block],
     pub(crate) prior_mean: &'a mut [Block],
     pub(crate) prior_log_var: &'a mut [Block],
     pub(crate) prior_inv_var: &'a mut [Block],
@@ -27,12 +28,13 @@ impl<'a> Parts<'a> {
         }
         let (h, rest) = blocks.split_at_mut_checked(D::HB)?;
         let (z, rest) = rest.split_at_mut_checked(D::ZB)?;
+        let (z_log_var, rest) = rest.split_at_mut_checked(D::ZB)?;
         let (prior_mean, rest) = rest.split_at_mut_checked(D::ZB)?;
         let (prior_log_var, rest) = rest.split_at_mut_checked(D::ZB)?;
         let (prior_inv_var, rest) = rest.split_at_mut_checked(D::ZB)?;
         let (posterior_h, rest) = rest.split_at_mut_checked(const { 2 * D::ZB })?;
         let heads_h = rest.try_into().ok()?;
-        Some(Self { h, z, prior_mean, prior_log_var, prior_inv_var, posterior_h, heads_h })
+        Some(Self { h, z, z_log_var, prior_mean, prior_log_var, prior_inv_var, posterior_h, heads_h })
     }
 }
 
@@ -96,14 +98,40 @@ impl Latent<'_> {
         self.floats(0, self.size.h())
     }
 
-    /// The posterior mean of the stochastic state after the last observation, Z floats.
+    /// The mean of the stochastic state, Z floats: of the posterior after an observation, of the prior after an imagined
+    /// step.
     pub fn z(&self) -> impl Iterator<Item = f32> + '_ {
-        self.floats(blocks(self.size.h()), self.size.z())
+        self.z_floats(0)
+    }
+
+    /// The natural logarithm of the variance that belongs to [`z`](Self::z), Z floats, −10..4; zeros at the start.
+    pub fn z_log_var(&self) -> impl Iterator<Item = f32> + '_ {
+        self.z_floats(1)
     }
 
     /// The prior mean of the stochastic state: what the model expects of the next observation, Z floats.
     pub fn prior_mean(&self) -> impl Iterator<Item = f32> + '_ {
-        self.floats(blocks(self.size.h()) + blocks(self.size.z()), self.size.z())
+        self.z_floats(2)
+    }
+
+    /// The natural logarithm of the prior's variance, Z floats, −10..4.
+    pub fn prior_log_var(&self) -> impl Iterator<Item = f32> + '_ {
+        self.z_floats(3)
+    }
+
+    /// Makes this latent what `other` is: a copy to imagine from. False, and nothing done, when the sizes differ.
+    pub fn copy_from(&mut self, other: &Latent<'_>) -> bool {
+        let is_of_size = self.blocks.len() == other.blocks.len();
+        if is_of_size {
+            self.blocks.copy_from_slice(other.blocks);
+        }
+        is_of_size
+    }
+
+    /// Z floats: those of the `index`th run of blocks after `h`.
+    fn z_floats(&self, index: usize) -> impl Iterator<Item = f32> + '_ {
+        let z = self.size.z();
+        self.floats(blocks(self.size.h()).saturating_add(index.saturating_mul(blocks(z))), z)
     }
 
     fn floats(&self, first_block: usize, len: usize) -> impl Iterator<Item = f32> + '_ {

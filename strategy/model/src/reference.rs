@@ -99,8 +99,10 @@ pub struct Reference {
     tensors: Tensors,
     /// Deterministic state.
     pub h: Vec<f64>,
-    /// Stochastic state.
+    /// Stochastic state: a mean.
     pub z: Vec<f64>,
+    /// The log-variance that belongs to `z`, −10..4; zeros at the start.
+    pub z_log_var: Vec<f64>,
 }
 
 /// What the reference says of one observation, unpacked: horizons and regimes as vectors.
@@ -128,7 +130,8 @@ impl Reference {
     pub fn load(bytes: &[u8]) -> Result<Self, ModelError> {
         let (meta, tensors) = crate::file::parse(bytes)?;
         let (h, z) = (vec![0.0; meta.size.h()], vec![0.0; meta.size.z()]);
-        Ok(Self { meta, tensors, h, z })
+        let z_log_var = z.clone();
+        Ok(Self { meta, tensors, h, z, z_log_var })
     }
 
     fn layer(&self, name: &str, x: &[f64]) -> Vec<f64> {
@@ -145,23 +148,39 @@ impl Reference {
         let x: Vec<f64> = scaled
             .map(|((raw, median), iqr)| ((f64::from(*raw) - f64::from(*median)) / f64::from(*iqr)).clamp(-clip, clip))
             .collect();
-        let prior = self.layer("prior", &self.h);
         let e: Vec<f64> = self.layer("encoder.0", &x).into_iter().map(silu).collect();
         let e: Vec<f64> = self.layer("encoder.2", &e).into_iter().map(silu).collect();
         let joined: Vec<f64> = self.h.iter().chain(&e).copied().collect();
         let posterior = self.layer("posterior", &joined);
-        let (prior_mean, prior_log_var) = prior.split_at(self.z.len());
-        let (mean, log_var) = posterior.split_at(self.z.len());
-        let mut surprise = 0.0;
-        for (((mq, lq), mp), lp) in mean.iter().zip(log_var).zip(prior_mean).zip(prior_log_var) {
-            let (lq, lp) = (clip_to(*lq, LATENT_LOG_VAR), clip_to(*lp, LATENT_LOG_VAR));
-            surprise += 0.5 * ((lq - lp).exp() + (mq - mp) * (mq - mp) * (-lp).exp() - (lq - lp) - 1.0);
-        }
-        self.z = mean.to_vec();
-        self.heads(position, surprise)
+        (self.z, self.z_log_var) = self.gaussian(&posterior);
+        self.heads(position)
     }
 
-    fn heads(&self, position: [f32; 3], surprise: f64) -> ReferenceHeads {
+    /// Mean and log-variance of the prior, given the deterministic state.
+    #[must_use]
+    pub fn prior(&self) -> (Vec<f64>, Vec<f64>) {
+        self.gaussian(&self.layer("prior", &self.h))
+    }
+
+    /// A layer's outputs as means and clipped log-variances.
+    fn gaussian(&self, outputs: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let (mean, log_var) = outputs.split_at(self.z.len());
+        (mean.to_vec(), log_var.iter().map(|x| clip_to(*x, LATENT_LOG_VAR)).collect())
+    }
+
+    /// KL(q‖p) of `z` from the prior.
+    fn surprise(&self) -> f64 {
+        let (prior_mean, prior_log_var) = self.prior();
+        let mut total = 0.0;
+        for (((mq, lq), mp), lp) in self.z.iter().zip(&self.z_log_var).zip(prior_mean).zip(prior_log_var) {
+            total += 0.5 * ((lq - lp).exp() + (mq - mp) * (mq - mp) * (-lp).exp() - (lq - lp) - 1.0);
+        }
+        total
+    }
+
+    /// The heads of the state as it stands. `position` as [`PositionInput`](crate::PositionInput), in its order.
+    #[must_use]
+    pub fn heads(&self, position: [f32; 3]) -> ReferenceHeads {
         let s: Vec<f64> = self.h.iter().chain(&self.z).copied().collect();
         let clip = f64::from(crate::INPUT_CLIP);
         let [held, half_spread, fee] = position.map(f64::from);
@@ -178,8 +197,14 @@ impl Reference {
             up_probability: sigmoid(one(self.layer("up", &s))),
             regimes: odds.into_iter().map(|odds| odds / total).collect(),
             action: one(self.layer("controller.2", &hidden)).tanh(),
-            surprise,
+            surprise: self.surprise(),
         }
+    }
+
+    /// One step without an observation: the GRU step, then `z` is the prior's mean.
+    pub fn imagine(&mut self) {
+        self.advance();
+        (self.z, self.z_log_var) = self.prior();
     }
 
     /// The GRU step.

@@ -138,7 +138,12 @@ pub(crate) const POSITION_WIDTH: usize = 3;
 
 /// Blocks that `observe` reads, for widths in blocks.
 pub(crate) const fn observe_blocks(db: usize, eb: usize, zb: usize) -> usize {
-    2 * db + 2 * eb + LANE_COUNT * (eb * db + eb * eb + 2 * zb * eb + 2 * zb) + POSITION_WIDTH + 2
+    2 * db + 2 * eb + LANE_COUNT * (eb * db + eb * eb + 2 * zb * eb) + head_blocks(zb)
+}
+
+/// Blocks of the heads and the controller at the end of what `observe` reads.
+pub(crate) const fn head_blocks(zb: usize) -> usize {
+    LANE_COUNT * 2 * zb + POSITION_WIDTH + 2
 }
 
 /// Blocks that `advance` reads, for widths in blocks.
@@ -153,5 +158,5 @@ pub(crate) const fn gru_blocks(hb: usize, zb: usize) -> usize {
 
 /// Blocks of one latent of a shape with `hb` and `zb` blocks of h and z.
 pub(crate) const fn latent_blocks(hb: usize, zb: usize) -> usize {
-    hb + 6 * zb + 2
+    hb + 7 * zb + 2
 }

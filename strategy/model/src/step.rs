@@ -8,7 +8,9 @@ use crate::latent::Parts;
 use crate::math::{exp, sigmoid, silu, tanh};
 use crate::matvec::{dense, load_all, store_all, tile};
 use crate::simd::{Block, LANE_COUNT, Simd, Task};
-use crate::size::{DB_MAX, EB_MAX, Medium, POSITION_WIDTH, Shape, ZB_MAX, advance_blocks, gru_blocks, observe_blocks};
+use crate::size::{
+    DB_MAX, EB_MAX, Medium, POSITION_WIDTH, Shape, ZB_MAX, advance_blocks, gru_blocks, head_blocks, observe_blocks,
+};
 
 /// Log-variances of prior and posterior are clipped to this range, nats.
 pub(crate) const LATENT_LOG_VAR: (f32, f32) = (-10.0, 4.0);
@@ -26,10 +28,7 @@ pub(crate) struct Observe<'a, D> {
     pub(crate) weights: &'a [Block],
     pub(crate) latent: &'a mut [Block],
     pub(crate) x: &'a [f32],
-    /// Position, half-spread and fee as the controller takes them.
-    pub(crate) position: [f32; POSITION_WIDTH],
-    pub(crate) regime_count: usize,
-    pub(crate) horizon_count: u32,
+    pub(crate) readout: Readout,
     pub(crate) shape: PhantomData<D>,
 }
 
@@ -72,12 +71,49 @@ fn observe<S: Simd, D: Shape>(s: S, task: Observe<'_, D>) -> Option<Result<Heads
     dense(s, posterior, second, latent.posterior_h, q);
     let (mean, log_var) = q.split_at_checked(D::ZB)?;
     latent.z.copy_from_slice(mean);
-    let surprise = surprise(s, &latent, log_var);
-    Some(heads(s, rest, &latent, &task.position, (task.regime_count, task.horizon_count)).and_then(|mut heads| {
-        heads.surprise = surprise;
-        let is_finite = surprise.is_finite() && mean.iter().all(|block| s.is_finite(s.load(&block.0)));
-        if is_finite { Ok(heads) } else { Err(NonFinite::Output) }
-    }))
+    for (raw, clipped) in log_var.iter().zip(&mut *latent.z_log_var) {
+        s.store(clip(s, s.load(&raw.0), LATENT_LOG_VAR), &mut clipped.0);
+    }
+    Some(all_heads(s, rest, &latent, &task.readout))
+}
+
+/// The heads and the surprise of a latent whose `z` is given.
+#[inline(always)]
+fn all_heads<S: Simd>(s: S, weights: &[Block], latent: &Parts<'_>, readout: &Readout) -> Result<Heads, NonFinite> {
+    let surprise = surprise(s, latent);
+    let mut heads = heads(s, weights, latent, readout)?;
+    heads.surprise = surprise;
+    let is_finite = surprise.is_finite() && latent.z.iter().all(|block| s.is_finite(s.load(&block.0)));
+    if is_finite { Ok(heads) } else { Err(NonFinite::Output) }
+}
+
+/// What the heads need beside weights and latent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readout {
+    /// Position, half-spread and fee as the controller takes them.
+    pub(crate) position: [f32; POSITION_WIDTH],
+    pub(crate) regime_count: usize,
+    pub(crate) horizon_count: u32,
+}
+
+/// The heads of the latent as it stands.
+pub(crate) struct ReadHeads<'a, D> {
+    pub(crate) weights: &'a [Block],
+    pub(crate) latent: &'a mut [Block],
+    pub(crate) readout: Readout,
+    pub(crate) shape: PhantomData<D>,
+}
+
+impl<D: Shape> Task for ReadHeads<'_, D> {
+    type Output = Result<Heads, NonFinite>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let before = const { observe_blocks(D::DB, D::EB, D::ZB) - head_blocks(D::ZB) };
+        let Some((_, weights)) = self.weights.split_at_checked(before) else { return Err(NonFinite::Size) };
+        let Some(latent) = Parts::split::<D>(self.latent) else { return Err(NonFinite::Size) };
+        all_heads(s, weights, &latent, &self.readout)
+    }
 }
 
 /// Scales and clips the features; false when one is not finite or their number is wrong.
@@ -119,12 +155,13 @@ fn clip<S: Simd>(s: S, x: S::V, (low, high): (f32, f32)) -> S::V {
 
 /// `KL(q‖p) = ½ Σ (σq²/σp² + (μq − μp)²/σp² − ln(σq²/σp²) − 1)`, diagonal Gaussians (Kingma & Welling 2014, appendix B).
 #[inline(always)]
-fn surprise<S: Simd>(s: S, latent: &Parts<'_>, log_var: &[Block]) -> f32 {
+fn surprise<S: Simd>(s: S, latent: &Parts<'_>) -> f32 {
     let mut total = s.splat(0.0);
     let prior = latent.prior_mean.iter().zip(&*latent.prior_log_var).zip(&*latent.prior_inv_var);
-    for ((mean, log_var), ((prior_mean, prior_log_var), inv_var)) in latent.z.iter().zip(log_var).zip(prior) {
+    for ((mean, log_var), ((prior_mean, prior_log_var), inv_var)) in latent.z.iter().zip(&*latent.z_log_var).zip(prior)
+    {
         let distance = s.sub(s.load(&mean.0), s.load(&prior_mean.0));
-        let log_ratio = s.sub(clip(s, s.load(&log_var.0), LATENT_LOG_VAR), s.load(&prior_log_var.0));
+        let log_ratio = s.sub(s.load(&log_var.0), s.load(&prior_log_var.0));
         let ratios = s.fma(s.mul(distance, distance), s.load(&inv_var.0), exp(s, log_ratio));
         total = s.add(total, s.sub(s.sub(ratios, log_ratio), s.splat(1.0)));
     }
@@ -138,14 +175,13 @@ fn heads<S: Simd>(
     s: S,
     weights: &[Block],
     latent: &Parts<'_>,
-    position: &[f32; POSITION_WIDTH],
-    (regime_count, horizon_count): (usize, u32),
+    &Readout { position, regime_count, horizon_count }: &Readout,
 ) -> Result<Heads, NonFinite> {
     let panel_len = weights.len().wrapping_sub(POSITION_WIDTH + 2);
     let (panel, rest) = weights.split_at_checked(panel_len).ok_or(NonFinite::Size)?;
     let [position_rows @ .., out_weights, out_bias] = rest else { return Err(NonFinite::Size) };
     let [raw, mut hidden] = tile::<S, 2, 2, 4>(s, panel, 0, latent.z, load_all(s, latent.heads_h));
-    for (row, input) in position_rows.iter().zip(position) {
+    for (row, input) in position_rows.iter().zip(&position) {
         hidden = s.fma(s.splat(*input), s.load(&row.0), hidden);
     }
     let [bias, ..] = out_bias.0;
@@ -211,6 +247,23 @@ impl<D: Shape> Task for Advance<'_, D> {
         let (gru, products) = self.weights.split_at_checked(const { D::HB * gru_blocks(D::HB, D::ZB) })?;
         gru_step::<S, D>(s, gru, &mut latent)?;
         derive::<S, D>(s, products, &mut latent)
+    }
+}
+
+/// One step without an observation: `z` and its log-variance become the prior's.
+pub(crate) struct Imagine<'a, D>(pub(crate) Advance<'a, D>);
+
+impl<D: Shape> Task for Imagine<'_, D> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let Advance { weights, latent, shape } = self.0;
+        Advance::<D> { weights, latent: &mut *latent, shape }.run(s)?;
+        let latent = Parts::split::<D>(latent)?;
+        latent.z.copy_from_slice(latent.prior_mean);
+        latent.z_log_var.copy_from_slice(latent.prior_log_var);
+        Some(())
     }
 }
 

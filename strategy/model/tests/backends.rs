@@ -72,6 +72,9 @@ fn compare_backends(size: Size, steps: usize, observations_per_step: usize) {
             assert!(heads.iter().all(|other| *other == heads[0]), "{size:?}, step {step}: {heads:x?}");
         }
         for (kernel, store) in kernels.iter().zip(&mut stores) {
+            if step % 5 == 0 {
+                kernel.imagine(&model, &mut store.latent_mut(1).unwrap());
+            }
             kernel.advance(&model, &mut store.latent_mut(1).unwrap());
         }
         if step % 16 == 0 {
@@ -99,6 +102,29 @@ fn small_is_bit_identical_on_every_backend() {
 #[test]
 fn medium_is_bit_identical_on_every_backend() {
     compare_backends(Size::Medium, 500, 20);
+}
+
+#[test]
+fn heads_on_the_latent_are_those_that_observe_gave() {
+    for size in Size::ALL {
+        let model = model(size, 2);
+        for kernel in kernels() {
+            let mut store = LatentStore::new(&model, 1);
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let mut latent = store.latent_mut(0).unwrap();
+            for _ in 0..50 {
+                let x: Vec<f32> = (0..size.d()).map(|_| uniform(&mut rng, 10.0)).collect();
+                let position = PositionInput { position: uniform(&mut rng, 1.0), ..PositionInput::default() };
+                let given = kernel.observe(&model, &mut latent, &x, position).unwrap();
+                assert_eq!(bits(&kernel.heads(&model, &mut latent, position).unwrap()), bits(&given));
+                let other = PositionInput { position: position.position + 1.0, ..position };
+                assert_ne!(kernel.heads(&model, &mut latent, other).unwrap().action, given.action);
+                kernel.advance(&model, &mut latent);
+            }
+            let bad = PositionInput { position: f32::NAN, ..PositionInput::default() };
+            assert_eq!(kernel.heads(&model, &mut latent, bad), Err(NonFinite::Position));
+        }
+    }
 }
 
 #[test]
@@ -139,6 +165,11 @@ fn a_latent_of_another_size_is_refused() {
         let result = kernel.observe(&micro, &mut latent, &[0.5; 32], PositionInput::default());
         assert_eq!(result, Err(NonFinite::Size));
         kernel.advance(&micro, &mut latent);
+        kernel.imagine(&micro, &mut latent);
+        let result = kernel.heads(&micro, &mut latent, PositionInput::default());
+        assert_eq!(result, Err(NonFinite::Size));
+        let mut other = LatentStore::new(&micro, 1);
+        assert!(!latent.copy_from(&other.latent_mut(0).unwrap()));
         assert_eq!(store.bytes().collect::<Vec<u8>>(), before);
     }
 }

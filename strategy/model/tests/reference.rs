@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use peregrine_model::reference::Reference;
-use peregrine_model::{Backend, FeatureSet, Kernel, LatentStore, Model, ModelMeta, PositionInput, Size};
+use peregrine_model::{Backend, FeatureSet, Kernel, Latent, LatentStore, Model, ModelMeta, PositionInput, Size};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -47,10 +47,45 @@ fn follow(size: Size, kernel: Kernel, steps: usize) {
         for (got, expected) in decoded.iter().zip(reference.reconstruct()) {
             near(&what("reconstruction"), *got, expected, 5e-5);
         }
+        for (got, expected) in latent.z_log_var().zip(&reference.z_log_var) {
+            near(&what("z_log_var"), got, *expected, 2e-5);
+        }
+        imagine_ahead(&kernel, &model, &latent, &reference);
         kernel.advance(&model, &mut latent);
         reference.advance();
+        for (got, expected) in latent.prior_log_var().zip(reference.prior().1) {
+            near(&what("prior_log_var"), got, expected, 2e-5);
+        }
         for (got, expected) in latent.h().zip(&reference.h) {
             near(&what("h"), got, *expected, 2e-5);
+        }
+    }
+}
+
+/// Five steps ahead without observations, on copies.
+fn imagine_ahead(kernel: &Kernel, model: &Model, latent: &Latent<'_>, reference: &Reference) {
+    let (mut store, mut reference) = (LatentStore::new(model, 1), reference.clone());
+    let mut ahead = store.latent_mut(0).unwrap();
+    assert!(ahead.copy_from(latent));
+    for step in 1..=5 {
+        kernel.imagine(model, &mut ahead);
+        reference.imagine();
+        let what = |head: &str| format!("{:?} {:?}, {step} steps ahead, {head}", model.size(), kernel.backend());
+        for ((got, expected), mean) in ahead.z().zip(&reference.z).zip(ahead.prior_mean()) {
+            near(&what("z"), got, *expected, 1e-4);
+            assert_eq!(got, mean);
+        }
+        let position = PositionInput { position: 0.5, half_spread_bps: 2.0, fee_bps: 0.3 };
+        let got = kernel.heads(model, &mut ahead, position).unwrap();
+        let expected = reference.heads([0.5, 2.0, 0.3]);
+        near(&what("mean"), got.return_mean[0], expected.return_mean[0], 4e-9);
+        near(&what("up"), got.up_probability, expected.up_probability, 2e-5);
+        near(&what("action"), got.action, expected.action, 4e-5);
+        assert_eq!((got.surprise, expected.surprise), (0.0, 0.0));
+        let mut decoded = vec![0.0; model.size().d()];
+        assert!(kernel.reconstruct(model, &mut ahead, &mut decoded));
+        for (got, expected) in decoded.iter().zip(reference.reconstruct()) {
+            near(&what("reconstruction"), *got, expected, 1e-4);
         }
     }
 }
