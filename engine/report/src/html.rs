@@ -5,11 +5,15 @@ use minijinja::{Environment, Value, context, value::Serde};
 use crate::{
     LatencyRow, RunReport, SymbolRow,
     format::{bytes, count, money, nanos, percent, short_count, signed, utc},
-    plot,
+    plot, run_plot,
     terminal::{books_text, gaps_text, span_text},
 };
 
 const TEMPLATE: &str = include_str!("templates/report.html");
+
+/// The style sheet of every page of the project: light, dark and paper, the classes that [`plot`](crate::plot) draws
+/// with, cards, tables, tags. Fetches nothing.
+pub const STYLE: &str = include_str!("templates/style.css");
 
 /// The report as one self-contained page: style, plots and text inline, nothing fetched, no script. Text from outside
 /// (paths, symbols, names) is escaped wherever it stands.
@@ -29,6 +33,7 @@ fn render(report: &RunReport) -> Result<String, minijinja::Error> {
     environment.add_template("report.html", TEMPLATE)?;
     environment.get_template("report.html")?.render(context! {
         report => Serde(report),
+        style => STYLE,
         version => env!("CARGO_PKG_VERSION"),
         started => utc(report.started_utc),
         cards => cards(report),
@@ -92,19 +97,19 @@ fn safe(svg: Option<String>) -> Option<Value> {
 
 fn plots(report: &RunReport) -> Value {
     let curve = &report.pnl.curve;
-    let legend = plot::legend(&report.latencies);
+    let legend = run_plot::legend(&report.latencies);
     let histograms = legend.iter().filter_map(|(class, name)| {
         let row = report.latencies.iter().find(|row| row.name == *name && row.count > 0)?;
-        let svg = safe(plot::histogram(row, class))?;
+        let svg = safe(run_plot::histogram(row, class))?;
         Some(context! { name, measures => &row.measures, svg })
     });
     context! {
-        percentiles => safe(plot::percentiles(&report.latencies)),
+        percentiles => safe(run_plot::percentiles(&report.latencies)),
         histograms => histograms.collect::<Vec<_>>(),
         legend => legend.iter().map(|(class, name)| context! { class, name }).collect::<Vec<_>>(),
-        equity => safe(plot::over_time("Profit after fees over time", curve, "s0", |point| point.equity)),
-        exposure => safe(plot::over_time("Gross exposure over time", curve, "s1", |point| point.gross_exposure)),
-        throughput => safe(plot::throughput(&report.throughput.series)),
+        equity => safe(run_plot::over_time("Profit after fees over time", curve, "s0", |point| point.equity)),
+        exposure => safe(run_plot::over_time("Gross exposure over time", curve, "s1", |point| point.gross_exposure)),
+        throughput => safe(run_plot::throughput(&report.throughput.series)),
     }
 }
 

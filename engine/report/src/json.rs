@@ -22,9 +22,10 @@ pub fn to_json(report: &RunReport) -> String {
     pretty(&Envelope { format: "peregrine-report", version: REPORT_FORMAT_VERSION, report })
 }
 
-/// Any of our structs as indented JSON. They have no keys but text and no value that JSON lacks, so that writing to
-/// memory cannot fail; if it did, the text would say so.
-pub(crate) fn pretty(value: &impl Serialize) -> String {
+/// A struct as indented JSON, ending with a line feed. Ours have no keys but text and no value that JSON lacks (a float
+/// that is not finite becomes null), so that writing to memory cannot fail; if it did, the text would say so.
+#[must_use]
+pub fn pretty(value: &impl Serialize) -> String {
     match serde_json::to_string_pretty(value) {
         Ok(mut text) => {
             text.push('\n');

@@ -2,6 +2,7 @@
 //!
 //! The wiring fills a [`RunReport`] (plain structs, units in the names) and shows it with [`to_terminal`],
 //! [`to_json`] and [`to_html`]. [`table::Table`] and [`mod@format`] serve every command that prints a table.
+//! [`STYLE`], [`plot::Frame`] and [`pretty`] serve every other report that is a page or JSON.
 //! [`order_story`] and [`log_summary`] read the event log.
 //!
 //! Money, prices and quantities stay integers up to the moment they are written; JSON carries money and prices as
@@ -11,15 +12,16 @@ pub mod format;
 mod html;
 mod json;
 mod latency;
-mod plot;
+pub mod plot;
 mod run;
+mod run_plot;
 mod story;
 mod summary;
 pub mod table;
 mod terminal;
 
-pub use html::to_html;
-pub use json::{REPORT_FORMAT_VERSION, to_json};
+pub use html::{STYLE, to_html};
+pub use json::{REPORT_FORMAT_VERSION, pretty, to_json};
 pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
 pub use run::*;
 pub use story::{
