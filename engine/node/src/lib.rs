@@ -7,6 +7,7 @@ pub mod config;
 pub mod exit;
 pub mod input;
 pub mod run;
+pub mod signals;
 pub mod stage;
 pub mod summary;
 pub mod wiring;

@@ -7,6 +7,7 @@ use clap::Parser;
 use peregrine_node::cli::Cli;
 use peregrine_node::commands;
 use peregrine_node::exit::Exit;
+use peregrine_node::signals::stop_on_signals;
 use peregrine_runtime::StopFlag;
 
 fn main() -> ExitCode {
@@ -33,20 +34,4 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
-}
-
-/// Raises the flag at the first Ctrl-C or TERM; the second one ends the process at once.
-fn stop_on_signals(interrupted: &Arc<StopFlag>) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    let interrupted = Arc::clone(interrupted);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            if interrupted.is_requested() {
-                std::process::exit(i32::from(Exit::Interrupted as u8));
-            }
-            interrupted.request();
-        }
-    })?;
-    Ok(())
 }

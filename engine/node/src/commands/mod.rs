@@ -36,7 +36,10 @@ pub fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
 }
 
 /// Prints a result to standard output; a reader that went away is no error.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] when the output cannot be written.
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
@@ -46,17 +49,21 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints JSON to standard output.
-pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] when the output cannot be written.
+pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::io)?;
     print(&(text + "\n"))
 }
 
 /// A line on standard error that is no error: where things are, what was assumed.
-pub(crate) fn note(text: impl std::fmt::Display) {
+pub fn note(text: impl std::fmt::Display) {
     eprintln!("{text}");
 }
 
 /// Whether people read standard output.
-pub(crate) fn is_terminal() -> bool {
+#[must_use]
+pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
