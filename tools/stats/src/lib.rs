@@ -19,6 +19,9 @@
 //! # Ok::<(), peregrine_stats::StatsError>(())
 //! ```
 
+pub mod baselines;
+mod bootstrap;
+pub mod calibration;
 pub mod cluster;
 mod correlation;
 mod descriptive;
@@ -31,6 +34,11 @@ pub mod random;
 mod regression;
 mod scaler;
 
+pub use bootstrap::{
+    BlockLength, Interval, Resampling, SharpeDifference, StationaryBootstrap, bootstrap_distribution,
+    bootstrap_interval, mean_interval, optimal_block_length, percentile_interval, sharpe_difference,
+    stationary_indices,
+};
 pub use correlation::{correlation_matrix, covariance_matrix, cross_correlation, pearson};
 pub use descriptive::{mean, median, standard_deviation, variance};
 pub use error::StatsError;

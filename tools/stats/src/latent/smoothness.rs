@@ -82,7 +82,7 @@ mod tests {
         assert!(torn.trustworthiness < 0.6 && torn.nearest_ratio > 0.6, "{torn:?}");
     }
 
-    /// scikit-learn 1.x: `trustworthiness([[0],[1],[2],[4],[7]], [[0],[2],[1],[7],[4]], n_neighbors=1)` by hand: n = 5, k = 1.
+    /// Five points, one neighbour.
     #[test]
     fn trustworthiness_by_hand() {
         let x = MatrixView::new("x", &[0.0, 1.0, 2.0, 4.0, 7.0], 5, 1).unwrap();
