@@ -33,6 +33,7 @@ mod quantile;
 pub mod random;
 mod regression;
 mod scaler;
+pub mod state_space;
 
 pub use bootstrap::{
     BlockLength, Interval, Resampling, SharpeDifference, StationaryBootstrap, bootstrap_distribution,

@@ -8,6 +8,7 @@ mod silhouette;
 pub use agreement::adjusted_rand_index;
 pub use kmeans::{KMeans, KMeansConfig};
 pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureSelection};
+pub(crate) use mixture::{argmax, log_sum_exp};
 pub use silhouette::{Silhouette, silhouette};
 
 /// Squared Euclidean distance.
