@@ -1,6 +1,8 @@
 //! Mean, variance, median.
 
-use crate::error::{StatsError, check_count, check_finite};
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use crate::error::{StatsError, check_count, check_finite, check_range};
 use crate::quantile::quantile;
 
 /// Arithmetic mean, summed in order.
@@ -43,6 +45,21 @@ pub fn median(x: &[f64]) -> Result<f64, StatsError> {
     quantile(x, 0.5)
 }
 
+/// Quantile of the standard normal law, `p` between 0 and 1: 1.96 for 0.975.
+///
+/// # Errors
+/// [`StatsError::OutOfRange`] for `p` outside of that, ends included.
+pub fn standard_normal_quantile(p: f64) -> Result<f64, StatsError> {
+    check_range("p", p, |p| p > 0.0 && p < 1.0, "between 0 and 1")?;
+    Ok(Normal::standard().inverse_cdf(p))
+}
+
+/// Share of the standard normal law at or below `x`; NaN for NaN.
+#[must_use]
+pub fn standard_normal_cdf(x: f64) -> f64 {
+    Normal::standard().cdf(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +72,14 @@ mod tests {
         assert_eq!(standard_deviation(&x, 0), Ok(2.0));
         assert_eq!(median(&x), Ok(4.5));
         assert_eq!(variance(&[0.1; 7], 1), Ok(0.0), "no residue for a constant");
+    }
+
+    #[test]
+    fn the_normal_law() {
+        assert!((standard_normal_quantile(0.975).unwrap() - 1.959_963_984_540_054).abs() < 1e-9);
+        assert!((standard_normal_cdf(-1.0) - 0.158_655_253_931_457_05).abs() < 1e-9);
+        assert!(standard_normal_cdf(f64::NAN).is_nan());
+        assert!(matches!(standard_normal_quantile(1.0), Err(StatsError::OutOfRange { .. })));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use bootstrap::{
     stationary_indices,
 };
 pub use correlation::{correlation_matrix, covariance_matrix, cross_correlation, pearson};
-pub use descriptive::{mean, median, standard_deviation, variance};
+pub use descriptive::{mean, median, standard_deviation, standard_normal_cdf, standard_normal_quantile, variance};
 pub use error::StatsError;
 pub use matrix::{Matrix, MatrixView};
 pub use quantile::{quantile, quantiles};
