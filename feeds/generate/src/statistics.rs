@@ -8,6 +8,9 @@ use peregrine_wire::itch50::{Message, MessageType, parse};
 
 use crate::math::float;
 
+/// Price levels of each side that count as the book's depth.
+const DEPTH_LEVELS: usize = 5;
+
 /// Samples of one quantity.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
@@ -81,6 +84,8 @@ pub struct FlowStatistics {
     pub spread: Samples,
     /// Shares displayed at the best bid, before each message.
     pub best_qty: Samples,
+    /// Shares displayed at the five best prices of both sides together, before each message.
+    pub five_level_qty: Samples,
     /// Shares of new orders.
     pub order_qty: Samples,
     /// Ticks of a new order behind the best price of its side; negative where it improves.
@@ -108,6 +113,7 @@ impl FlowStatistics {
             fill_lifetime: Samples::default(),
             spread: Samples::default(),
             best_qty: Samples::default(),
+            five_level_qty: Samples::default(),
             order_qty: Samples::default(),
             placement: Samples::default(),
             mid_changes: 0,
@@ -149,6 +155,8 @@ impl FlowStatistics {
         {
             self.spread.push((f64::from(ask) - f64::from(bid)) / 100.0);
             self.best_qty.push(float(qty));
+            let bids = self.sides[0].values().rev().take(DEPTH_LEVELS);
+            self.five_level_qty.push(float(bids.chain(self.sides[1].values().take(DEPTH_LEVELS)).sum()));
             let mid = u64::from(bid) + u64::from(ask);
             self.mid_changes += u64::from(self.last_mid.replace(mid) != Some(mid));
         }
@@ -165,12 +173,10 @@ impl FlowStatistics {
                 self.insert(add.order_ref.get(), live, is_counted);
             }
             Message::OrderExecuted(fill) => {
-                if let Some(since) = self.reduce(fill.order_ref.get(), fill.executed_shares.get()) {
-                    self.fill_lifetime.push(float(time.saturating_sub(since)));
-                }
+                self.fill(fill.order_ref.get(), fill.executed_shares.get(), time, is_counted);
             }
             Message::OrderExecutedWithPrice(fill) => {
-                self.reduce(fill.order_ref.get(), fill.executed_shares.get());
+                self.fill(fill.order_ref.get(), fill.executed_shares.get(), time, is_counted);
             }
             Message::OrderCancel(cancel) => {
                 self.reduce(cancel.order_ref.get(), cancel.cancelled_shares.get());
@@ -222,6 +228,13 @@ impl FlowStatistics {
         self.orders.insert(reference, order);
     }
 
+    /// Executes shares of an order.
+    fn fill(&mut self, reference: u64, qty: u32, time: u64, is_counted: bool) {
+        if let (Some(since), true) = (self.reduce(reference, qty), is_counted) {
+            self.fill_lifetime.push(float(time.saturating_sub(since)));
+        }
+    }
+
     /// Takes shares off an order; gives its time of entry when nothing is left.
     fn reduce(&mut self, reference: u64, qty: u32) -> Option<u64> {
         let order = self.orders.get_mut(&reference)?;
@@ -246,6 +259,12 @@ impl FlowStatistics {
     #[must_use]
     pub fn message_count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// Messages of one type between the two times.
+    #[must_use]
+    pub const fn count_of(&self, kind: MessageType) -> u64 {
+        self.counts[kind.index()]
     }
 
     /// The share of the messages that are of one of `kinds`.
