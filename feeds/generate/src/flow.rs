@@ -25,7 +25,7 @@ pub(crate) const PRICE4_PER_TICK: u32 = 100;
 /// messages have the mix of a real day (adds 48 %, deletes 41–45 %, executions 4–9 %, trades 2.4 %, replaces 3.6 %,
 /// partial cancels 0.5 %).
 const ADD: f64 = 0.829;
-const TAKE: f64 = 0.889;
+const TAKE: f64 = 0.878;
 const HIDDEN: f64 = 0.930;
 const REPLACE: f64 = 0.9915;
 /// Messages per action, cancels included: measured on generated sessions.
@@ -45,8 +45,13 @@ const HARVEST_MAX: usize = 2;
 /// Executions that one taker causes, at most.
 const FILLS_MAX: u32 = 24;
 /// Chance that an unprompted action sets off a surge (news, a large order worked), and its actions on average.
-const SURGE_CHANCE: f64 = 0.002;
-const SURGE_MEAN: u32 = 40;
+const SURGE_CHANCE: f64 = 0.0067;
+const SURGE_MEAN: u32 = 80;
+/// Chance that an order which improves the best price is taken at once by one who waited for it.
+const SNAP_CHANCE: f64 = 0.155;
+/// Chance that an order near the best price is there to stay, and the factor on its lifetime.
+const STAY_CHANCE: f64 = 0.05;
+const STAY_FACTOR: f64 = 200.0;
 /// Further actions that one message triggers, at most.
 const OFFSPRING_MAX: u32 = 8;
 
@@ -60,7 +65,10 @@ pub(crate) struct Tables {
     surge: QuantileTable,
     /// Nanoseconds from an action to the cancel of an order that waited for one.
     harvest: QuantileTable,
-    /// Nanoseconds from an order to its cancel (*real*).
+    /// Nanoseconds from an order that improves the best price to its execution by one who waited for it.
+    snap: QuantileTable,
+    /// Nanoseconds from an order to its cancel, before the factors of distance and patience (*real*, less what those
+    /// factors do).
     lifetime: QuantileTable,
     /// Ticks behind the best price over the spread scale, of orders that do not improve (*real*).
     behind: QuantileTable,
@@ -85,27 +93,28 @@ impl Tables {
         Self {
             delay: QuantileTable::log_scale(&[
                 (0.0, 1e2),
-                (0.08, 2e3),
-                (0.22, 2e4),
-                (0.45, 2.5e5),
-                (0.66, 3e6),
-                (0.84, 5e7),
-                (0.95, 5e8),
-                (0.99, 5e9),
+                (0.11, 2e3),
+                (0.202, 2e4),
+                (0.432, 2.5e5),
+                (0.642, 3e6),
+                (0.7295, 3e7),
+                (0.7635, 3e8),
+                (0.852, 3e9),
                 (1.0, 6e10),
             ]),
-            surge: QuantileTable::log_scale(&[(0.0, 1e6), (1.0, 4e8)]),
-            harvest: QuantileTable::log_scale(&[(0.0, 5e2), (0.2, 1e4), (0.5, 1.5e5), (0.8, 2e6), (1.0, 1e8)]),
+            surge: QuantileTable::log_scale(&[(0.0, 1e6), (1.0, 5.5e8)]),
+            harvest: QuantileTable::log_scale(&[(0.0, 5e2), (0.2, 1e4), (0.5, 1.5e5), (0.8, 2e6), (1.0, 1.86e8)]),
+            snap: QuantileTable::log_scale(&[(0.0, 2e4), (0.3, 2e5), (0.5, 1e6), (0.8, 1e8), (1.0, 3e9)]),
             lifetime: QuantileTable::log_scale(&[
                 (0.0, 5e4),
                 (0.01, 2.8e5),
                 (0.05, 9e5),
-                (0.10, 2.6e6),
-                (0.25, 4.4e7),
-                (0.50, 3.75e8),
-                (0.75, 2.4e9),
-                (0.90, 1.14e10),
-                (0.95, 2e10),
+                (0.10, 4.6e6),
+                (0.25, 4.8e7),
+                (0.50, 3.5e8),
+                (0.75, 2e9),
+                (0.90, 1.7e10),
+                (0.95, 2.6e10),
                 (0.99, 1.24e11),
                 (0.999, 7.8e11),
                 (1.0, 1e13),
@@ -241,7 +250,29 @@ impl Session {
         let price = self.draw_price(symbol, side, pressure);
         let qty = self.draw_qty(symbol);
         let end = self.draw_end(symbol, (side, price), time);
-        self.add(symbol, side, (price, qty), (time, end));
+        let best = self.symbols[symbol as usize].ladder(side).best_price();
+        let slot = self.add(symbol, side, (price, qty), (time, end));
+        if best.is_some_and(|best| (f64::from(price) - f64::from(best)) * sign(side) > 0.0)
+            && self.random.chance(SNAP_CHANCE * (1.0 - 0.3 * pressure * sign(side)).clamp(0.1, 2.0))
+        {
+            let generation = generation_of(self.orders.get(slot).reference);
+            let delay = to_u64(self.tables.snap.at(self.random.word()));
+            self.plan(time + delay, Due::Snap { slot, generation });
+        }
+    }
+
+    /// Takes the order in `slot` whole, if it still is the first at the best price.
+    pub(crate) fn snap(&mut self, slot: u32, generation: u32, time: u64) {
+        if !self.orders.is_live(slot, generation) {
+            return;
+        }
+        let order = *self.orders.get(slot);
+        let state = &self.symbols[order.symbol as usize];
+        if state.is_trading && state.ladder(order.side).rung(0).is_some_and(|rung| rung.first == slot) {
+            self.execute(slot, order.qty, time);
+            self.harvest(order.symbol, time);
+            self.excite(order.symbol, time);
+        }
     }
 
     /// When an order that joins `side` at `price` ends, unless it is executed before.
@@ -249,12 +280,17 @@ impl Session {
         let profile = &self.profiles[symbol as usize];
         let best = self.symbols[symbol as usize].ladder(side).best_price().unwrap_or(price);
         let behind = (f64::from(best) - f64::from(price)) * sign(side) / profile.spread_ticks.max(3.0);
-        let factor = LIFETIME_BY_DISTANCE.iter().find(|&&(limit, _)| behind < limit).map_or(1.0, |&(_, factor)| factor);
+        let mut factor =
+            LIFETIME_BY_DISTANCE.iter().find(|&&(limit, _)| behind < limit).map_or(1.0, |&(_, factor)| factor);
+        if behind < 1.0 && self.random.chance(STAY_CHANCE) {
+            factor *= STAY_FACTOR;
+        }
         time + to_u64(self.tables.lifetime.at(self.random.word()) * profile.lifetime_factor * factor)
     }
 
     /// Writes an order of (price, quantity) that rests from a time until another.
-    pub(crate) fn add(&mut self, symbol: u32, side: Side, (price, qty): (u32, u32), (time, end): (u64, u64)) {
+    /// Gives its slot.
+    pub(crate) fn add(&mut self, symbol: u32, side: Side, (price, qty): (u32, u32), (time, end): (u64, u64)) -> u32 {
         let reference = self.next_reference();
         let profile = &self.profiles[symbol as usize];
         let mut message = AddOrder::new(profile.locate, time);
@@ -280,10 +316,10 @@ impl Session {
         } else {
             self.outbox.write(time, MessageType::AddOrder, &message);
         }
-        self.rest(side, Resting { reference, symbol, price, qty }, (time, end));
+        self.rest(side, Resting { reference, symbol, price, qty }, (time, end))
     }
 
-    fn rest(&mut self, side: Side, resting: Resting, (time, end): (u64, u64)) {
+    fn rest(&mut self, side: Side, resting: Resting, (time, end): (u64, u64)) -> u32 {
         let state = &mut self.symbols[resting.symbol as usize];
         let ladder = match side {
             Side::Buy => &mut state.bid,
@@ -298,6 +334,7 @@ impl Session {
                 if is_patient { Due::Ripening { slot, generation } } else { Due::Expiry { slot, generation } },
             );
         }
+        slot
     }
 
     /// An order whose lifetime is over waits for its symbol's next action.
@@ -384,7 +421,7 @@ impl Session {
         let state = &self.symbols[symbol as usize];
         let lean = self.config.informed_fraction * 0.3 * imbalance(state);
         let aggressor =
-            if self.random.chance((0.5 + 0.22 * pressure + lean).clamp(0.03, 0.97)) { Side::Buy } else { Side::Sell };
+            if self.random.chance((0.5 + 0.42 * pressure + lean).clamp(0.03, 0.97)) { Side::Buy } else { Side::Sell };
         let Some(mut price) = state.ladder(aggressor.opposite()).best_price() else { return };
         let mut left = self.draw_qty(symbol);
         for _ in 0..FILLS_MAX {
@@ -483,7 +520,7 @@ impl Session {
         message.shares.set(qty);
         message.price = Price4::new(price * PRICE4_PER_TICK);
         self.outbox.write(time, MessageType::OrderReplace, &message);
-        self.rest(old.side, Resting { reference, symbol, price, qty }, (time, end));
+        let _slot = self.rest(old.side, Resting { reference, symbol, price, qty }, (time, end));
     }
 
     /// Cancels part of an order near the best price.
@@ -506,7 +543,7 @@ impl Tables {
     /// Chance that an order improves the best price when the spread is `width` times its scale: wide spreads close
     /// quickly, narrow ones are left alone.
     fn improve_chance(&self, width: f64) -> f64 {
-        (0.06 + 0.09 * width * width) * (1.7 * width * width).min(1.0)
+        (0.06 + 0.09 * width * width) * (0.9 * width * width).min(1.0)
     }
 }
 

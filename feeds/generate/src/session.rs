@@ -28,6 +28,9 @@ pub(crate) enum Due {
     Expiry { slot: u32, generation: u32 },
     /// The order in a slot may leave with its symbol's next action, unless the slot holds another generation by now.
     Ripening { slot: u32, generation: u32 },
+    /// Somebody takes the order in a slot that has just improved the best price, unless the slot holds another
+    /// generation by now.
+    Snap { slot: u32, generation: u32 },
     /// An execution (number below 2⁴⁰) of the symbol with a locate code is broken.
     Break { locate: u16, match_number: u64 },
 }
@@ -94,6 +97,7 @@ const OFFSPRING: u64 = 0x41;
 const EXPIRY: u64 = 0x42;
 const BREAK: u64 = 0x43;
 const RIPENING: u64 = 0x44;
+const SNAP: u64 = 0x45;
 const KIND_SHIFT: u32 = 56;
 const SLOT_SHIFT: u32 = 28;
 const LOW_28: u64 = 0x0fff_ffff;
@@ -114,6 +118,7 @@ impl Due {
             Self::Ripening { slot, generation } => {
                 (RIPENING << KIND_SHIFT) | ((slot as u64) << SLOT_SHIFT) | generation as u64
             }
+            Self::Snap { slot, generation } => (SNAP << KIND_SHIFT) | ((slot as u64) << SLOT_SHIFT) | generation as u64,
             Self::Break { locate, match_number } => {
                 (BREAK << KIND_SHIFT) | ((locate as u64) << LOCATE_SHIFT) | (match_number & LOW_40)
             }
@@ -128,13 +133,13 @@ impl Due {
         match payload >> KIND_SHIFT {
             ARRIVAL => Some(Self::Arrival(low)),
             OFFSPRING => Some(Self::Offspring(low)),
-            kind @ (EXPIRY | RIPENING) => {
+            kind @ (EXPIRY | RIPENING | SNAP) => {
                 let slot = ((payload >> SLOT_SHIFT) & LOW_28) as u32;
                 let generation = (payload & LOW_28) as u32;
-                Some(if kind == EXPIRY {
-                    Self::Expiry { slot, generation }
-                } else {
-                    Self::Ripening { slot, generation }
+                Some(match kind {
+                    EXPIRY => Self::Expiry { slot, generation },
+                    RIPENING => Self::Ripening { slot, generation },
+                    _ => Self::Snap { slot, generation },
                 })
             }
             BREAK => {
@@ -322,7 +327,11 @@ impl Session {
             Some(Due::Offspring(symbol)) if !is_over => self.act(symbol, time),
             Some(Due::Expiry { slot, generation }) if !is_over => self.expire(slot, generation, time),
             Some(Due::Ripening { slot, generation }) if !is_over => self.ripen(slot, generation),
-            Some(Due::Arrival(_) | Due::Offspring(_) | Due::Expiry { .. } | Due::Ripening { .. }) | None => {}
+            Some(Due::Snap { slot, generation }) if !is_over => self.snap(slot, generation, time),
+            Some(
+                Due::Arrival(_) | Due::Offspring(_) | Due::Expiry { .. } | Due::Ripening { .. } | Due::Snap { .. },
+            )
+            | None => {}
         }
         true
     }
@@ -360,6 +369,7 @@ mod tests {
             Due::Offspring(1),
             Due::Expiry { slot: 0x0fff_ffff, generation: 0x0abc_def0 },
             Due::Ripening { slot: 3, generation: 4 },
+            Due::Snap { slot: 5, generation: 6 },
             Due::Break { locate: u16::MAX, match_number: LOW_40 },
         ];
         for due in others {

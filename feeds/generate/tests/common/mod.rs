@@ -1,6 +1,8 @@
 //! The statistics that a generated session is held to, the real hour they come from, and the rule that makes a
 //! tolerance of each from the real data alone.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part of this module")]
+
 use std::io::Read;
 use std::path::PathBuf;
 
