@@ -8,7 +8,11 @@ use peregrine_node::cli::Cli;
 use peregrine_node::commands;
 use peregrine_node::exit::Exit;
 use peregrine_node::signals::stop_on_signals;
-use peregrine_runtime::StopFlag;
+use peregrine_runtime::{HugePageAllocator, StopFlag};
+
+/// So that `runtime.huge_pages` can be kept: the system's allocator but for the tables of a run.
+#[global_allocator]
+static ALLOCATOR: HugePageAllocator = HugePageAllocator;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -13,6 +13,7 @@ mod counters;
 mod guard;
 mod histogram;
 mod host;
+mod huge_pages;
 pub mod ring;
 mod role;
 mod settings;
@@ -28,6 +29,7 @@ pub use histogram::{
     IntervalReader, LatencyBounds, LatencyBoundsError, LatencyFigures, LatencyRecorder, latency_recorder,
 };
 pub use host::{HostFact, HostReport, HostVerdict, host_report};
+pub use huge_pages::{HUGE_PAGE_LEN, HugePageAllocator, HugePageScope, HugePageUsage, HugePages};
 pub use ring::{
     IndexConsumer, IndexProducer, RingConsumer, RingError, RingProducer, SlotConsumer, SlotProducer, index_ring,
     slot_ring,

@@ -3,7 +3,8 @@
 use peregrine_model::{Backend, Kernel};
 use peregrine_report::table::Table;
 use peregrine_runtime::{
-    HostFact, HostVerdict, Outcome, ThreadPlans, available_cores, host_report, lock_memory, unlock_memory,
+    HUGE_PAGE_LEN, HostFact, HostVerdict, Outcome, ThreadPlans, available_cores, host_report, lock_memory,
+    unlock_memory,
 };
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::cli::DoctorArgs;
 use crate::commands::{print, print_json};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
-use crate::run::thread_plans;
+use crate::run::{huge_pages, thread_plans};
 
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::read(&args.config, &args.set)?;
@@ -66,6 +67,15 @@ fn applied(loaded: &Loaded) -> Vec<HostFact> {
         Ok(_) => add("thread plan", "can be kept".to_owned(), None),
         Err(violations) => add("thread plan", "refused".to_owned(), Some(violations.to_string())),
     }
+    let scope = huge_pages(runtime);
+    let table = std::hint::black_box(vec![1_u8; 4 * HUGE_PAGE_LEN]);
+    for report in scope.finish() {
+        match report.outcome {
+            Outcome::Applied => add(&report.setting, "granted".to_owned(), None),
+            Outcome::Refused { reason, remedy } => add(&report.setting, reason, Some(remedy)),
+        }
+    }
+    drop(table);
     if runtime.lock_memory {
         let report = lock_memory();
         match report.outcome.clone() {

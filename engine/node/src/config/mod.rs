@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use schema::{Entry, Reader};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
-    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, LogSection, ModelSection,
-    RiskSection, RuntimeSection, Wait, Wiring,
+    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice, LogSection,
+    ModelSection, RiskSection, RuntimeSection, Wait, Wiring,
 };
 
 /// How deep `include`s may nest.

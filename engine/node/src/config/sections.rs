@@ -43,6 +43,18 @@ choice! {
     }
 }
 
+choice! {
+    /// Pages that the books and other large tables lie in.
+    HugePagesChoice {
+        /// Ordinary pages.
+        Off = "off",
+        /// Transparent huge pages, by advice.
+        Transparent = "transparent",
+        /// Reserved huge pages, and transparent ones where they run out.
+        Reserved = "reserved",
+    }
+}
+
 section! {
     /// Threads, cores and memory.
     RuntimeSection = "runtime" {
@@ -64,6 +76,8 @@ section! {
         fifo_priority: u32, "0 to 99", |priority| *priority <= 99;
         /// Whether all memory is locked (mlockall).
         lock_memory: bool, "true or false", |_| true;
+        /// Pages for the books and other tables of at least 2 MiB: the best that the host gives, up to this.
+        huge_pages: HugePagesChoice, "off, transparent or reserved", |_| true;
         /// Slots of the market_events ring.
         market_events_slots: usize, "a power of two, 64 to 1048576", |n| power_of_two(*n, 64, 1 << 20);
         /// Slots of the approved_orders and executions rings.

@@ -10,13 +10,14 @@ use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenu
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
 use peregrine_runtime::{
-    IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder, SettingReport, Stopwatch,
-    ThreadPlan, TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory, system_now,
+    HugePageScope, HugePages, IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder,
+    SettingReport, Stopwatch, ThreadPlan, TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory,
+    system_now,
 };
 use peregrine_types::{BookState, EpochNanos, Nanos, Notional, Qty, Symbol, SymbolId};
 
 use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
-use crate::config::{BackendChoice, Config, Loaded, RuntimeSection, Wait, Wiring};
+use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, RuntimeSection, Wait, Wiring};
 use crate::exit::Failure;
 use crate::input::Input;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
@@ -70,12 +71,26 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
         schedule: schedule.clone(),
         stopwatch: TscStopwatch::new(clock),
     };
+    let scope = huge_pages(&config.runtime);
     let (machine, readers) = machine_of(config, input.session().midnight, model, parts)?;
-    let settings = if config.runtime.lock_memory { vec![lock_memory()] } else { Vec::new() };
+    let mut settings = scope.finish();
+    if config.runtime.lock_memory {
+        settings.push(lock_memory());
+    }
     let Machine { books, decide, send, inbox } = machine;
     let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()));
     let (recorder, measure) = (log.recorder, log.measure);
     Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags })
+}
+
+/// Huge pages for what this thread builds until the scope ends, as the profile wants them.
+#[must_use]
+pub fn huge_pages(section: &RuntimeSection) -> HugePageScope {
+    HugePageScope::new(match section.huge_pages {
+        HugePagesChoice::Off => HugePages::Off,
+        HugePagesChoice::Transparent => HugePages::Transparent,
+        HugePagesChoice::Reserved => HugePages::Reserved,
+    })
 }
 
 /// What a machine is made of besides its profile.

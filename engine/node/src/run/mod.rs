@@ -32,7 +32,7 @@ use crate::wiring::{
 };
 
 pub(crate) use build::thread_plans;
-pub use build::{MachineParts, bundled_model, latency_guard, log_config, machine};
+pub use build::{MachineParts, bundled_model, huge_pages, latency_guard, log_config, machine};
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
 
@@ -317,7 +317,9 @@ impl RunPlan {
         let end = InputEnd::default();
         let lockstep = Lockstep::new(end.clone(), feed.flags.failed.clone());
         let latency = *send.venue().latency();
+        let scope = build::huge_pages(&self.loaded.config.runtime);
         let venue_books = Books::new(build::book_config(&self.loaded.config)).map_err(Failure::usage)?;
+        let granted = scope.finish();
         let decide = DecideRole {
             events: decide_out,
             executions: executions_out,
@@ -347,7 +349,8 @@ impl RunPlan {
         watch.until(|| decide.is_finished() && feed.is_finished() && send.is_finished());
         let (feed, decide, send) = (join(feed)?, join(decide)?, join(send)?);
         let turns = [("feed", feed.turns), ("decide", decide.turns), ("send", send.turns)];
-        let settings = feed.settings.into_iter().chain(decide.settings).chain(send.settings).collect();
+        let roles = feed.settings.into_iter().chain(decide.settings).chain(send.settings);
+        let settings = granted.into_iter().chain(roles).collect();
         let machine = Machine {
             books: decide.role.books,
             decide: decide.role.decide,
