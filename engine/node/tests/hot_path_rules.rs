@@ -1,6 +1,8 @@
-//! The rules of the hot path, held over a million preloaded events and a thousand orders, log writes included: from the
-//! decoded event to the approved order at the venue nothing allocates, nothing faults a page, and nothing calls the
-//! system. Each check is shown to bite by a control that breaks its rule.
+//! The rules of the hot path, held over a million preloaded messages and a thousand orders, log writes included: from
+//! the bytes of a MoldUDP64 packet, through arbiter and decoder, to the approved order at the venue nothing allocates,
+//! nothing faults a page, and nothing calls the system. The packets come on two lines with loss, duplicates and changes
+//! of order, so that gaps open and close in the counted part. Each check is shown to bite by a control that breaks its
+//! rule.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints what it measured")]
 
 mod common;
@@ -12,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{generator, shipped};
 use peregrine_eventlog::{EventLog, LogConfig, Recorder, RunFacts};
-use peregrine_generate::Session;
+use peregrine_generate::{PacketConfig, Session, for_each_packet};
 use peregrine_node::config::Loaded;
 use peregrine_node::run::{MachineParts, ReplayMachine, machine};
 use peregrine_node::stage::decide::Guard;
@@ -22,9 +24,9 @@ use peregrine_node::stage::schedule::{Pace, Schedule};
 use peregrine_runtime::{
     LatencyGuard, LatencyGuardConfig, NullStopwatch, StopFlag, Stopwatch, TscClock, TscStopwatch, lock_memory,
 };
-use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink};
-use peregrine_wire::FileFeed;
+use peregrine_types::{EpochNanos, Full, MarketEvent, Nanos};
 use peregrine_wire::itch50::Decoder;
+use peregrine_wire::{ArbiterConfig, LineId, MoldFeed};
 
 struct Counting;
 
@@ -81,28 +83,53 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A session as events in memory, every page of it touched.
-fn preloaded() -> Vec<MarketEvent> {
-    struct Events(Vec<MarketEvent>);
-    impl Sink<MarketEvent> for Events {
-        fn push(&mut self, event: MarketEvent) -> Result<(), peregrine_types::Full<MarketEvent>> {
-            self.0.push(event);
-            Ok(())
-        }
+/// Packets of a session in memory, every page of it touched.
+struct Packets {
+    bytes: Vec<u8>,
+    /// Line, time of receipt, and where the packet ends in `bytes`.
+    ends: Vec<(LineId, EpochNanos, usize)>,
+    /// Messages that the session has.
+    message_count: u64,
+}
+
+impl Packets {
+    /// The packets from `from` to `to`, by number.
+    fn iter(&self, from: usize, to: usize) -> impl Iterator<Item = (LineId, EpochNanos, &[u8])> {
+        let first = from.checked_sub(1).map_or(0, |before| self.ends[before].2);
+        self.ends[from..to].iter().scan(first, |start, &(line, time, end)| {
+            Some((line, time, &self.bytes[std::mem::replace(start, end)..end]))
+        })
     }
-    let config = generator(3, (EVENTS_MIN + WARM_UP) as u64 * 51 / 50);
-    let mut feed = FileFeed::new(Decoder::new(config.midnight, 64));
-    let mut events = Events(Vec::new());
-    Session::new(config).unwrap().for_each_message(|_, message| {
-        assert!(feed.on_message(message, None, &mut events).is_ok());
-    });
-    assert!(events.0.len() >= EVENTS_MIN + WARM_UP, "{} events", events.0.len());
-    events.0
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+}
+
+/// A session as the packets of two lines with faults.
+fn preloaded() -> Packets {
+    let mut session = Session::new(generator(3, (EVENTS_MIN + WARM_UP) as u64 * 51 / 50)).unwrap();
+    let mut packets = Packets { bytes: Vec::new(), ends: Vec::new(), message_count: 0 };
+    for_each_packet(&mut session, &PacketConfig::faulty(3), |line, time, payload| {
+        packets.bytes.extend_from_slice(payload);
+        packets.ends.push((LineId(line), time, packets.bytes.len()));
+    })
+    .unwrap();
+    packets.message_count = session.report().message_count();
+    assert!(packets.message_count >= (EVENTS_MIN + WARM_UP) as u64, "{} messages", packets.message_count);
+    packets
+}
+
+/// How many packets belong to the warm-up: as large a part as the messages are.
+fn warm_up(packets: &Packets) -> usize {
+    packets.len() / (EVENTS_MIN / WARM_UP)
 }
 
 /// The machine of a replay with its log in prefaulted memory that holds the whole session, so that nobody waits for the
 /// record role; that role copies everything afterwards.
 struct Rig<W> {
+    feed: MoldFeed,
+    event_count: u64,
     machine: ReplayMachine<W>,
     feed_log: FeedLog,
     recorder: Recorder,
@@ -145,15 +172,32 @@ fn rig<W: Stopwatch>(dir: &Path, stopwatch: W) -> Rig<W> {
         stopwatch,
     };
     let (machine, _readers) = machine(&loaded, midnight, parts).unwrap();
-    Rig { machine, feed_log: FeedLog::new(LosslessLog::new(log.feed, failed)), recorder: log.recorder }
+    let arbiter = ArbiterConfig { line_count: 2, reorder_window_ns: Nanos::from_millis(2), ..ArbiterConfig::default() };
+    let feed = MoldFeed::new(arbiter, Decoder::new(midnight, 64)).unwrap();
+    let feed_log = FeedLog::new(LosslessLog::new(log.feed, failed));
+    Rig { feed, event_count: 0, machine, feed_log, recorder: log.recorder }
 }
 
 impl<W: Stopwatch> Rig<W> {
-    fn replay(&mut self, events: &[MarketEvent]) {
-        for event in events {
-            self.feed_log.on_event(event);
-            self.machine.on_event(event);
+    /// From the bytes of each packet to what its events cause.
+    fn replay<'a>(&mut self, packets: impl Iterator<Item = (LineId, EpochNanos, &'a [u8])>) {
+        let Self { feed, event_count, machine, feed_log, .. } = self;
+        let mut on_event = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+            *event_count += 1;
+            feed_log.on_event(&event);
+            machine.on_event(&event);
+            Ok(())
+        };
+        for (line, recv_time, payload) in packets {
+            assert!(feed.on_packet(line, payload, recv_time, &mut on_event).is_ok());
         }
+    }
+
+    /// Everything arrived, and what one line lost the other one brought.
+    fn assert_whole(&self, packets: &Packets) {
+        assert_eq!(self.feed.arbiter().lost().message_count(), 0, "messages lost on both lines");
+        assert_eq!(self.feed.decoder().counters().malformed_count(), 0);
+        assert!(self.event_count >= packets.message_count, "{} events", self.event_count);
     }
 
     fn orders(&self) -> u64 {
@@ -162,7 +206,7 @@ impl<W: Stopwatch> Rig<W> {
 
     /// Copies the whole log out of the staging memory and checks it.
     fn close(self, dir: &Path) -> peregrine_eventlog::LogReport {
-        let Self { machine, feed_log, mut recorder } = self;
+        let Self { machine, feed_log, mut recorder, .. } = self;
         drop((machine, feed_log));
         while recorder.poll(EpochNanos(0)).unwrap() > 0 {}
         recorder.close().unwrap();
@@ -192,7 +236,7 @@ fn page_faults_are_counted() {
 fn a_million_events_and_a_thousand_orders_allocate_nothing_and_fault_no_page() {
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
-    let events = preloaded();
+    let packets = preloaded();
     let clock = TscClock::calibrated();
     let mut rig = rig(dir.path(), TscStopwatch::new(&clock));
     // As a run does it (`runtime.lock_memory`): every page is there before the first event.
@@ -201,13 +245,16 @@ fn a_million_events_and_a_thousand_orders_allocate_nothing_and_fault_no_page() {
     if !is_locked {
         println!("skipped: page faults are only printed, memory cannot be locked here: {locking:?}");
     }
-    let (warm_up, rest) = events.split_at(WARM_UP);
-    rig.replay(warm_up);
-    let (orders, calls, faults) = (rig.orders(), allocator_calls(), page_faults());
-    rig.replay(rest);
-    let (calls, faults, orders) = (allocator_calls() - calls, page_faults() - faults, rig.orders() - orders);
-    println!("{} events, {orders} orders: {calls} allocator calls, {faults} page faults", rest.len());
-    assert!(rest.len() >= EVENTS_MIN && orders >= ORDERS_MIN, "{} events, {orders} orders", rest.len());
+    let warm_up = warm_up(&packets);
+    rig.replay(packets.iter(0, warm_up));
+    let (orders, events) = (rig.orders(), rig.event_count);
+    let (calls, faults) = (allocator_calls(), page_faults());
+    rig.replay(packets.iter(warm_up, packets.len()));
+    let (calls, faults) = (allocator_calls() - calls, page_faults() - faults);
+    let (events, orders) = (rig.event_count - events, rig.orders() - orders);
+    println!("{events} events, {orders} orders: {calls} allocator calls, {faults} page faults");
+    rig.assert_whole(&packets);
+    assert!(events >= EVENTS_MIN as u64 && orders >= ORDERS_MIN, "{events} events, {orders} orders");
     assert_eq!(calls, 0, "allocator calls");
     assert!(!is_locked || faults <= PAGE_FAULTS_MAX, "{faults} page faults");
     let report = rig.close(dir.path());
@@ -254,16 +301,16 @@ fn strictly(child: impl FnOnce() -> u64) -> (i32, Option<u64>) {
 fn a_million_events_and_a_thousand_orders_make_no_system_call() {
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
-    let events = preloaded();
+    let packets = preloaded();
     let mut twin = rig(dir.path(), NullStopwatch);
     let (status, answer) = strictly(|| {
-        twin.replay(&events);
+        twin.replay(packets.iter(0, packets.len()));
         twin.orders()
     });
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child was killed: status {status}");
     let orders = answer.unwrap_or(u64::MAX);
-    println!("{} events, {orders} orders: no system call", events.len());
-    assert!(events.len() >= EVENTS_MIN && (ORDERS_MIN..u64::MAX).contains(&orders), "{orders} orders");
+    println!("{} messages, {orders} orders: no system call", packets.message_count);
+    assert!((ORDERS_MIN..u64::MAX).contains(&orders), "{orders} orders");
     // What the child wrote lies in shared memory: the log of the child is whole.
     drop(twin.machine);
 }
