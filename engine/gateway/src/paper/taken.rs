@@ -7,7 +7,7 @@
 
 use peregrine_types::{Price, Qty, Side, SymbolId};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Note {
     symbol: SymbolId,
     side: Side,
@@ -15,29 +15,35 @@ struct Note {
     qty: Qty,
 }
 
-/// The notes, at most one per level; all memory is taken at construction.
+/// The notes, at most one per level, in the first `len` places; all memory is taken at construction.
 #[derive(Debug)]
 pub(super) struct Taken {
-    notes: Vec<Note>,
-    capacity: usize,
+    notes: Box<[Note]>,
+    len: usize,
+    /// Which note goes when every one is in use: one after the other.
+    next_given_up: usize,
 }
 
 impl Taken {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { notes: Vec::with_capacity(capacity), capacity }
+        Self { notes: vec![Note::default(); capacity].into_boxed_slice(), len: 0, next_given_up: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.notes.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn notes(&self) -> &[Note] {
+        self.notes.get(..self.len).unwrap_or_default()
     }
 
     /// Shares of a level that own orders took.
     pub(super) fn at(&self, symbol: SymbolId, side: Side, price: Price) -> Qty {
-        let note = self.notes.iter().find(|note| note.price == price && note.symbol == symbol && note.side == side);
+        let note = self.find(symbol, side, price).and_then(|index| self.notes.get(index));
         note.map_or(Qty::ZERO, |note| note.qty)
     }
 
-    /// Notes that `qty` more were taken. When every note is in use the oldest is given up.
+    /// Notes that `qty` more were taken. When every note is in use one of them is given up, each in its turn.
     pub(super) fn add(&mut self, symbol: SymbolId, side: Side, price: Price, qty: Qty) {
         if let Some(index) = self.find(symbol, side, price) {
             if let Some(note) = self.notes.get_mut(index) {
@@ -45,10 +51,17 @@ impl Taken {
             }
             return;
         }
-        if self.notes.len() == self.capacity {
-            self.notes.remove(0);
+        let index = if self.len < self.notes.len() {
+            self.len = self.len.saturating_add(1);
+            self.len.saturating_sub(1)
+        } else {
+            let given_up = self.next_given_up;
+            self.next_given_up = given_up.saturating_add(1).checked_rem(self.notes.len()).unwrap_or(0);
+            given_up
+        };
+        if let Some(slot) = self.notes.get_mut(index) {
+            *slot = Note { symbol, side, price, qty };
         }
-        self.notes.push(Note { symbol, side, price, qty });
     }
 
     /// The real market executed `qty` on a level: noted shares go first. Returns how many of `qty` were noted ones.
@@ -71,12 +84,18 @@ impl Taken {
     }
 
     fn find(&self, symbol: SymbolId, side: Side, price: Price) -> Option<usize> {
-        self.notes.iter().position(|note| note.price == price && note.symbol == symbol && note.side == side)
+        self.notes().iter().position(|note| note.price == price && note.symbol == symbol && note.side == side)
     }
 
     fn drop_if_empty(&mut self, index: usize) {
         if self.notes.get(index).is_some_and(|note| note.qty == Qty::ZERO) {
-            self.notes.swap_remove(index);
+            let last = self.len.saturating_sub(1);
+            if let Some(moved) = self.notes.get(last).copied()
+                && let Some(slot) = self.notes.get_mut(index)
+            {
+                *slot = moved;
+                self.len = last;
+            }
         }
     }
 }
@@ -97,5 +116,22 @@ mod tests {
         assert_eq!(taken.at(symbol, side, Price(5)), Qty(20));
         assert_eq!(taken.reduce(symbol, side, Price(5), Qty(50)), Qty(20));
         assert!(taken.is_empty());
+    }
+
+    #[test]
+    fn when_every_note_is_in_use_one_after_the_other_is_given_up() {
+        let mut taken = Taken::new(2);
+        let (symbol, side) = (SymbolId(1), Side::Buy);
+        let at = |taken: &Taken, prices: [i64; 4]| prices.map(|price| taken.at(symbol, side, Price(price)).0);
+        for price in [5, 6, 7] {
+            taken.add(symbol, side, Price(price), Qty(1));
+        }
+        assert_eq!(at(&taken, [5, 6, 7, 8]), [0, 1, 1, 0]);
+        taken.add(symbol, side, Price(8), Qty(1));
+        assert_eq!(at(&taken, [5, 6, 7, 8]), [0, 0, 1, 1]);
+        taken.on_level(symbol, side, Price(7), Qty::ZERO);
+        assert_eq!(at(&taken, [5, 6, 7, 8]), [0, 0, 0, 1]);
+        taken.add(symbol, side, Price(9), Qty(2));
+        assert_eq!(at(&taken, [7, 8, 9, 10]), [0, 1, 2, 0]);
     }
 }

@@ -4,15 +4,20 @@ use peregrine_book::{BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureEngine, FeatureVector, Input, IntentBatch, NoStopwatch, Strategy};
 use peregrine_eventlog::records::{DecisionRecord, OrderRecord};
 use peregrine_eventlog::{Decide, LogFull, RecordIndex, Send, StreamWriter};
+use peregrine_gateway::{Arrival, ConstantLatency, FifoQueue, OrderTable, OrderTableFull, Outcome, PaperVenue};
 use peregrine_model::{Heads, Kernel, Latent, Model, NonFinite, PositionInput};
 use peregrine_risk::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate};
 use peregrine_runtime::{IndexConsumer, IndexProducer, RingConsumer, SlotConsumer, SlotProducer};
-use peregrine_types::{EpochNanos, EventFlags, EventSeq, Execution, Full, MarketEvent, OrderIntent, ReasonCode, Sink};
+use peregrine_types::{
+    EpochNanos, EventFlags, EventSeq, Execution, Full, MarketEvent, NewOrder, OrderId, OrderIntent, ReasonCode, Sink,
+};
 use peregrine_wire::LineId;
 use peregrine_wire::feed::MoldFeed;
 use peregrine_wire::itch50::{Decoded, Decoder};
 
 type Ring = SlotProducer<MarketEvent>;
+type Venue = PaperVenue<FifoQueue, ConstantLatency>;
+type Executions = IndexProducer<Execution>;
 
 pub(crate) type Decode = fn(&mut Decoder, &[u8], EpochNanos, &mut Ring) -> Result<Decoded, Full<()>>;
 pub(crate) type OnPacket = fn(&mut MoldFeed, &[u8], EpochNanos, &mut Ring) -> Result<(), Full<()>>;
@@ -31,6 +36,14 @@ pub(crate) type SlotPush = fn(&mut Ring, MarketEvent) -> Result<(), Full<MarketE
 pub(crate) type SlotPop = fn(&mut SlotConsumer<MarketEvent>) -> Option<MarketEvent>;
 pub(crate) type IndexPush = fn(&mut IndexProducer<Execution>, Execution) -> Result<(), Full<Execution>>;
 pub(crate) type IndexPop = fn(&mut IndexConsumer<Execution>) -> Option<Execution>;
+pub(crate) type TableSubmit = fn(&mut OrderTable, OrderId, NewOrder) -> Result<Outcome, OrderTableFull>;
+pub(crate) type TableCancelSent = fn(&mut OrderTable, OrderId) -> Outcome;
+pub(crate) type TableOnExecution = fn(&mut OrderTable, &Execution) -> Outcome;
+pub(crate) type PaperAccept = fn(&mut Venue, ApprovedOrder) -> Result<(), Full<ApprovedOrder>>;
+pub(crate) type PaperNextArrived = fn(&mut Venue, EpochNanos) -> Option<Arrival>;
+pub(crate) type PaperProcess = fn(&mut Venue, &Arrival, &Books, &mut Executions);
+pub(crate) type PaperRefuse = fn(&mut Venue, &Arrival, ReasonCode, &mut Executions);
+pub(crate) type PaperOnMarket = fn(&mut Venue, &MarketEvent, &BookUpdate, &Books, &mut Executions);
 
 #[inline(never)]
 pub(crate) fn decode(
@@ -141,4 +154,54 @@ pub(crate) fn index_push(ring: &mut IndexProducer<Execution>, execution: Executi
 #[inline(never)]
 pub(crate) fn index_pop(ring: &mut IndexConsumer<Execution>) -> Option<Execution> {
     ring.pop()
+}
+
+#[inline(never)]
+pub(crate) fn order_table_submit(
+    table: &mut OrderTable,
+    order_id: OrderId,
+    order: NewOrder,
+) -> Result<Outcome, OrderTableFull> {
+    table.submit(order_id, order)
+}
+
+#[inline(never)]
+pub(crate) fn order_table_cancel_sent(table: &mut OrderTable, order_id: OrderId) -> Outcome {
+    table.cancel_sent(order_id)
+}
+
+#[inline(never)]
+pub(crate) fn order_table_on_execution(table: &mut OrderTable, execution: &Execution) -> Outcome {
+    table.on_execution(execution)
+}
+
+#[inline(never)]
+pub(crate) fn paper_accept(venue: &mut Venue, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+    venue.accept(approved)
+}
+
+#[inline(never)]
+pub(crate) fn paper_next_arrived(venue: &mut Venue, now: EpochNanos) -> Option<Arrival> {
+    venue.next_arrived(now)
+}
+
+#[inline(never)]
+pub(crate) fn paper_process(venue: &mut Venue, arrival: &Arrival, books: &Books, out: &mut Executions) {
+    venue.process(arrival, books, out);
+}
+
+#[inline(never)]
+pub(crate) fn paper_refuse(venue: &mut Venue, arrival: &Arrival, reason: ReasonCode, out: &mut Executions) {
+    venue.refuse(arrival, reason, out);
+}
+
+#[inline(never)]
+pub(crate) fn paper_on_market(
+    venue: &mut Venue,
+    event: &MarketEvent,
+    update: &BookUpdate,
+    books: &Books,
+    out: &mut Executions,
+) {
+    venue.on_market(event, update, books, out);
 }

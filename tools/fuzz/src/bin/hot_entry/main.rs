@@ -25,6 +25,14 @@ fn main() {
     black_box(hot::index_push as hot::IndexPush);
     black_box(hot::index_pop as hot::IndexPop);
     black_box(hot::on_packet as hot::OnPacket);
+    black_box(hot::order_table_submit as hot::TableSubmit);
+    black_box(hot::order_table_cancel_sent as hot::TableCancelSent);
+    black_box(hot::order_table_on_execution as hot::TableOnExecution);
+    black_box(hot::paper_accept as hot::PaperAccept);
+    black_box(hot::paper_next_arrived as hot::PaperNextArrived);
+    black_box(hot::paper_process as hot::PaperProcess);
+    black_box(hot::paper_refuse as hot::PaperRefuse);
+    black_box(hot::paper_on_market as hot::PaperOnMarket);
     black_box(control::indexes as fn(&[u8], usize) -> u8);
     black_box(control::allocates as fn(usize) -> Vec<u8>);
     black_box(control::calls_deeply as fn(&[u8], usize) -> u8);
