@@ -384,11 +384,7 @@ impl<C: Controller> Strategy<C> {
     fn consider(&mut self, symbol: SymbolId, event: &MarketEvent) {
         let is_wanted = match &self.config.watch {
             Watch::All => true,
-            Watch::Named(names) => {
-                // As numbers: comparing bytes would call the C library through a pointer.
-                let wanted = u64::from_ne_bytes(event.symbol_name().0);
-                names.iter().any(|name| u64::from_ne_bytes(name.0) == wanted)
-            }
+            Watch::Named(names) => names.contains(&event.symbol_name()),
         };
         if is_wanted {
             self.watch(symbol);

@@ -159,9 +159,16 @@ impl Reader {
             return Some(if name.contains("@plt") { external(name) } else { Edge::To(address) });
         }
         let register = operand.rsplit(',').next().unwrap_or_default();
+        // A copy of a register whose slot was followed already.
+        let is_copy = verb == "mov"
+            && operand.split_once(',').is_some_and(|(from, to)| to == register && self.known_registers.contains(from));
         // What a function restores before it returns says nothing about the code behind that return.
         if verb != "pop" {
             self.known_registers.remove(register);
+        }
+        if is_copy {
+            self.known_registers.insert(register.to_owned());
+            return None;
         }
         if verb == "mov" && slot.is_some() && register.starts_with('%') {
             self.known_registers.insert(register.to_owned());
@@ -245,6 +252,13 @@ mod tests {
     8000:\tmov    0x10(%rip),%r13        # 9100 <_DYNAMIC+0x10>
     8003:\tmov    0x8(%rax),%r13
     8004:\tcall   *%r13
+
+000000000000a000 <hot::copied>:
+    a000:\tmov    0x10(%rip),%r15        # 9100 <_DYNAMIC+0x10>
+    a003:\tmov    %r15,%rax
+    a006:\tcall   *%rax
+    a008:\tmov    %rbx,%rax
+    a00a:\tcall   *%rax
 ";
 
     fn is_panic(name: &str) -> bool {
@@ -280,6 +294,12 @@ mod tests {
         assert_eq!(what(0x7000), ["core::panicking::panic_bounds_check"]);
         assert_eq!(graph.reach_count(0x7000, is_panic), 2, "itself and the function in the register");
         assert_eq!(what(0x8000), ["call *%r13"], "the register was overwritten");
+        let copied = what(0xa000);
+        assert_eq!(
+            copied,
+            ["core::panicking::panic_bounds_check", "call *%rax"],
+            "the second copy is of something else"
+        );
     }
 
     #[test]
