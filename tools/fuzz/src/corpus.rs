@@ -15,7 +15,7 @@ use peregrine_source::{ByteOrder, pcap as pcap_file, pcapng as pcapng_file};
 use peregrine_types::{EpochNanos, Nanos};
 use peregrine_wire::itch50::MessageType;
 
-type Inputs = anyhow::Result<Vec<Vec<u8>>>;
+pub(crate) type Inputs = anyhow::Result<Vec<Vec<u8>>>;
 
 /// How much of a real file is taken, in bytes.
 const HEAD_LEN: usize = 8 * 1024;
@@ -264,7 +264,7 @@ pub fn model_file() -> Inputs {
 }
 
 /// The heads of the files in a folder of the shared data; none, where there is no such folder.
-fn real(part: &str) -> Inputs {
+pub(crate) fn real(part: &str) -> Inputs {
     let folder = data_folder().join(part);
     if folder.is_dir() { read_files(&folder, HEAD_LEN) } else { Ok(Vec::new()) }
 }

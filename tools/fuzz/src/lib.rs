@@ -8,5 +8,6 @@
 pub mod callgraph;
 pub mod corpus;
 pub mod mutate;
+pub mod order_entry;
 pub mod run;
 pub mod targets;

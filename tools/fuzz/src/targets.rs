@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::corpus;
+use crate::{corpus, order_entry};
 
 /// A fuzz body and where its inputs begin.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 11] = [
     Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
     Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
     Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
@@ -30,6 +30,8 @@ pub const ALL: [Target; 9] = [
     Target { name: "gzip", body: |data| count(peregrine_source::fuzz::gzip(data)), corpus: corpus::gzip },
     Target { name: "segment", body: peregrine_eventlog::fuzz::segment, corpus: corpus::segment },
     Target { name: "model_file", body: peregrine_model::fuzz::model_file, corpus: corpus::model_file },
+    Target { name: "soup", body: peregrine_gateway::fuzz::soup, corpus: order_entry::soup },
+    Target { name: "ouch", body: peregrine_gateway::fuzz::ouch, corpus: order_entry::ouch },
 ];
 
 /// A negative control, run only when it is named: asks for a gibibyte at every second length.

@@ -1,0 +1,89 @@
+//! What mutations of order entry start from: every OUCH message with and without options, sessions of SoupBinTCP, and
+//! real packets where there are any.
+
+use anyhow::Context;
+use peregrine_gateway::ouch50::{Inbound, OptionTag, Outbound};
+use peregrine_gateway::soup::{PacketType, header};
+
+use crate::corpus::{Inputs, real};
+
+/// Where the TCP payload of the real captures lies: file, record, Ethernet, IPv4 and TCP headers.
+const REAL_OFFSET: usize = 24 + 16 + 14 + 20 + 20;
+
+/// Messages of every type: blank, with an empty appendage, and with every option.
+///
+/// # Errors
+/// Never: it has the form of the other corpora.
+pub fn ouch() -> Inputs {
+    let option = |tag: &OptionTag| {
+        let len = u8::try_from(tag.value_len() + 1).unwrap_or(u8::MAX);
+        [vec![len, tag.code()], vec![b'1'; tag.value_len()]].concat()
+    };
+    let options: Vec<u8> = OptionTag::ALL.iter().flat_map(option).collect();
+    let len = u16::try_from(options.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let mut inputs = Vec::new();
+    for code in Inbound::TYPES.iter().chain(Outbound::TYPES) {
+        for fixed_len in fixed_lens(*code) {
+            let fixed = [vec![*code], vec![b' '; fixed_len - 1]].concat();
+            inputs.push(fixed.clone());
+            inputs.push([&fixed[..], &[0, 0]].concat());
+            inputs.push([&fixed[..], &len, &options].concat());
+        }
+    }
+    let behind = REAL_OFFSET + 3;
+    inputs.extend(real("pcap/nasdaq_ouch50")?.into_iter().filter_map(|file| file.get(behind..).map(<[u8]>::to_vec)));
+    Ok(inputs)
+}
+
+/// The lengths of fixed parts that a type code has in either direction, found by asking.
+fn fixed_lens(code: u8) -> Vec<usize> {
+    let is_legal = |len: &usize| {
+        let bytes = [vec![code], vec![0; len.saturating_sub(1)]].concat();
+        let with_appendage = [&bytes[..], &[0, 0]].concat();
+        (Inbound::TYPES.contains(&code) && Inbound::parse(&with_appendage).is_ok())
+            || (Outbound::TYPES.contains(&code) && Outbound::parse(&bytes).is_ok())
+            || (Outbound::TYPES.contains(&code) && Outbound::parse(&with_appendage).is_ok())
+    };
+    (1..100).filter(is_legal).collect()
+}
+
+/// Sessions of either side behind one byte that says how they are cut.
+///
+/// # Errors
+/// When a packet is too long, which none is.
+pub fn soup() -> Inputs {
+    let packet = |packet_type: PacketType, payload: &[u8]| -> anyhow::Result<Vec<u8>> {
+        let header = header(packet_type, payload.len()).context("a packet too long")?;
+        Ok([&header[..], payload].concat())
+    };
+    let accepted = packet(PacketType::LoginAccepted, format!("{:>10}{:>20}", 1, 1).as_bytes())?;
+    let login = packet(PacketType::LoginRequest, format!("{:>46}", 1).as_bytes())?;
+    let mut server = accepted;
+    let mut client = login;
+    for (n, packet_type) in (0_u8..).zip(PacketType::ALL) {
+        let payload = vec![n; usize::from(n) * 5];
+        let is_data =
+            matches!(packet_type, PacketType::SequencedData | PacketType::UnsequencedData | PacketType::Debug);
+        let one = packet(*packet_type, if is_data { &payload } else { &[] })?;
+        match packet_type {
+            PacketType::UnsequencedData | PacketType::ClientHeartbeat | PacketType::Debug => client.extend(&one),
+            PacketType::SequencedData | PacketType::ServerHeartbeat => server.extend(&one),
+            PacketType::LoginAccepted
+            | PacketType::LoginRejected
+            | PacketType::EndOfSession
+            | PacketType::LoginRequest
+            | PacketType::LogoutRequest => {}
+        }
+    }
+    client.extend(packet(PacketType::LogoutRequest, &[])?);
+    server.extend(packet(PacketType::EndOfSession, &[])?);
+    let mut inputs = Vec::new();
+    for piece in [1_u8, 2, 7, 255] {
+        for stream in [&server, &client] {
+            inputs.push([&[piece], &stream[..]].concat());
+        }
+    }
+    inputs
+        .extend(real("pcap/nasdaq_ouch50")?.into_iter().filter_map(|file| file.get(REAL_OFFSET..).map(<[u8]>::to_vec)));
+    Ok(inputs)
+}
