@@ -1,0 +1,207 @@
+//! Regimes: a Gaussian mixture on the training latents, its number chosen by silhouette score, distilled into the softmax
+//! head that the kernel runs.
+
+use burn::tensor::activation::log_softmax;
+use peregrine_stats::cluster::{Covariance, GaussianMixture, MixtureConfig};
+use peregrine_stats::{Matrix, MatrixView};
+
+use crate::config::RegimeConfig;
+use crate::error::TrainError;
+use crate::fold::whole;
+use crate::graph::{Leaves, device, matrix};
+use crate::params::{AdamW, Params};
+use crate::random::{shuffled, stream};
+use crate::real::Real;
+
+/// Principal components of the latents that the mixture sees: more would let the many directions that only repeat the last
+/// observation outvote the few in which regimes differ.
+const COMPONENTS: usize = 4;
+const SILHOUETTE_ROWS: usize = 2_000;
+const BATCH: usize = 2_048;
+const RATE: f64 = 0.01;
+
+/// Latents of some training rows: `s = [h, z]`, row-major, and the predicted log-variance of the first horizon.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latents {
+    pub(crate) width: usize,
+    pub(crate) s: Vec<f32>,
+    pub(crate) log_var: Vec<f32>,
+}
+
+/// The softmax head and what it was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Regimes {
+    pub(crate) count: usize,
+    /// [count, H+Z].
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    /// Silhouette score of the chosen number.
+    pub(crate) silhouette: f64,
+    /// Share of the rows whose most probable regime is the mixture's.
+    pub(crate) agreement: f64,
+}
+
+/// Finds the regimes. Their order is that of the mean predicted log-variance: regime 0 is the calmest.
+pub(crate) fn find(latents: &Latents, config: &RegimeConfig, seed: u64) -> Result<Regimes, TrainError> {
+    let fault = |source| TrainError::Statistics { what: "the training latents".to_owned(), source };
+    let scaled = standardise(latents);
+    let rows = scaled.s.len() / latents.width.max(1);
+    let view = MatrixView::new("latents", &scaled.s, rows, latents.width).map_err(fault)?;
+    let projected = principal_components(view, COMPONENTS).map_err(fault)?;
+    let projected = projected.view("principal components").map_err(fault)?;
+    let mixture =
+        MixtureConfig { covariance: Covariance::Full, seed, regularization: 1e-4, ..MixtureConfig::default() };
+    let chosen = GaussianMixture::select(projected, config.count_min..=config.count_max, SILHOUETTE_ROWS, &mixture);
+    let chosen = chosen.map_err(fault)?;
+    let shares = chosen.mixture.responsibilities(projected).map_err(fault)?;
+    let count = chosen.mixture.component_count();
+    let order = calmest_first(&shares, &latents.log_var);
+    let targets: Vec<f32> =
+        shares.data.chunks_exact(count).flat_map(|row| order.iter().map(|k| f32::of(row[*k]))).collect();
+    let silhouette =
+        chosen.scores.iter().find(|(candidate, _)| *candidate == count).map_or(f64::NAN, |(_, score)| *score);
+    let head = distill(&scaled, &targets, count, (config.distill_steps, seed));
+    Ok(unscale(&scaled, head, (count, silhouette)))
+}
+
+/// Columns with mean 0 and deviation 1, and what undoes it.
+struct Scaled {
+    width: usize,
+    s: Vec<f64>,
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+fn standardise(latents: &Latents) -> Scaled {
+    let width = latents.width;
+    let rows = whole(latents.s.len() / width.max(1)).max(1.0);
+    let (mut mean, mut deviation) = (vec![0.0; width], vec![0.0; width]);
+    for row in latents.s.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) / rows);
+    }
+    for row in latents.s.chunks_exact(width) {
+        let distances = row.iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean);
+        deviation.iter_mut().zip(distances).for_each(|(sum, d)| *sum += d * d / rows);
+    }
+    // A unit that never moves tells nothing: it stays 0.
+    deviation.iter_mut().for_each(|x| *x = if x.sqrt() > 1e-6 { x.sqrt() } else { 1.0 });
+    let scale = |row: &[f32]| -> Vec<f64> {
+        row.iter().zip(mean.iter().zip(&deviation)).map(|(x, (mean, d))| (f64::from(*x) - mean) / d).collect()
+    };
+    let s = latents.s.chunks_exact(width).flat_map(scale).collect();
+    Scaled { width, s, mean, deviation }
+}
+
+/// The projections on the `count` directions of greatest variance, by orthogonal iteration (Golub & Van Loan, 8.2).
+fn principal_components(x: MatrixView<'_>, count: usize) -> Result<Matrix, peregrine_stats::StatsError> {
+    let covariance = peregrine_stats::covariance_matrix(x)?;
+    let width = x.cols();
+    let count = count.min(width);
+    let mut basis: Vec<Vec<f64>> = (0..count)
+        .map(|k| (0..width).map(|i| if i % count == k { 1.0 } else { 0.01 * whole((i * 7 + k * 3) % 11) }).collect())
+        .collect();
+    for _ in 0..200 {
+        for vector in &mut basis {
+            *vector = (0..width).map(|row| dot(covariance.row(row), vector)).collect();
+        }
+        orthonormalise(&mut basis);
+    }
+    let mut projected = Matrix::zeros(x.rows(), count);
+    for (row, from) in x.iter_rows().enumerate() {
+        for (to, vector) in projected.row_mut(row).iter_mut().zip(&basis) {
+            *to = dot(from, vector);
+        }
+    }
+    Ok(projected)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn orthonormalise(basis: &mut [Vec<f64>]) {
+    for index in 0..basis.len() {
+        let (done, rest) = basis.split_at_mut(index);
+        let Some(vector) = rest.first_mut() else { continue };
+        for other in done {
+            let share = dot(vector, other);
+            vector.iter_mut().zip(other.iter()).for_each(|(x, y)| *x -= share * y);
+        }
+        let norm = dot(vector, vector).sqrt().max(1e-300);
+        vector.iter_mut().for_each(|x| *x /= norm);
+    }
+}
+
+fn calmest_first(shares: &Matrix, log_var: &[f32]) -> Vec<usize> {
+    let count = shares.cols;
+    let (mut sums, mut weights) = (vec![0.0; count], vec![1e-12; count]);
+    for (row, log_var) in shares.data.chunks_exact(count).zip(log_var) {
+        for (k, share) in row.iter().enumerate() {
+            sums[k] += share * f64::from(*log_var);
+            weights[k] += share;
+        }
+    }
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|a, b| (sums[*a] / weights[*a]).total_cmp(&(sums[*b] / weights[*b])));
+    order
+}
+
+struct Head {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    agreement: f64,
+}
+
+/// Minimises the cross-entropy of the softmax head against the mixture's responsibilities.
+fn distill(scaled: &Scaled, targets: &[f32], count: usize, (steps, seed): (u32, u64)) -> Head {
+    let width = scaled.width;
+    let s: Vec<f32> = scaled.s.iter().map(|x| f32::of(*x)).collect();
+    let rows = s.len() / width.max(1);
+    let mut params = Params::default();
+    params.insert("regime.weight", vec![count, width], vec![0.0; count * width]);
+    params.insert("regime.bias", vec![count], vec![0.0; count]);
+    let mut optimizer = AdamW::new(&params);
+    for step in 0..steps {
+        let order = shuffled(&mut stream(seed, "distill", u64::from(step)), rows);
+        let batch = order.get(..BATCH.min(rows)).unwrap_or(&order);
+        let pick = |from: &[f32], width: usize| -> Vec<f32> {
+            batch.iter().flat_map(|row| from[row * width..(row + 1) * width].iter().copied()).collect()
+        };
+        let leaves = Leaves::of(&params, true, |_| true);
+        let logits = leaves.linear("regime", matrix(pick(&s, width), batch.len(), &leaves.device));
+        let targets = matrix(pick(targets, count), batch.len(), &leaves.device);
+        let loss = (log_softmax(logits, 1) * targets).sum() * (-1.0 / whole(batch.len()));
+        let gradients = leaves.gradients(loss.backward());
+        let done = f64::from(step) / f64::from(steps);
+        optimizer.step(&mut params, &gradients, RATE * (1.0 - done), 1e-4);
+    }
+    let leaves = Leaves::of(&params, false, |_| true);
+    let logits: Vec<f32> = crate::graph::elements(leaves.linear("regime", matrix(s, rows, &device(false))));
+    let pairs = logits.chunks_exact(count).zip(targets.chunks_exact(count));
+    let equal = pairs.filter(|(a, b)| argmax(a) == argmax(b)).count();
+    Head {
+        weight: params.data("regime.weight").to_vec(),
+        bias: params.data("regime.bias").to_vec(),
+        agreement: whole(equal) / whole(rows).max(1.0),
+    }
+}
+
+fn argmax(values: &[f32]) -> usize {
+    let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    best.map_or(0, |(index, _)| index)
+}
+
+/// The head on unscaled latents.
+fn unscale(scaled: &Scaled, head: Head, (count, silhouette): (usize, f64)) -> Regimes {
+    let (mut weight, mut bias) = (Vec::with_capacity(head.weight.len()), Vec::with_capacity(count));
+    for (row, constant) in head.weight.chunks_exact(scaled.width).zip(&head.bias) {
+        let mut moved = f64::from(*constant);
+        for (w, (mean, deviation)) in row.iter().zip(scaled.mean.iter().zip(&scaled.deviation)) {
+            let w = f64::from(*w) / deviation;
+            moved -= w * mean;
+            weight.push(f32::of(w));
+        }
+        bias.push(f32::of(moved));
+    }
+    Regimes { count, weight, bias, silhouette, agreement: head.agreement }
+}
