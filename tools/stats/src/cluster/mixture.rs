@@ -90,11 +90,13 @@ impl GaussianMixture {
         check_range("tolerance", config.tolerance, |value| value > 0.0, "above 0")?;
         check_range("regularization", config.regularization, |value| value > 0.0, "above 0")?;
         let floor = ridge(x, config.regularization)?;
+        let whitened = whiten(x, config)?;
+        let whitened = whitened.view("whitened x")?;
         let mut best: Option<Self> = None;
         for restart in 0..config.restarts {
             let seed = config.seed.wrapping_add(restart as u64);
             let start = KMeansConfig { clusters: components, restarts: 1, iterations_max: 50, seed };
-            let labels = KMeans::fit(x, &start)?.labels;
+            let labels = KMeans::fit(whitened, &start)?.labels;
             let fitted = Self::expectation_maximisation(x, config, &floor, hard(&labels, components))?;
             if best.as_ref().is_none_or(|best| fitted.log_likelihood > best.log_likelihood) {
                 best = Some(fitted);
@@ -105,6 +107,10 @@ impl GaussianMixture {
 
     /// Fits every number of components of `candidates` (each ≥ 2) and takes the one whose hard partition has the greatest
     /// silhouette, computed on a seeded sample of at most `sample_max` rows; the smaller number of equals.
+    ///
+    /// Distances are those of the whitened rows (covariance the identity; of [`Covariance::Diagonal`]: each column's variance
+    /// 1), as are those of the k-means starts: like the mixture itself, the choice does not depend on the columns' units, nor on one
+    /// direction that is long in all groups alike.
     ///
     /// # Errors
     /// As [`fit`](Self::fit); [`StatsError::Degenerate`] when no candidate leaves two clusters.
@@ -117,11 +123,13 @@ impl GaussianMixture {
         let chosen = Generator::new(config.seed, "silhouette sample").sample(x.rows(), sample_max);
         let data: Vec<f64> = chosen.iter().flat_map(|row| x.row(*row)).copied().collect();
         let sample = MatrixView::new("sample of x", &data, chosen.len(), x.cols())?;
+        let whitened = whiten(sample, config)?;
+        let whitened = whitened.view("whitened sample of x")?;
         let mut best: Option<(f64, Self)> = None;
         let mut scores = Vec::new();
         for components in candidates {
             let mixture = Self::fit(x, components, config)?;
-            let score = match silhouette(sample, &mixture.predict(sample)?) {
+            let score = match silhouette(whitened, &mixture.predict(sample)?) {
                 Ok(found) => found.score,
                 Err(StatsError::Degenerate { .. }) => f64::NAN,
                 Err(other) => return Err(other),
@@ -267,6 +275,23 @@ fn ridge(x: MatrixView<'_>, share: f64) -> Result<Vec<f64>, StatsError> {
     Ok(variances.map(|variance| share * if variance > 0.0 { variance } else { 1.0 }).collect())
 }
 
+/// The rows in coordinates in which their covariance, or its diagonal, is the identity.
+fn whiten(x: MatrixView<'_>, config: &MixtureConfig) -> Result<Matrix, StatsError> {
+    let (mut covariance, d) = (covariance_matrix(x)?.data, x.cols());
+    for (i, floor) in ridge(x, config.regularization)?.iter().enumerate() {
+        covariance[i * d + i] += floor;
+    }
+    match config.covariance {
+        Covariance::Full => {}
+        Covariance::Diagonal => (0..d * d).filter(|cell| cell / d != cell % d).for_each(|cell| covariance[cell] = 0.0),
+    }
+    let factor = Cholesky::new(&covariance, d);
+    let factor = factor.ok_or(StatsError::Degenerate { what: "x", why: "its covariance is not positive definite" })?;
+    let mut out = Matrix { data: x.data().to_vec(), rows: x.rows(), cols: d };
+    out.data.chunks_exact_mut(d).for_each(|row| factor.solve_lower(row));
+    Ok(out)
+}
+
 fn hard(labels: &[usize], components: usize) -> Matrix {
     let mut shares = Matrix::zeros(labels.len(), components);
     labels.iter().enumerate().for_each(|(row, label)| shares.row_mut(row)[*label] = 1.0);
@@ -408,6 +433,22 @@ mod tests {
         assert_eq!(found.mixture.component_count(), 4);
         assert_eq!(found.scores.len(), 6);
         assert_eq!(GaussianMixture::select(x, 2..=7, 400, &MixtureConfig::default()).unwrap(), found);
+    }
+
+    /// Three groups that a long direction, shared by all, hides from Euclid: the plain silhouette takes two.
+    #[test]
+    fn a_long_direction_shared_by_all_does_not_hide_the_groups() {
+        let mut generator = Generator::new(2, "long");
+        let centres = [[0.0, 0.0], [5.0, 0.0], [2.5, 5.0]];
+        let row = |row: usize| {
+            let [a, b] = centres[row % 3];
+            [a + generator.normal(), b + generator.normal(), 15.0 * generator.normal()]
+        };
+        let data: Vec<f64> = (0..900).flat_map(row).collect();
+        let x = MatrixView::new("x", &data, 900, 3).unwrap();
+        let config = MixtureConfig { restarts: 12, ..MixtureConfig::default() };
+        let found = GaussianMixture::select(x, 2..=6, 600, &config).unwrap();
+        assert_eq!(found.mixture.component_count(), 3, "{:?}", found.scores);
     }
 
     #[test]
