@@ -26,7 +26,8 @@ pub struct Frame {
 
 impl Frame {
     /// A frame 760 pixels wide and `height` high over the ranges `x` and `y` (low, high), with the title and description
-    /// that a screen reader says. A range without extent is widened by a half on each side.
+    /// that a screen reader says. A range without extent is widened by a half on each side; one that runs down turns its
+    /// axis around.
     #[must_use]
     pub fn new(title: &str, description: &str, height: f64, x: (f64, f64), y: (f64, f64)) -> Self {
         let head = format!("<title>{}</title><desc>{}</desc>\n", escaped(title), escaped(description));
@@ -169,9 +170,10 @@ impl Frame {
         if ![from.0, from.1, to.0, to.1].iter().all(|value| value.is_finite()) {
             return;
         }
-        let (x, y) = (self.at_x(from.0.min(to.0)), self.at_y(from.1.max(to.1)));
-        let width = (self.at_x(from.0.max(to.0)) - x).max(1.0);
-        let height = (self.at_y(from.1.min(to.1)) - y).max(0.5);
+        let (left, right) = (self.at_x(from.0), self.at_x(to.0));
+        let (top, bottom) = (self.at_y(from.1), self.at_y(to.1));
+        let (x, y) = (left.min(right), top.min(bottom));
+        let (width, height) = ((right - left).abs().max(1.0), (bottom - top).abs().max(0.5));
         let hint = escaped(hint);
         self.put(format_args!(
             "<rect class=\"bar {class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\">\
@@ -200,7 +202,7 @@ impl Frame {
 
 /// A range that can be divided by.
 fn widened((low, high): (f64, f64)) -> (f64, f64) {
-    if high - low > 1e-12 { (low, high) } else { (low - 0.5, low + 0.5) }
+    if (high - low).abs() > 1e-12 { (low, high) } else { (low - 0.5, low + 0.5) }
 }
 
 /// Text that is safe inside an element and inside a quoted attribute.
@@ -272,6 +274,14 @@ mod tests {
         let svg = frame.finish();
         assert!(svg.contains("&lt;t&gt;") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert!(!svg.contains("<circle") && !svg.contains("<rect"), "{svg}");
-        assert!(svg.contains("points=\"72.0,33.0 ") || svg.contains("points=\"72.0,"), "{svg}");
+        assert!(svg.contains("points=\"72.0,33.0 724.0,22.5\""), "{svg}");
+    }
+
+    #[test]
+    fn an_axis_may_run_down() {
+        let mut frame = Frame::new("t", "d", 146.0, (0.0, 1.0), (2.0, 0.0));
+        frame.rect("s0", (0.0, 0.0), (1.0, 1.0), "first row");
+        let svg = frame.finish();
+        assert!(svg.contains("y=\"12.0\" width=\"652.0\" height=\"44.0\""), "{svg}");
     }
 }

@@ -140,16 +140,22 @@ impl Reference {
         linear(&widen(&get("weight").data), &widen(&get("bias").data), x)
     }
 
-    /// The whole of `observe`, h products included. `position` as [`PositionInput`](crate::PositionInput), in its order.
-    pub fn observe(&mut self, raw: &[f32], position: [f32; 3]) -> ReferenceHeads {
+    /// The encoding `e` of raw features, E numbers.
+    #[must_use]
+    pub fn encode(&self, raw: &[f32]) -> Vec<f64> {
         let features = &self.meta.features;
         let clip = f64::from(crate::INPUT_CLIP);
         let scaled = raw.iter().zip(&features.median).zip(&features.iqr);
         let x: Vec<f64> = scaled
             .map(|((raw, median), iqr)| ((f64::from(*raw) - f64::from(*median)) / f64::from(*iqr)).clamp(-clip, clip))
             .collect();
-        let e: Vec<f64> = self.layer("encoder.0", &x).into_iter().map(silu).collect();
-        let e: Vec<f64> = self.layer("encoder.2", &e).into_iter().map(silu).collect();
+        let first: Vec<f64> = self.layer("encoder.0", &x).into_iter().map(silu).collect();
+        self.layer("encoder.2", &first).into_iter().map(silu).collect()
+    }
+
+    /// The whole of `observe`, h products included. `position` as [`PositionInput`](crate::PositionInput), in its order.
+    pub fn observe(&mut self, raw: &[f32], position: [f32; 3]) -> ReferenceHeads {
+        let e = self.encode(raw);
         let joined: Vec<f64> = self.h.iter().chain(&e).copied().collect();
         let posterior = self.layer("posterior", &joined);
         (self.z, self.z_log_var) = self.gaussian(&posterior);

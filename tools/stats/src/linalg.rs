@@ -3,6 +3,7 @@
 use faer::{MatRef, Side};
 
 use crate::error::StatsError;
+use crate::matrix::Matrix;
 
 /// Eigenvalues of a symmetric `n × n` matrix, descending.
 pub(crate) fn symmetric_eigenvalues(what: &'static str, a: &[f64], n: usize) -> Result<Vec<f64>, StatsError> {
@@ -11,6 +12,23 @@ pub(crate) fn symmetric_eigenvalues(what: &'static str, a: &[f64], n: usize) -> 
     let mut values = matrix.self_adjoint_eigenvalues(Side::Lower).map_err(failed)?;
     values.reverse();
     Ok(values)
+}
+
+/// Eigenvalues of a symmetric `n × n` matrix, descending, and the eigenvectors, one per row in the same order.
+pub(crate) fn symmetric_eigenvectors(
+    what: &'static str,
+    a: &[f64],
+    n: usize,
+) -> Result<(Vec<f64>, Matrix), StatsError> {
+    let matrix = MatRef::from_row_major_slice(a, n, n);
+    let failed = |_| StatsError::Degenerate { what, why: "its eigenvectors could not be computed" };
+    let found = matrix.self_adjoint_eigen(Side::Lower).map_err(failed)?;
+    let (values, columns) = (found.S(), found.U());
+    let mut vectors = Matrix::zeros(n, n);
+    for row in 0..n {
+        vectors.row_mut(row).iter_mut().enumerate().for_each(|(i, to)| *to = columns[(i, n - 1 - row)]);
+    }
+    Ok(((0..n).map(|row| values[n - 1 - row]).collect(), vectors))
 }
 
 /// Singular values of a `rows × cols` matrix, descending.

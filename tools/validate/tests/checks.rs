@@ -1,0 +1,191 @@
+//! Every check bites: a model that knows the truth passes all, and each thing broken fails the check that is about it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+
+mod common;
+
+use common::{Broken, Market, held_out, market, model, settings, training};
+use peregrine_dataset::Dataset;
+use peregrine_model::{FeatureSet, Model, ModelMeta, Size};
+use peregrine_validate::{Check, Diagnosis, Outcome, ValidateError, diagnose};
+
+fn judge(broken: Broken, training: &Dataset, held_out: &Dataset) -> Diagnosis {
+    diagnose(&model(&training.meta.sha256, broken), training, held_out, &settings()).unwrap()
+}
+
+fn check<'a>(diagnosis: &'a Diagnosis, id: &str) -> &'a Check {
+    diagnosis.checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("no check {id}"))
+}
+
+fn outcome(diagnosis: &Diagnosis, id: &str) -> Outcome {
+    check(diagnosis, id).outcome
+}
+
+#[test]
+fn the_model_that_knows_the_truth_passes_everything() {
+    let found = judge(Broken::default(), &training(), &held_out(Market::default()));
+    let others: Vec<&Check> = found.checks.iter().filter(|check| check.outcome != Outcome::Pass).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!((found.verdict, found.exit_status()), (Outcome::Pass, 0));
+}
+
+#[test]
+fn a_random_model_fails_where_it_should() {
+    let mut meta = ModelMeta::untrained(Size::Nano, 3, FeatureSet::unscaled(common::names(), "0123abcd"));
+    meta.horizons = common::horizons();
+    let bytes = Model::seeded_bytes(&meta).unwrap();
+    let found = diagnose(&bytes, &training(), &held_out(Market::default()), &settings()).unwrap();
+    for id in ["trained", "reconstruction_r2", "beats_ar1", "brier_skill"] {
+        assert_eq!(outcome(&found, id), Outcome::Fail, "{:#?}", check(&found, id));
+    }
+    // Far ahead it is no worse than the mean, which beats a random walk there; near by it is far worse.
+    assert_eq!(outcome(&found, "beats_random_walk"), Outcome::Warn, "{:#?}", check(&found, "beats_random_walk"));
+    for id in
+        ["loads", "deterministic", "backends_agree", "equals_reference", "refuses_non_finite", "finite_on_extremes"]
+    {
+        assert_eq!(outcome(&found, id), Outcome::Pass, "{:#?}", check(&found, id));
+    }
+    assert_eq!((found.verdict, found.exit_status()), (Outcome::Fail, 1));
+}
+
+#[test]
+fn a_collapsed_encoder_is_found() {
+    let found = judge(Broken { is_collapsed: true, ..Broken::default() }, &training(), &held_out(Market::default()));
+    for id in ["latent_rank", "reconstruction_r2", "inputs_used"] {
+        assert_eq!(outcome(&found, id), Outcome::Fail, "{:#?}", check(&found, id));
+    }
+    assert!(
+        check(&found, "latent_rank").reason.starts_with("effective rank of z is 1.000 of 8"),
+        "{:#?}",
+        check(&found, "latent_rank")
+    );
+    assert_ne!(outcome(&found, "disentanglement"), Outcome::Pass);
+}
+
+#[test]
+fn dead_inputs_are_named_and_constant_ones_excused() {
+    let seen = market(Market { rows: 4_000, seed: 1, has_constant: true, ..Market::default() });
+    let unseen = held_out(Market { has_constant: true, ..Market::default() });
+    let found = judge(Broken { blind_inputs: 3, ..Broken::default() }, &seen, &unseen);
+    let dead = check(&found, "inputs_used");
+    assert_eq!(dead.outcome, Outcome::Fail);
+    assert!(dead.reason.contains("dead: feature_0, feature_1, feature_2;"), "{}", dead.reason);
+    assert!(dead.reason.contains("not judged: feature_8"), "{}", dead.reason);
+    let one = judge(Broken { blind_inputs: 1, ..Broken::default() }, &training(), &held_out(Market::default()));
+    assert_eq!(outcome(&one, "inputs_used"), Outcome::Warn);
+}
+
+#[test]
+fn a_shuffled_held_out_set_is_found() {
+    let found = judge(Broken::default(), &training(), &held_out(Market { is_shuffled: true, ..Market::default() }));
+    for id in ["horizon_decay", "beats_ar1"] {
+        assert_ne!(outcome(&found, id), Outcome::Pass, "{:#?}", check(&found, id));
+    }
+    assert_eq!(outcome(&found, "surprise"), Outcome::Fail, "{:#?}", check(&found, "surprise"));
+    assert_eq!(outcome(&found, "reconstruction_r2"), Outcome::Pass);
+}
+
+#[test]
+fn a_constant_probability_has_no_skill_and_a_wrong_one_no_calibration() {
+    let (seen, unseen) = (training(), held_out(Market::default()));
+    let rate = judge(Broken { up_always: Some(0.5), ..Broken::default() }, &seen, &unseen);
+    assert_eq!(outcome(&rate, "calibration"), Outcome::Pass, "{:#?}", check(&rate, "calibration"));
+    assert_ne!(outcome(&rate, "brier_skill"), Outcome::Pass, "{:#?}", check(&rate, "brier_skill"));
+    let wrong = judge(Broken { up_always: Some(0.7), ..Broken::default() }, &seen, &unseen);
+    for id in ["calibration", "brier_skill"] {
+        assert_eq!(outcome(&wrong, id), Outcome::Fail, "{:#?}", check(&wrong, id));
+    }
+    let sure = judge(Broken { up_factor: 6.0, ..Broken::default() }, &seen, &unseen);
+    assert_eq!(outcome(&sure, "calibration"), Outcome::Fail, "{:#?}", check(&sure, "calibration"));
+}
+
+#[test]
+fn a_leaking_feature_is_too_good_to_be_honest() {
+    let seen = market(Market { rows: 4_000, seed: 1, leaks: true, ..Market::default() });
+    let unseen = held_out(Market { leaks: true, ..Market::default() });
+    let found = judge(Broken { trusts_first: true, ..Broken::default() }, &seen, &unseen);
+    let leak = check(&found, "return_look_ahead");
+    assert_eq!(leak.outcome, Outcome::Fail);
+    assert!(leak.value > 0.95 && leak.reason.contains("holds the future"), "{leak:#?}");
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is() {
+    let seen = market(Market { rows: 4_000, seed: 1, is_silent: true, ..Market::default() });
+    let unseen = held_out(Market { is_silent: true, ..Market::default() });
+    let found = judge(Broken::default(), &seen, &unseen);
+    for id in ["return_r2", "brier_skill"] {
+        assert_ne!(outcome(&found, id), Outcome::Pass, "{:#?}", check(&found, id));
+    }
+}
+
+#[test]
+fn dead_dynamics_are_found() {
+    let found = judge(Broken { has_no_dynamics: true, ..Broken::default() }, &training(), &held_out(Market::default()));
+    for id in ["prior_moves", "beats_ar1"] {
+        assert_eq!(outcome(&found, id), Outcome::Fail, "{:#?}", check(&found, id));
+    }
+}
+
+#[test]
+fn an_overflow_on_extreme_inputs_is_found() {
+    let found = judge(Broken { overflows: true, ..Broken::default() }, &training(), &held_out(Market::default()));
+    let extreme = check(&found, "finite_on_extremes");
+    assert_eq!(extreme.outcome, Outcome::Fail);
+    assert!(extreme.reason.contains("every input at the upper clip"), "{}", extreme.reason);
+}
+
+#[test]
+fn a_controller_that_likes_costs_is_found() {
+    let found = judge(Broken { likes_costs: true, ..Broken::default() }, &training(), &held_out(Market::default()));
+    assert_eq!(outcome(&found, "controller_costs"), Outcome::Fail, "{:#?}", check(&found, "controller_costs"));
+}
+
+#[test]
+fn one_regime_is_no_regime() {
+    let found = judge(Broken { has_one_regime: true, ..Broken::default() }, &training(), &held_out(Market::default()));
+    for id in ["regimes_in_use", "regime_silhouette"] {
+        assert_eq!(outcome(&found, id), Outcome::Fail, "{:#?}", check(&found, id));
+    }
+}
+
+#[test]
+fn held_out_data_must_be_apart() {
+    let seen = training();
+    let same = judge(Broken::default(), &seen, &seen);
+    assert_eq!(outcome(&same, "held_out_apart"), Outcome::Fail);
+    let overlapping = market(Market { rows: 3_000, seed: 2, start: 3_000, ..Market::default() });
+    assert_eq!(outcome(&judge(Broken::default(), &seen, &overlapping), "held_out_apart"), Outcome::Fail);
+    let before = market(Market { rows: 3_000, seed: 2, start: -5_000, ..Market::default() });
+    assert_eq!(outcome(&judge(Broken::default(), &seen, &before), "held_out_apart"), Outcome::Warn);
+    let other = diagnose(&model(&"cd".repeat(32), Broken::default()), &seen, &held_out(Market::default()), &settings());
+    assert_eq!(outcome(&other.unwrap(), "training_data"), Outcome::Warn);
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (seen, unseen) = (training(), held_out(Market::default()));
+    let bytes = model(&seen.meta.sha256, Broken::default());
+    let refused =
+        |bytes: &[u8], seen: &Dataset, unseen: &Dataset| diagnose(bytes, seen, unseen, &settings()).unwrap_err();
+    assert!(matches!(refused(&bytes[..100], &seen, &unseen), ValidateError::Model(_)));
+    let mut other = unseen.clone();
+    other.meta.features[2] = "other".to_owned();
+    assert!(matches!(refused(&bytes, &seen, &other), ValidateError::Features { dataset: "held-out", .. }));
+    let mut other = seen.clone();
+    other.meta.horizons[1].count = 6;
+    assert!(matches!(refused(&bytes, &other, &unseen), ValidateError::Horizon { dataset: "training", .. }));
+    let mut other = seen.clone();
+    other.sequences[0].returns.pop();
+    assert!(matches!(refused(&bytes, &other, &unseen), ValidateError::Shape { column: "returns", .. }));
+    let few = market(Market { rows: 120, seed: 2, start: 5_000, ..Market::default() });
+    assert!(matches!(refused(&bytes, &seen, &few), ValidateError::TooFewRows { found: 70, .. }));
+}
+
+#[test]
+fn rows_that_the_kernel_refuses_are_counted() {
+    let mut unseen = held_out(Market::default());
+    unseen.sequences[0].features[16 * 900 + 3] = f32::NAN;
+    let found = judge(Broken::default(), &training(), &unseen);
+    let refused = check(&found, "finite_on_data");
+    assert_eq!((refused.outcome, refused.value), (Outcome::Fail, 1.0));
+}
