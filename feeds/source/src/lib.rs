@@ -1,7 +1,7 @@
 //! Where packets come from: length-prefixed files, gzip, pcap and pcapng, several lines merged by time, behind one trait.
 //!
 //! [`open`] recognises a file by its first bytes and gives a [`Source`]; [`Merge`] orders several of them by receive
-//! time; [`TimeRange`] cuts a span out. Memory stays flat however long a file is: bytes pass through one buffer of
+//! time; [`TimeRange`] cuts a span out; [`market::Input`] turns what they give into market events. Memory stays flat however long a file is: bytes pass through one buffer of
 //! fixed size and a packet borrows from it. Everything read here comes from outside and is believed only after a
 //! check: damage is a [`SourceError`] with path and byte offset, whatever lies before it is delivered.
 //!
@@ -17,6 +17,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod input;
+pub mod market;
 mod merge;
 mod packet;
 pub mod pcap;

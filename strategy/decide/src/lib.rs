@@ -13,6 +13,7 @@ mod intents;
 mod math;
 mod strategy;
 mod tick;
+mod trigger;
 
 pub use config::{ConfigViolation, DecideConfig};
 pub use controller::{Controller, DecisionView, Outcome, ThresholdController};
@@ -26,3 +27,4 @@ pub use intents::{INTENTS_PER_SYMBOL_MAX, IntentBatch};
 pub use math::{exp_neg, log2};
 pub use strategy::{Strategy, StrategyConfig, StrategyCounters, StrategyError, Watch};
 pub use tick::round_to_tick;
+pub use trigger::Trigger;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::features::narrow;
 use crate::{
     ConfigViolation, Controller, DEFINITIONS, DecideConfig, Decision, DecisionView, FEATURE_COUNT, FeatureConfig,
-    FeatureEngine, FeatureVector, Input, IntentBatch, Outcome, Stage, Stopwatch, ThresholdController,
+    FeatureEngine, FeatureVector, Input, IntentBatch, Outcome, Stage, Stopwatch, ThresholdController, Trigger,
     definition_hash_hex,
 };
 
@@ -374,33 +374,27 @@ impl<C: Controller> Strategy<C> {
     /// Whether the event may make a symbol watched.
     #[inline]
     fn is_news_to_watch(&self, input: &Input<'_>) -> bool {
-        match self.config.watch {
-            Watch::Named(_) => input.event.kind == EventKind::StockDirectory,
-            Watch::All => input.update.symbol != SymbolId::MARKET && !self.is_watched(input.update.symbol),
-        }
+        let symbol = input.update.symbol;
+        self.config.watch.is_news(input.event, symbol, self.is_watched(symbol))
     }
 
     #[cold]
     fn consider(&mut self, symbol: SymbolId, event: &MarketEvent) {
-        let is_wanted = match &self.config.watch {
-            Watch::All => true,
-            Watch::Named(names) => names.contains(&event.symbol_name()),
-        };
-        if is_wanted {
+        if self.config.watch.wants(event.symbol_name()) {
             self.watch(symbol);
         }
     }
 
     #[inline]
     fn is_to_decide(&mut self, slot: usize, input: &Input<'_>, state: BookState) -> bool {
-        let is_decision_event = input.update.is_top_changed || input.update.trade.is_some();
+        let trigger = Trigger::of(input.update, state);
         let Some(watched) = self.watched.get(slot) else {
             return false;
         };
-        if !is_decision_event || self.is_halted || watched.is_blocked {
+        if trigger == Trigger::None || self.is_halted || watched.is_blocked {
             return false;
         }
-        if !state.is_good() {
+        if trigger == Trigger::BookNotGood {
             self.counters.book_not_good_count = self.counters.book_not_good_count.saturating_add(1);
             return false;
         }

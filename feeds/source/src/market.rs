@@ -1,0 +1,190 @@
+//! The input of a replay or a dataset: files, recognised by their content, merged by time, and turned into market events.
+
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
+use peregrine_wire::itch50::Decoder;
+use peregrine_wire::{ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, MoldFeed};
+
+use crate::{Carrier, Merge, OpenOptions, Session, Source, SourceError, TimeRange, open_all};
+
+/// What is to be read, and how.
+#[derive(Clone, Debug)]
+pub struct InputPlan {
+    /// The files; captures are lines A, B, … of one feed.
+    pub files: Vec<PathBuf>,
+    /// The session's date, where it is given.
+    pub date: Option<Date>,
+    /// Time zone of the venue.
+    pub zone: String,
+    /// Symbols that the session can announce.
+    pub symbol_count_max: u32,
+    /// How long a packet past a gap waits.
+    pub reorder_window: Nanos,
+    /// Whether sequence numbers mean anything.
+    pub is_sequence_checked: bool,
+}
+
+/// Why an input cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// A file could not be opened or recognised.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The arbiter refused its configuration.
+    #[error("the feed cannot be built: {0}")]
+    Arbiter(#[from] ArbiterConfigError),
+    /// Nobody knows the day.
+    #[error("the session's date is not known ({}): give it with --date YYYY-MM-DD", .0.display())]
+    Date(PathBuf),
+    /// A symbol of the configuration has no room.
+    #[error("the symbol directory has room for {0} symbols only: raise feed.symbol_count_max")]
+    Directory(u32),
+}
+
+/// Turns packets or messages into events.
+#[derive(Debug)]
+pub enum Feed {
+    /// MoldUDP64 packets.
+    Mold(Box<MoldFeed>),
+    /// Raw messages.
+    File(Box<FileFeed>),
+}
+
+impl Feed {
+    /// Symbols and message counters.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        match self {
+            Self::Mold(feed) => feed.decoder(),
+            Self::File(feed) => feed.decoder(),
+        }
+    }
+}
+
+/// The files and the feed stage that reads them.
+pub struct Input {
+    source: Box<dyn Source>,
+    feed: Feed,
+    session: Session,
+    last_offset: u64,
+    last_time: EpochNanos,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Input {
+    /// Opens the files of `plan`; `symbols` get the first identifiers, in order.
+    ///
+    /// # Errors
+    /// [`InputError`], naming the file and what to do.
+    pub fn open(plan: &InputPlan, symbols: &[Symbol]) -> Result<Self, InputError> {
+        let options = OpenOptions { date: plan.date, zone: plan.zone.clone(), ..OpenOptions::default() };
+        let merge = open_all(&plan.files, &options)?;
+        Self::from_source(Box::new(merge), plan, symbols)
+    }
+
+    /// Reads an opened source.
+    ///
+    /// # Errors
+    /// As [`Input::open`].
+    pub fn from_source(source: Box<dyn Source>, plan: &InputPlan, symbols: &[Symbol]) -> Result<Self, InputError> {
+        let first = plan.files.first().cloned().unwrap_or_default();
+        let session = source.session().ok_or(InputError::Date(first))?;
+        let mut decoder = Decoder::new(session.midnight, plan.symbol_count_max);
+        for symbol in symbols {
+            decoder.register(*symbol).map_err(|_| InputError::Directory(plan.symbol_count_max))?;
+        }
+        let feed = match source.format() {
+            Carrier::Itch => Feed::File(Box::new(FileFeed::new(decoder))),
+            Carrier::MoldUdp64 => {
+                let line_count = u8::try_from(plan.files.len().clamp(1, 4)).unwrap_or(4);
+                let config = ArbiterConfig {
+                    line_count,
+                    reorder_window_ns: plan.reorder_window,
+                    is_sequence_checked: plan.is_sequence_checked,
+                    join: JoinPolicy::AtFirstPacket,
+                    ..ArbiterConfig::default()
+                };
+                Feed::Mold(Box::new(MoldFeed::new(config, decoder)?))
+            }
+        };
+        Ok(Self { source, feed, session, last_offset: 0, last_time: EpochNanos::MIN })
+    }
+
+    /// Keeps only packets of `[from, to)`.
+    #[must_use]
+    pub fn within(self, from: Option<EpochNanos>, to: Option<EpochNanos>) -> Self {
+        if from.is_none() && to.is_none() {
+            return self;
+        }
+        let source = Box::new(TimeRange::new(self.source, from, to));
+        Self { source, ..self }
+    }
+
+    /// Takes the next packet or message; `false` at the end. The sink must take every event.
+    ///
+    /// # Errors
+    /// [`SourceError`] with file and offset.
+    #[inline]
+    pub fn step(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
+        let Some(packet) = self.source.poll()? else { return Ok(false) };
+        self.last_offset = packet.offset;
+        self.last_time = packet.recv_time;
+        // A sink of a replay waits for room; the loop is for sinks that refuse and then take.
+        match &mut self.feed {
+            Feed::Mold(feed) => {
+                let line = LineId(packet.line.0);
+                while feed.on_packet(line, packet.bytes, packet.recv_time, out).is_err() {}
+            }
+            Feed::File(feed) => while feed.on_message(packet.bytes, None, out).is_err() {},
+        }
+        Ok(true)
+    }
+
+    /// The input has ended: what still waits for missing messages is given up.
+    pub fn finish(&mut self, out: &mut impl Sink<MarketEvent>) {
+        if let Feed::Mold(feed) = &mut self.feed {
+            let late = self.last_time.plus(Nanos::from_secs(1));
+            while feed.on_time(late, out).is_err() {}
+        }
+    }
+
+    /// Where the last packet began in its file.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.last_offset
+    }
+
+    /// The session's day.
+    #[must_use]
+    pub const fn session(&self) -> Session {
+        self.session
+    }
+
+    /// The feed stage.
+    #[must_use]
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The source.
+    #[must_use]
+    pub fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+}
+
+/// Opens files as one merged source, for commands that need no feed.
+///
+/// # Errors
+/// [`SourceError`] with file and offset.
+pub fn open_merged(plan: &InputPlan) -> Result<Merge, SourceError> {
+    let options = OpenOptions { date: plan.date, zone: plan.zone.clone(), ..OpenOptions::default() };
+    open_all(&plan.files, &options)
+}
