@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
-steps=(fuzz fuzz_coverage kill loom miri)
+steps=(fuzz fuzz_coverage kill loom miri dataset_memory)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -50,6 +50,10 @@ miri() {
         cargo +nightly miri test -p peregrine-model --lib 2>&1 | tee "$log" || return 1
     [ "$ring" -gt 0 ] && [ "$(passed)" -gt 0 ] || { echo "error: no test ran under Miri"; return 1; }
     count="$ring ring tests, $(passed) kernel tests"
+}
+dataset_memory() {
+    cargo test --profile gate -p peregrine-dataset --test storage -- --ignored --nocapture 2>&1 | tee "$log" || return 1
+    count="$(passed) tests"
 }
 
 failed=0

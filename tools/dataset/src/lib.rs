@@ -1,4 +1,30 @@
 //! Datasets for training and diagnosis: what the model sees, row by row, with where it came from.
+//!
+//! [`bars`] and [`ticks`] build datasets from files; [`integrity`] stands before them and says what is wrong with the
+//! data; [`DatasetWriter`] and [`DatasetReader`] stream them through Parquet in bounded memory, [`Dataset`] holds one
+//! whole; [`lookahead`] proves that no row knows the future. Layouts and rules: `docs/dataset.md`.
+
+pub mod bars;
+mod dataset;
+mod digest;
+mod error;
+pub mod integrity;
+pub mod lookahead;
+mod manifest;
+mod reader;
+mod scale;
+mod settings;
+mod sink;
+mod text;
+pub mod ticks;
+mod writer;
+
+pub use dataset::fit_scaler;
+pub use digest::digest_file;
+pub use error::{DatasetError, Violation};
+pub use manifest::{LAYOUT_VERSION, Manifest, Provenance};
+pub use reader::{CHUNK_ROWS, Chunk, DatasetReader};
+pub use writer::{DatasetWriter, ROW_GROUP_ROWS, write_parquet};
 
 use peregrine_model::{Horizon, Observations};
 use serde::{Deserialize, Serialize};
