@@ -78,8 +78,9 @@ proptest! {
 #[test]
 fn the_scaler_of_the_training_fold_does_not_know_the_future() {
     let folder = tempfile::tempdir().unwrap();
-    let steps: Vec<(i8, u8)> =
-        (0..300_u16).map(|at| (i8::try_from(i32::from(at) * 37 % 211 - 105).unwrap(), 3)).collect();
+    let steps: Vec<(i8, u8)> = (0..300_u16)
+        .map(|at| (i8::try_from(i32::from(at) * 37 % 211 - 105).unwrap(), u8::try_from(at % 28 + 3).unwrap()))
+        .collect();
     let lines = bars_text(&steps);
     let split = end_of(&lines, 200);
     let fit = |count| fit_scaler(&bars_of(folder.path(), &lines, count).split_at(split, 0).unwrap().0).unwrap();
