@@ -1,0 +1,257 @@
+//! The command line: what the words mean. What the commands do is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Research for Peregrine: datasets, training, diagnosis and candidates.
+#[derive(Debug, Parser)]
+#[command(name = "peregrine-lab", version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a dataset, or say what one holds.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Train a world model or the LSTM baseline; a profile with a search section runs every combination.
+    Train(TrainArgs),
+    /// Judge a model on training and held-out data; writes diagnosis.html and diagnosis.json.
+    Diagnose(DiagnoseArgs),
+    /// Tune a model on a rolling window at a small learning rate; yields a candidate with its parent's hash.
+    Finetune(ParentArgs),
+    /// Train anew on a rolling window; yields a candidate with its parent's hash.
+    Retrain(ParentArgs),
+    /// Take in tensors that another program trained, under the documented names.
+    Import(ImportArgs),
+    /// Write a model's tensors as a plain state dictionary for another program.
+    Export(ExportArgs),
+    /// List the trial ledger.
+    Trials(TrialsArgs),
+    /// Make the default model of the demonstration: generated session, dataset, training, diagnosis.
+    DemoModel(DemoModelArgs),
+}
+
+/// `peregrine-lab dataset`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetCommand {
+    /// Order-book features at decision events, from captures (ITCH, pcap, pcapng, gzip; several are merged by time).
+    Ticks(TicksArgs),
+    /// Features of daily or minute bars, from CSV, zip or Parquet files.
+    Bars(BarsArgs),
+    /// Say what a dataset holds and where it came from.
+    Show {
+        /// The Parquet file.
+        dataset: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `peregrine-lab dataset ticks`.
+#[derive(Debug, Args)]
+pub(crate) struct TicksArgs {
+    /// Captures, or quote files of one day.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Profile: symbols, horizons, integrity rules.
+    #[arg(long, default_value = "configs/train/dataset-ticks.toml")]
+    pub(crate) config: PathBuf,
+    /// Date of a raw ITCH file, such as 2026-01-05, where neither its name nor a receive time tells it.
+    #[arg(long)]
+    pub(crate) date: Option<String>,
+    /// The Parquet file to write; its manifest stands beside it.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `peregrine-lab dataset bars`.
+#[derive(Debug, Args)]
+pub(crate) struct BarsArgs {
+    /// Files of bars, one instrument each; `NAME.factor.csv` beside `NAME.zip` holds its corporate actions.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Profile: features, horizons, integrity rules.
+    #[arg(long, default_value = "configs/train/dataset-bars.toml")]
+    pub(crate) config: PathBuf,
+    /// Daily VIX.
+    #[arg(long)]
+    pub(crate) vix: Option<PathBuf>,
+    /// Daily Treasury yields.
+    #[arg(long)]
+    pub(crate) yields: Option<PathBuf>,
+    /// The Parquet file to write; its manifest stands beside it.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where training ends and where validation ends.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FoldArgs {
+    /// The dataset.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Rows before this moment train: a date such as 2012-12-31, or a time such as 2026-01-05T15:00:00Z.
+    /// Without it the first four fifths of the time before --until train.
+    #[arg(long)]
+    pub(crate) train_until: Option<String>,
+    /// Rows from there to this moment validate; what comes later stays unseen. Without it: to the end.
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+    /// Rows before this moment are left out.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+}
+
+/// What a training run is told beside its data.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Folder of the artefact, its manifest and the checkpoint.
+    #[arg(long, default_value = "peregrine-out/models")]
+    pub(crate) out: PathBuf,
+    /// The trial ledger: every run is one line, failed and interrupted ones too.
+    #[arg(long, default_value = "peregrine-out/trials.sqlite")]
+    pub(crate) ledger: PathBuf,
+    /// Go on from the checkpoint in the folder of the run.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `peregrine-lab train`.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Profile of the training.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Which data.
+    #[command(flatten)]
+    pub(crate) fold: FoldArgs,
+    /// How the run is kept.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// `peregrine-lab finetune` and `retrain`.
+#[derive(Debug, Args)]
+pub(crate) struct ParentArgs {
+    /// The model that the candidate comes from.
+    pub(crate) model: PathBuf,
+    /// Profile of the training.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Which data.
+    #[command(flatten)]
+    pub(crate) fold: FoldArgs,
+    /// How the run is kept.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// `peregrine-lab diagnose`.
+#[derive(Debug, Args)]
+pub(crate) struct DiagnoseArgs {
+    /// The model file.
+    pub(crate) model: PathBuf,
+    /// The dataset, cut in two at --held-out-from.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Rows before this moment are shown as training data, the others as held out.
+    #[arg(long)]
+    pub(crate) held_out_from: String,
+    /// Rows before this moment are left out.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Rows from this moment on are left out.
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+    /// An LSTM baseline to stand beside it.
+    #[arg(long)]
+    pub(crate) lstm: Option<PathBuf>,
+    /// Thresholds and sample sizes.
+    #[arg(long, default_value = "configs/train/diagnose.toml")]
+    pub(crate) config: PathBuf,
+    /// Folder of the report.
+    #[arg(long, default_value = "peregrine-out/diagnosis")]
+    pub(crate) out: PathBuf,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `peregrine-lab import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A safetensors file with the documented names: a state dictionary.
+    pub(crate) file: PathBuf,
+    /// A world model or LSTM artefact of ours whose metadata (features, scaler, horizons, widths) the tensors belong to.
+    #[arg(long)]
+    pub(crate) template: PathBuf,
+    /// The artefact to write.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+/// `peregrine-lab export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The model file.
+    pub(crate) file: PathBuf,
+    /// The plain safetensors file to write.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+/// `peregrine-lab trials`.
+#[derive(Debug, Args)]
+pub(crate) struct TrialsArgs {
+    /// The trial ledger.
+    #[arg(long, default_value = "peregrine-out/trials.sqlite")]
+    pub(crate) ledger: PathBuf,
+    /// Only trials on the data with this SHA-256.
+    #[arg(long)]
+    pub(crate) data: Option<String>,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `peregrine-lab demo-model`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoModelArgs {
+    /// Profile of the training.
+    #[arg(long, default_value = "configs/train/demo.toml")]
+    pub(crate) config: PathBuf,
+    /// Profile of the dataset.
+    #[arg(long, default_value = "configs/train/dataset-ticks.toml")]
+    pub(crate) dataset_config: PathBuf,
+    /// Thresholds of the diagnosis.
+    #[arg(long, default_value = "configs/train/diagnose.toml")]
+    pub(crate) diagnose_config: PathBuf,
+    /// Folder of the diagnosis.
+    #[arg(long, default_value = "peregrine-out/diagnosis")]
+    pub(crate) diagnosis: PathBuf,
+    /// Seed of the generated session; the demonstration replays another one.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) seed: u64,
+    /// Messages of the generated session, about.
+    #[arg(long, default_value_t = 1_500_000)]
+    pub(crate) messages: u64,
+    /// How the run is kept.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
