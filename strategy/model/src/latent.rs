@@ -68,6 +68,14 @@ impl LatentStore {
         Some(Latent { size: self.size, blocks })
     }
 
+    /// The blocks of several instruments; `None` when one is beyond the count or named twice.
+    #[inline]
+    pub(crate) fn blocks_mut<const N: usize>(&mut self, instruments: [usize; N]) -> Option<[&mut [Block]; N]> {
+        let start = |instrument: usize| instrument.saturating_mul(self.stride);
+        let ranges = instruments.map(|instrument| start(instrument)..start(instrument).saturating_add(self.stride));
+        self.blocks.get_disjoint_mut(ranges).ok()
+    }
+
     /// Sets an instrument back to the model's start; false if there is no such instrument or the model is of another size.
     pub fn reset(&mut self, model: &Model, instrument: usize) -> bool {
         match self.latent_mut(instrument) {

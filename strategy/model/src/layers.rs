@@ -3,14 +3,18 @@
 //! Weights are given as PyTorch keeps them (row-major, `[outputs, inputs]`) and packed once. An [`Activations`] holds a
 //! vector between layers; nothing is allocated by a step.
 
-use crate::file::{ModelError, Tensors};
+use std::marker::PhantomData;
+
+use crate::format::{Bytewise, F32, Format, Int8, Int16, Plan, Precision};
 use crate::kernel::Kernel;
 use crate::math::{sigmoid, silu, tanh};
-use crate::matvec::{Rows, dense, load_all, pack_dense, pack_tiles, pack_vector, tile_of_four};
+use crate::matvec::{Rows, dense, pack_dense, pack_vector};
 use crate::model::{GruTensors, pack_gru};
 use crate::simd::{Block, LANE_COUNT, Simd, Task};
-use crate::size::blocks;
+use crate::size::{blocks, gru_blocks};
 use crate::step::gru_unit;
+
+pub use crate::lstm::{LstmCell, LstmClassifier};
 
 /// Lengths that do not fit together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -24,7 +28,22 @@ pub struct LengthError {
     pub expected: usize,
 }
 
-fn check(what: &'static str, found: usize, expected: usize) -> Result<(), LengthError> {
+/// Most inputs of a layer whose weights are integers: its sums fit 32 bits, those of bytes even an f32.
+pub const INTEGER_INPUT_COUNT_MAX: usize = 1_024;
+
+/// Blocks of the longest vector of inputs.
+pub(crate) const INPUT_BLOCKS_MAX: usize = INTEGER_INPUT_COUNT_MAX / LANE_COUNT;
+
+pub(crate) fn check_precision(precision: Precision, inputs: usize) -> Result<(), LengthError> {
+    match precision {
+        Precision::Int16 | Precision::Int8 if inputs > INTEGER_INPUT_COUNT_MAX => {
+            Err(LengthError { what: "inputs of an integer layer", found: inputs, expected: INTEGER_INPUT_COUNT_MAX })
+        }
+        Precision::F32 | Precision::Int16 | Precision::Int8 => Ok(()),
+    }
+}
+
+pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result<(), LengthError> {
     if found == expected { Ok(()) } else { Err(LengthError { what, found, expected }) }
 }
 
@@ -32,7 +51,7 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), Length
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activations {
     len: usize,
-    blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
 }
 
 impl Activations {
@@ -68,8 +87,26 @@ impl Activations {
     /// [`LengthError`] when their number is not [`len`](Self::len).
     pub fn set(&mut self, values: &[f32]) -> Result<(), LengthError> {
         check("input", values.len(), self.len)?;
+        self.fill(values);
+        Ok(())
+    }
+
+    /// Sets the elements; those without a value stay.
+    pub(crate) fn fill(&mut self, values: &[f32]) {
         let lanes = self.blocks.iter_mut().flat_map(|block| &mut block.0);
         lanes.zip(values).for_each(|(lane, value)| *lane = *value);
+    }
+
+    /// Sets the elements to those of `first` and then of `second`, whose length must fill whole blocks of sixteen unless
+    /// it is the last.
+    ///
+    /// # Errors
+    /// [`LengthError`] when the lengths do not add up, or `first` ends within a block.
+    pub fn join(&mut self, first: &Self, second: &Self) -> Result<(), LengthError> {
+        check("join", first.len + second.len, self.len)?;
+        check("join: first", first.len, first.blocks.len() * LANE_COUNT)?;
+        let from = first.blocks.iter().chain(&second.blocks);
+        self.blocks.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         Ok(())
     }
 
@@ -79,7 +116,12 @@ impl Activations {
     }
 }
 
-fn matrix<'a>(what: &'static str, weight: &'a [f32], rows: usize, columns: usize) -> Result<Rows<'a>, LengthError> {
+pub(crate) fn matrix<'a>(
+    what: &'static str,
+    weight: &'a [f32],
+    rows: usize,
+    columns: usize,
+) -> Result<Rows<'a>, LengthError> {
     check(what, weight.len(), rows * columns)?;
     Ok(weight.chunks_exact(columns.max(1)).map(Some).collect())
 }
@@ -87,6 +129,7 @@ fn matrix<'a>(what: &'static str, weight: &'a [f32], rows: usize, columns: usize
 /// `W·x + b`.
 #[derive(Clone, Debug)]
 pub struct Linear {
+    precision: Precision,
     inputs: usize,
     outputs: usize,
     bias: Vec<Block>,
@@ -99,16 +142,36 @@ impl Linear {
     /// # Errors
     /// [`LengthError`] when `weight` is not `bias.len() · inputs` long.
     pub fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Result<Self, LengthError> {
+        Self::with_precision(weight, bias, inputs, Precision::F32)
+    }
+
+    /// Packs a layer whose weights are kept in `precision`.
+    ///
+    /// # Errors
+    /// [`LengthError`] as for [`new`](Self::new), and for more than [`INTEGER_INPUT_COUNT_MAX`] inputs of integers.
+    pub fn with_precision(
+        weight: &[f32],
+        bias: &[f32],
+        inputs: usize,
+        precision: Precision,
+    ) -> Result<Self, LengthError> {
+        check_precision(precision, inputs)?;
         let (mut panels, mut packed_bias) = (Vec::new(), Vec::new());
-        pack_dense(&matrix("linear weight", weight, bias.len(), inputs)?, blocks(inputs), &mut panels);
+        let rows = matrix("linear weight", weight, bias.len(), inputs)?;
+        match precision {
+            Precision::F32 => pack_dense::<F32>(&rows, blocks(inputs), &mut panels),
+            Precision::Int16 => pack_dense::<Int16>(&rows, blocks(inputs), &mut panels),
+            Precision::Int8 => pack_dense::<Int8>(&rows, blocks(inputs), &mut panels),
+        }
         pack_vector(bias, blocks(bias.len()), &mut packed_bias);
-        Ok(Self { inputs, outputs: bias.len(), bias: packed_bias, panels })
+        Ok(Self { precision, inputs, outputs: bias.len(), bias: packed_bias, panels })
     }
 }
 
 /// PyTorch's GRU cell, gates in the order r, z, n; the reset gate multiplies the hidden term after its bias is added.
 #[derive(Clone, Debug)]
 pub struct GruCell {
+    precision: Precision,
     inputs: usize,
     units: Vec<Block>,
     next: Vec<Block>,
@@ -129,7 +192,7 @@ pub struct CellTensors<'a> {
 }
 
 impl CellTensors<'_> {
-    fn check(&self, gates: usize, hidden: usize) -> Result<(), LengthError> {
+    pub(crate) fn check(&self, gates: usize, hidden: usize) -> Result<(), LengthError> {
         check("bias_ih", self.bias_ih.len(), gates * hidden)?;
         check("bias_hh", self.bias_hh.len(), gates * hidden)
     }
@@ -141,6 +204,20 @@ impl GruCell {
     /// # Errors
     /// [`LengthError`] when a tensor's length does not fit.
     pub fn new(tensors: CellTensors<'_>, inputs: usize, hidden: usize) -> Result<Self, LengthError> {
+        Self::with_precision(tensors, inputs, hidden, Precision::F32)
+    }
+
+    /// Packs a cell whose weights are kept in `precision`.
+    ///
+    /// # Errors
+    /// [`LengthError`] as for [`new`](Self::new), and for more than [`INTEGER_INPUT_COUNT_MAX`] inputs or units of integers.
+    pub fn with_precision(
+        tensors: CellTensors<'_>,
+        inputs: usize,
+        hidden: usize,
+        precision: Precision,
+    ) -> Result<Self, LengthError> {
+        check_precision(precision, inputs.max(hidden))?;
         tensors.check(3, hidden)?;
         let mut units = Vec::new();
         let cell = GruTensors {
@@ -149,46 +226,12 @@ impl GruCell {
             bias_ih: tensors.bias_ih,
             bias_hh: tensors.bias_hh,
         };
-        pack_gru(&cell, hidden, blocks(inputs), &mut units);
-        Ok(Self { inputs, units, next: vec![Block::ZERO; blocks(hidden)], hidden })
-    }
-}
-
-/// PyTorch's LSTM cell, gates in the order i, f, g, o.
-#[derive(Clone, Debug)]
-pub struct LstmCell {
-    inputs: usize,
-    hidden: usize,
-    units: Vec<Block>,
-    next: Vec<Block>,
-}
-
-impl LstmCell {
-    /// Packs a cell.
-    ///
-    /// # Errors
-    /// [`LengthError`] when a tensor's length does not fit.
-    pub fn new(tensors: CellTensors<'_>, inputs: usize, hidden: usize) -> Result<Self, LengthError> {
-        tensors.check(4, hidden)?;
-        let ih = matrix("LSTM weight_ih", tensors.weight_ih, 4 * hidden, inputs)?;
-        let hh = matrix("LSTM weight_hh", tensors.weight_hh, 4 * hidden, hidden)?;
-        let mut units = Vec::new();
-        for first in (0..hidden).step_by(LANE_COUNT) {
-            let take = LANE_COUNT.min(hidden - first);
-            for gate in 0..4 {
-                let both = tensors.bias_ih.iter().zip(tensors.bias_hh).map(|(a, b)| a + b);
-                let both: Vec<f32> = both.skip(gate * hidden + first).take(take).collect();
-                pack_vector(&both, 1, &mut units);
-            }
-            for (rows, width) in [(&ih, inputs), (&hh, hidden)] {
-                let gates = (0..4).flat_map(|gate| {
-                    let rows = rows.iter().skip(gate * hidden + first).take(take).copied();
-                    rows.chain(std::iter::repeat_n(None, LANE_COUNT - take))
-                });
-                pack_tiles(&gates.collect(), blocks(width), 4, &mut units);
-            }
+        match precision {
+            Precision::F32 => pack_gru::<F32>(&cell, hidden, blocks(inputs), &mut units),
+            Precision::Int16 => pack_gru::<Int16>(&cell, hidden, blocks(inputs), &mut units),
+            Precision::Int8 => pack_gru::<Bytewise>(&cell, hidden, blocks(inputs), &mut units),
         }
-        Ok(Self { inputs, hidden, units, next: vec![Block::ZERO; blocks(hidden)] })
+        Ok(Self { precision, inputs, units, next: vec![Block::ZERO; blocks(hidden)], hidden })
     }
 }
 
@@ -219,50 +262,32 @@ impl LayerNorm {
     }
 }
 
-struct LinearTask<'a>(&'a Linear, &'a [Block], &'a mut [Block]);
+struct LinearTask<'a, F>(&'a Linear, &'a [Block], &'a mut [Block], PhantomData<F>);
 
-impl Task for LinearTask<'_> {
+impl<F: Format> Task for LinearTask<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        dense(s, &self.0.panels, self.1, &self.0.bias, self.2);
+        let Self(layer, x, out, _) = self;
+        let mut room = [F::Room::default(); INPUT_BLOCKS_MAX];
+        dense::<S, F>(s, &layer.panels, F::prepare(s, x, &mut room), &layer.bias, out);
     }
 }
 
-struct GruTask<'a>(&'a mut GruCell, &'a [Block], &'a mut [Block]);
+struct GruTask<'a, P>(&'a mut GruCell, &'a [Block], &'a mut [Block], PhantomData<P>);
 
-impl Task for GruTask<'_> {
+impl<P: Plan> Task for GruTask<'_, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(cell, x, h) = self;
-        let unit_len = crate::size::gru_blocks(h.len(), x.len());
+        let Self(cell, x, h, _) = self;
+        let mut x_room = [<P::Fine as Format>::Room::default(); INPUT_BLOCKS_MAX];
+        let mut h_room = [<P::Recurrent as Format>::Room::default(); INPUT_BLOCKS_MAX];
+        let inputs = (P::Fine::prepare(s, x, &mut x_room), P::Recurrent::prepare(s, h, &mut h_room));
+        let unit_len = gru_blocks::<P>(h.len(), x.len());
         for ((unit, next), old) in cell.units.chunks_exact(unit_len).zip(&mut cell.next).zip(&*h) {
-            let is_done = gru_unit(s, unit, (x, h), old, next);
+            let is_done = gru_unit::<S, P>(s, unit, inputs, old, next);
             debug_assert!(is_done.is_some(), "the unit was packed for these lengths");
-        }
-        h.copy_from_slice(&cell.next);
-    }
-}
-
-struct LstmTask<'a>(&'a mut LstmCell, &'a [Block], &'a mut [Block], &'a mut [Block]);
-
-impl Task for LstmTask<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self(cell, x, h, c) = self;
-        let (x_len, h_len) = (4 * LANE_COUNT * x.len(), 4 * LANE_COUNT * h.len());
-        let units = cell.units.chunks_exact(4 + x_len + h_len);
-        for ((unit, next), c) in units.zip(&mut cell.next).zip(c) {
-            let Some((biases, rows)) = unit.split_first_chunk::<4>() else { continue };
-            let (x_rows, h_rows) = rows.split_at(x_len);
-            let gates = tile_of_four(s, x_rows, x, load_all(s, biases));
-            let [input, forget, candidate, output] = tile_of_four(s, h_rows, h, gates);
-            let kept = s.mul(sigmoid(s, forget), s.load(&c.0));
-            let memory = s.fma(sigmoid(s, input), tanh(s, candidate), kept);
-            s.store(memory, &mut c.0);
-            s.store(s.mul(sigmoid(s, output), tanh(s, memory)), &mut next.0);
         }
         h.copy_from_slice(&cell.next);
     }
@@ -346,7 +371,12 @@ impl Kernel {
     pub fn linear(&self, layer: &Linear, x: &Activations, out: &mut Activations) -> Result<(), LengthError> {
         check("linear input", x.len, layer.inputs)?;
         check("linear output", out.len, layer.outputs)?;
-        self.dispatch(LinearTask(layer, &x.blocks, &mut out.blocks));
+        let (x, out) = (&x.blocks, &mut out.blocks);
+        match layer.precision {
+            Precision::F32 => self.dispatch(LinearTask::<F32>(layer, x, out, PhantomData)),
+            Precision::Int16 => self.dispatch_integers(LinearTask::<Int16>(layer, x, out, PhantomData)),
+            Precision::Int8 => self.dispatch_integers(LinearTask::<Int8>(layer, x, out, PhantomData)),
+        }
         Ok(())
     }
 
@@ -357,25 +387,12 @@ impl Kernel {
     pub fn gru(&self, cell: &mut GruCell, x: &Activations, h: &mut Activations) -> Result<(), LengthError> {
         check("GRU input", x.len, cell.inputs)?;
         check("GRU state", h.len, cell.hidden)?;
-        self.dispatch(GruTask(cell, &x.blocks, &mut h.blocks));
-        Ok(())
-    }
-
-    /// One step of an LSTM cell: `h` and `c` become the next states. The cell holds the scratch.
-    ///
-    /// # Errors
-    /// [`LengthError`] when `x`, `h` or `c` does not fit the cell.
-    pub fn lstm(
-        &self,
-        cell: &mut LstmCell,
-        x: &Activations,
-        h: &mut Activations,
-        c: &mut Activations,
-    ) -> Result<(), LengthError> {
-        check("LSTM input", x.len, cell.inputs)?;
-        check("LSTM state h", h.len, cell.hidden)?;
-        check("LSTM state c", c.len, cell.hidden)?;
-        self.dispatch(LstmTask(cell, &x.blocks, &mut h.blocks, &mut c.blocks));
+        let (x, h) = (&x.blocks, &mut h.blocks);
+        match cell.precision {
+            Precision::F32 => self.dispatch(GruTask::<F32>(cell, x, h, PhantomData)),
+            Precision::Int16 => self.dispatch_integers(GruTask::<Int16>(cell, x, h, PhantomData)),
+            Precision::Int8 => self.dispatch_integers(GruTask::<Bytewise>(cell, x, h, PhantomData)),
+        }
         Ok(())
     }
 
@@ -396,84 +413,5 @@ impl Kernel {
             let used = x.len - (x.len - 1) / LANE_COUNT * LANE_COUNT;
             last.0.iter_mut().skip(used).for_each(|lane| *lane = 0.0);
         }
-    }
-}
-
-/// The baseline of source 004: a stack of LSTM layers, a linear layer on the last hidden state, a sigmoid. The probability
-/// of an up-move.
-#[derive(Clone, Debug)]
-pub struct LstmClassifier {
-    cells: Vec<LstmCell>,
-    h: Vec<Activations>,
-    c: Vec<Activations>,
-    x: Activations,
-    fc: Linear,
-    logit: Activations,
-}
-
-impl LstmClassifier {
-    /// Takes `lstm.weight_ih_l{k}`, …, `fc.weight`, `fc.bias` by PyTorch's names, for as many layers as there are.
-    ///
-    /// # Errors
-    /// [`ModelError`] when a tensor is missing or its length does not fit.
-    pub fn new(tensors: &Tensors) -> Result<Self, ModelError> {
-        let (mut cells, mut inputs) = (Vec::new(), tensors.columns("lstm.weight_ih_l0")?);
-        let (first_inputs, hidden) = (inputs, tensors.columns("lstm.weight_hh_l0")?);
-        while tensors.0.contains_key(&format!("lstm.weight_ih_l{}", cells.len())) {
-            let layer = cells.len();
-            let get = |name: &str| tensors.data(&format!("lstm.{name}_l{layer}"));
-            let cell = CellTensors {
-                weight_ih: get("weight_ih")?,
-                weight_hh: get("weight_hh")?,
-                bias_ih: get("bias_ih")?,
-                bias_hh: get("bias_hh")?,
-            };
-            cells.push(LstmCell::new(cell, inputs, hidden)?);
-            inputs = hidden;
-        }
-        let fc = Linear::new(tensors.data("fc.weight")?, tensors.data("fc.bias")?, hidden)?;
-        let states = vec![Activations::zeros(hidden); cells.len()];
-        let logit = Activations::zeros(fc.outputs);
-        Ok(Self { cells, h: states.clone(), c: states, x: Activations::zeros(first_inputs), fc, logit })
-    }
-
-    /// Sets the state of a layer; false when there is no such layer or a length does not fit.
-    pub fn set_state(&mut self, layer: usize, h: &[f32], c: &[f32]) -> bool {
-        match (self.h.get_mut(layer), self.c.get_mut(layer)) {
-            (Some(to_h), Some(to_c)) => to_h.set(h).and_then(|()| to_c.set(c)).is_ok(),
-            (None, _) | (_, None) => false,
-        }
-    }
-
-    /// Hidden and cell state of a layer.
-    #[must_use]
-    pub fn state(&self, layer: usize) -> Option<(&Activations, &Activations)> {
-        self.h.get(layer).zip(self.c.get(layer))
-    }
-
-    /// One time step.
-    ///
-    /// # Errors
-    /// [`LengthError`] when `x` has not the width of the first layer.
-    pub fn step(&mut self, kernel: &Kernel, x: &[f32]) -> Result<(), LengthError> {
-        self.x.set(x)?;
-        let mut input = &self.x;
-        for ((cell, h), c) in self.cells.iter_mut().zip(&mut self.h).zip(&mut self.c) {
-            kernel.lstm(cell, input, h, c)?;
-            input = h;
-        }
-        Ok(())
-    }
-
-    /// The probability after the steps so far, 0..1.
-    ///
-    /// # Errors
-    /// [`LengthError`] never, for a classifier that was made by [`new`](Self::new).
-    pub fn probability(&mut self, kernel: &Kernel) -> Result<f32, LengthError> {
-        if let Some(last) = self.h.last() {
-            kernel.linear(&self.fc, last, &mut self.logit)?;
-        }
-        kernel.activate(Activation::Sigmoid, &mut self.logit);
-        Ok(self.logit.iter().next().unwrap_or(0.0))
     }
 }

@@ -20,12 +20,16 @@
 //! ```
 #![deny(clippy::indexing_slicing)]
 
+mod accuracy;
 mod file;
+mod format;
 pub mod fuzz;
 mod heads;
 mod kernel;
 mod latent;
 pub mod layers;
+mod lstm;
+mod many;
 mod math;
 mod matvec;
 mod meta;
@@ -36,7 +40,9 @@ mod simd;
 mod size;
 mod step;
 
+pub use accuracy::{AccuracyError, AccuracyReport, DecisionRule, FLIP_SHARE_MAX, accuracy_gate};
 pub use file::{ModelError, Tensor, Tensors, encode_safetensors};
+pub use format::Precision;
 pub use heads::{
     COST_SCALE_BPS, HORIZON_COUNT_MAX, Heads, INPUT_CLIP, NonFinite, PositionInput, REGIME_COUNT_MAX, Regime,
 };

@@ -1,12 +1,14 @@
 //! The model in memory: weights packed at load into aligned panels, in the order in which the kernel reads them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::file::{ModelError, Tensors};
+use crate::format::{F32, Int8, Int16, Plan, Precision, pack_tiles};
 use crate::heads::REGIME_COUNT_MAX;
 use crate::kernel::Kernel;
 use crate::latent::Latent;
-use crate::matvec::{Rows, pack_dense, pack_tiles, pack_vector};
+use crate::matvec::{Rows, pack_dense, pack_vector};
 use crate::meta::ModelMeta;
 use crate::simd::{Block, LANE_COUNT};
 use crate::size::{POSITION_WIDTH, Size, advance_blocks, blocks, latent_blocks, observe_blocks};
@@ -16,7 +18,9 @@ use crate::step::{CONTROLLER_WIDTH, REGIME_LANE, UP_LANE};
 #[derive(Clone, Debug)]
 pub struct Model {
     meta: ModelMeta,
+    tensors: Arc<Tensors>,
     sha256: [u8; 32],
+    precision: Precision,
     regime_count: usize,
     horizon_count: u32,
     observe: Vec<Block>,
@@ -33,7 +37,16 @@ impl Model {
     /// [`ModelError`], naming what is wrong and where.
     pub fn load(bytes: &[u8]) -> Result<Self, ModelError> {
         let (meta, tensors) = crate::file::parse(bytes)?;
-        Self::pack(meta, &tensors, crate::file::sha256(bytes))
+        Self::pack(meta, Arc::new(tensors), crate::file::sha256(bytes), Precision::F32)
+    }
+
+    /// The same file with its weights kept in another precision, made from the 32-bit floats of the file. Whether its
+    /// decisions are good enough is for [`accuracy_gate`](crate::accuracy_gate) to say.
+    ///
+    /// # Errors
+    /// [`ModelError::Packing`]: a fault of this crate.
+    pub fn quantise(&self, precision: Precision) -> Result<Self, ModelError> {
+        Self::pack(self.meta.clone(), Arc::clone(&self.tensors), self.sha256, precision)
     }
 
     /// Reads a model file that must have this SHA-256 (the registry's or the manifest's).
@@ -75,6 +88,13 @@ impl Model {
     #[inline]
     pub fn size(&self) -> Size {
         self.meta.size
+    }
+
+    /// How the weights are kept in memory.
+    #[must_use]
+    #[inline]
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// SHA-256 of the file.
@@ -167,18 +187,30 @@ impl Model {
     }
 
     /// Packs checked tensors.
-    pub(crate) fn pack(meta: ModelMeta, tensors: &Tensors, sha256: [u8; 32]) -> Result<Self, ModelError> {
+    pub(crate) fn pack(
+        meta: ModelMeta,
+        tensors: Arc<Tensors>,
+        sha256: [u8; 32],
+        precision: Precision,
+    ) -> Result<Self, ModelError> {
         let size = meta.size;
+        let (observe, advance) = match precision {
+            Precision::F32 => (pack_observe::<F32>(&meta, &tensors)?, pack_advance::<F32>(&meta, &tensors)?),
+            Precision::Int16 => (pack_observe::<Int16>(&meta, &tensors)?, pack_advance::<Int16>(&meta, &tensors)?),
+            Precision::Int8 => (pack_observe::<Int8>(&meta, &tensors)?, pack_advance::<Int8>(&meta, &tensors)?),
+        };
         let mut model = Self {
             sha256,
+            precision,
             regime_count: meta.regimes.len(),
             horizon_count: u32::try_from(meta.horizons.len()).unwrap_or(0),
-            observe: pack_observe(&meta, tensors)?,
-            advance: pack_advance(&meta, tensors)?,
-            decoder: pack_decoder(&meta, tensors)?,
+            observe,
+            advance,
+            decoder: pack_decoder(&meta, &tensors)?,
             start: vec![Block::ZERO; latent_blocks(blocks(size.h()), blocks(size.z()))],
             warm_features: meta.features.median.clone(),
             meta,
+            tensors,
         };
         let mut start = std::mem::take(&mut model.start);
         let is_derived = Kernel::SCALAR.derive(&model, &mut Latent { size, blocks: &mut start });
@@ -187,7 +219,7 @@ impl Model {
     }
 }
 
-fn pack_observe(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, ModelError> {
+fn pack_observe<P: Plan>(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, ModelError> {
     let size = meta.size;
     let (d, e, h, z) = (size.d(), size.e(), size.h(), size.z());
     let (db, eb, zb) = (blocks(d), blocks(e), blocks(z));
@@ -196,21 +228,21 @@ fn pack_observe(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, Model
     let inv_iqr: Vec<f32> = meta.features.iqr.iter().map(|iqr| iqr.recip()).collect();
     pack_vector(&inv_iqr, db, &mut to);
     pack_vector(tensors.data("encoder.0.bias")?, eb, &mut to);
-    pack_dense(&rows(tensors, "encoder.0.weight", 0..d)?, db, &mut to);
+    pack_dense::<P::Fine>(&rows(tensors, "encoder.0.weight", 0..d)?, db, &mut to);
     pack_vector(tensors.data("encoder.2.bias")?, eb, &mut to);
-    pack_dense(&rows(tensors, "encoder.2.weight", 0..e)?, eb, &mut to);
-    pack_dense(&mean_and_log_var(&rows(tensors, "posterior.weight", h..h + e)?, z), eb, &mut to);
-    pack_tiles(&head_rows(tensors, h..h + z)?, zb, 2, &mut to);
+    pack_dense::<P::Fine>(&rows(tensors, "encoder.2.weight", 0..e)?, eb, &mut to);
+    pack_dense::<P::Fine>(&mean_and_log_var(&rows(tensors, "posterior.weight", h..h + e)?, z), eb, &mut to);
+    pack_tiles::<F32>(&head_rows(tensors, h..h + z)?, zb, 2, &mut to);
     let len = to.len();
-    pack_tiles(&rows(tensors, "controller.0.weight", h + z..h + z + POSITION_WIDTH)?, 1, 1, &mut to);
+    pack_tiles::<F32>(&rows(tensors, "controller.0.weight", h + z..h + z + POSITION_WIDTH)?, 1, 1, &mut to);
     to.truncate(len + POSITION_WIDTH);
     pack_vector(tensors.data("controller.2.weight")?, 1, &mut to);
     pack_vector(tensors.data("controller.2.bias")?, 1, &mut to);
-    debug_assert_eq!(to.len(), observe_blocks(db, eb, zb));
+    debug_assert_eq!(to.len(), observe_blocks::<P>(db, eb, zb));
     Ok(to)
 }
 
-fn pack_advance(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, ModelError> {
+fn pack_advance<P: Plan>(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, ModelError> {
     let (h, z) = (meta.size.h(), meta.size.z());
     let (hb, zb) = (blocks(h), blocks(z));
     let mut to = Vec::new();
@@ -220,7 +252,7 @@ fn pack_advance(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, Model
         bias_ih: tensors.data("gru.bias_ih")?,
         bias_hh: tensors.data("gru.bias_hh")?,
     };
-    pack_gru(&cell, h, zb, &mut to);
+    pack_gru::<P>(&cell, h, zb, &mut to);
     for bias in ["prior.bias", "posterior.bias"] {
         for half in tensors.data(bias)?.chunks(z) {
             pack_vector(half, zb, &mut to);
@@ -228,10 +260,10 @@ fn pack_advance(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, Model
     }
     let mut products = mean_and_log_var(&rows(tensors, "prior.weight", 0..h)?, z);
     products.extend(mean_and_log_var(&rows(tensors, "posterior.weight", 0..h)?, z));
-    pack_dense(&products, hb, &mut to);
+    pack_dense::<P::Fine>(&products, hb, &mut to);
     pack_vector(&head_biases(tensors)?, 2, &mut to);
-    pack_tiles(&head_rows(tensors, 0..h)?, hb, 2, &mut to);
-    debug_assert_eq!(to.len(), advance_blocks(hb, zb));
+    pack_tiles::<F32>(&head_rows(tensors, 0..h)?, hb, 2, &mut to);
+    debug_assert_eq!(to.len(), advance_blocks::<P>(hb, zb));
     Ok(to)
 }
 
@@ -240,10 +272,10 @@ fn pack_decoder(meta: &ModelMeta, tensors: &Tensors) -> Result<Vec<Block>, Model
     let (d, e, h, z) = (size.d(), size.e(), size.h(), size.z());
     let mut to = Vec::new();
     pack_vector(tensors.data("decoder.0.bias")?, blocks(e), &mut to);
-    pack_dense(&rows(tensors, "decoder.0.weight", 0..h)?, blocks(h), &mut to);
-    pack_dense(&rows(tensors, "decoder.0.weight", h..h + z)?, blocks(z), &mut to);
+    pack_dense::<F32>(&rows(tensors, "decoder.0.weight", 0..h)?, blocks(h), &mut to);
+    pack_dense::<F32>(&rows(tensors, "decoder.0.weight", h..h + z)?, blocks(z), &mut to);
     pack_vector(tensors.data("decoder.2.bias")?, blocks(d), &mut to);
-    pack_dense(&rows(tensors, "decoder.2.weight", 0..e)?, blocks(e), &mut to);
+    pack_dense::<F32>(&rows(tensors, "decoder.2.weight", 0..e)?, blocks(e), &mut to);
     Ok(to)
 }
 
@@ -297,7 +329,7 @@ pub(crate) struct GruTensors<'a> {
 }
 
 /// Packs a GRU cell block by block for `gru_unit`.
-pub(crate) fn pack_gru(cell: &GruTensors<'_>, h: usize, input_blocks: usize, to: &mut Vec<Block>) {
+pub(crate) fn pack_gru<'a, P: Plan>(cell: &GruTensors<'a>, h: usize, input_blocks: usize, to: &mut Vec<Block>) {
     for first in (0..h).step_by(LANE_COUNT) {
         let take = LANE_COUNT.min(h - first);
         let bias = |from: &[f32], gate: usize| -> Vec<f32> {
@@ -310,12 +342,14 @@ pub(crate) fn pack_gru(cell: &GruTensors<'_>, h: usize, input_blocks: usize, to:
         }
         pack_vector(&bias(cell.bias_ih, 2), 1, to);
         pack_vector(&bias(cell.bias_hh, 2), 1, to);
-        for (rows, count) in [(cell.weight_ih, input_blocks), (cell.weight_hh, blocks(h))] {
-            let gates = (0..3).flat_map(|gate| {
+        let gates = |rows: &Rows<'a>| -> Rows<'a> {
+            let gate = |gate: usize| {
                 let gate_rows = rows.iter().skip(gate * h + first).take(take).copied();
                 gate_rows.chain(std::iter::repeat_n(None, LANE_COUNT - take))
-            });
-            pack_tiles(&gates.collect(), count, 3, to);
-        }
+            };
+            (0..3).flat_map(gate).collect()
+        };
+        pack_tiles::<P::Fine>(&gates(cell.weight_ih), input_blocks, 3, to);
+        pack_tiles::<P::Recurrent>(&gates(cell.weight_hh), blocks(h), 3, to);
     }
 }

@@ -4,10 +4,13 @@
 //! Only operations that IEEE 754 defines exactly are used (and this crate's own exp), so that a seed gives the same bytes
 //! on every machine.
 
+use std::sync::Arc;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::file::{ModelError, Tensor, Tensors, layout};
+use crate::format::Precision;
 use crate::heads::PositionInput;
 use crate::kernel::Kernel;
 use crate::latent::LatentStore;
@@ -80,7 +83,7 @@ fn uniform(rng: &mut ChaCha8Rng) -> f64 {
 
 /// What each head sees along a walk: `h`, `z` and the position inputs, one row per step.
 fn walk(meta: &ModelMeta, tensors: &Tensors, rng: &mut ChaCha8Rng) -> Result<Vec<Vec<f64>>, ModelError> {
-    let model = Model::pack(meta.clone(), tensors, [0; 32])?;
+    let model = Model::pack(meta.clone(), Arc::new(tensors.clone()), [0; 32], Precision::F32)?;
     let mut store = LatentStore::new(&model, 1);
     let mut latent = store.latent_mut(0).ok_or(ModelError::Packing)?;
     let features = &meta.features;

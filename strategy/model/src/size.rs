@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::{F32, Format, Plan};
 use crate::simd::LANE_COUNT;
 
 /// A named size: widths of the observation (D), its encoding (E), the deterministic state (H) and the stochastic (Z).
@@ -132,28 +133,36 @@ impl Shape for Medium {
 pub(crate) const EB_MAX: usize = Medium::EB;
 pub(crate) const DB_MAX: usize = Medium::DB;
 pub(crate) const ZB_MAX: usize = Medium::ZB;
+pub(crate) const HB_MAX: usize = Medium::HB;
 
 /// The controller's own inputs: position, half-spread, fee.
 pub(crate) const POSITION_WIDTH: usize = 3;
 
+/// Lines of a matrix of these many blocks.
+pub(crate) const fn matrix_blocks<F: Format>(output_blocks: usize, input_blocks: usize) -> usize {
+    output_blocks * (F::HEAD_LINES + input_blocks * (LANE_COUNT / F::INPUTS_PER_LINE))
+}
+
 /// Blocks that `observe` reads, for widths in blocks.
-pub(crate) const fn observe_blocks(db: usize, eb: usize, zb: usize) -> usize {
-    2 * db + 2 * eb + LANE_COUNT * (eb * db + eb * eb + 2 * zb * eb) + head_blocks(zb)
+pub(crate) const fn observe_blocks<P: Plan>(db: usize, eb: usize, zb: usize) -> usize {
+    let encoder = matrix_blocks::<P::Fine>(eb, db) + matrix_blocks::<P::Fine>(eb, eb);
+    2 * db + 2 * eb + encoder + matrix_blocks::<P::Fine>(2 * zb, eb) + head_blocks(zb)
 }
 
 /// Blocks of the heads and the controller at the end of what `observe` reads.
 pub(crate) const fn head_blocks(zb: usize) -> usize {
-    LANE_COUNT * 2 * zb + POSITION_WIDTH + 2
+    matrix_blocks::<F32>(2, zb) + POSITION_WIDTH + 2
 }
 
 /// Blocks that `advance` reads, for widths in blocks.
-pub(crate) const fn advance_blocks(hb: usize, zb: usize) -> usize {
-    hb * gru_blocks(hb, zb) + (4 * zb + 2) * (1 + hb * LANE_COUNT)
+pub(crate) const fn advance_blocks<P: Plan>(hb: usize, zb: usize) -> usize {
+    let products = 4 * zb + matrix_blocks::<P::Fine>(4 * zb, hb) + 2 + matrix_blocks::<F32>(2, hb);
+    hb * gru_blocks::<P>(hb, zb) + products
 }
 
 /// Blocks of one hidden block of the GRU: four biases, then the rows of z and of h, three gates wide.
-pub(crate) const fn gru_blocks(hb: usize, zb: usize) -> usize {
-    4 + 3 * LANE_COUNT * (zb + hb)
+pub(crate) const fn gru_blocks<P: Plan>(hb: usize, zb: usize) -> usize {
+    4 + matrix_blocks::<P::Fine>(3, zb) + matrix_blocks::<P::Recurrent>(3, hb)
 }
 
 /// Blocks of one latent of a shape with `hb` and `zb` blocks of h and z.

@@ -3,13 +3,15 @@
 
 use std::marker::PhantomData;
 
+use crate::format::{F32, Format, Plan};
 use crate::heads::{HORIZON_COUNT_MAX, Heads, INPUT_CLIP, NonFinite, Regime};
 use crate::latent::Parts;
 use crate::math::{exp, sigmoid, silu, tanh};
-use crate::matvec::{dense, load_all, store_all, tile};
+use crate::matvec::{dense, load_all, store_all};
 use crate::simd::{Block, LANE_COUNT, Simd, Task};
 use crate::size::{
-    DB_MAX, EB_MAX, Medium, POSITION_WIDTH, Shape, ZB_MAX, advance_blocks, gru_blocks, head_blocks, observe_blocks,
+    DB_MAX, EB_MAX, HB_MAX, POSITION_WIDTH, Shape, ZB_MAX, advance_blocks, gru_blocks, head_blocks, matrix_blocks,
+    observe_blocks,
 };
 
 /// Log-variances of prior and posterior are clipped to this range, nats.
@@ -24,36 +26,36 @@ pub(crate) const REGIME_LANE: usize = UP_LANE + 1;
 pub(crate) const CONTROLLER_WIDTH: usize = LANE_COUNT;
 
 /// From an event's features to the heads.
-pub(crate) struct Observe<'a, D> {
+pub(crate) struct Observe<'a, D, P> {
     pub(crate) weights: &'a [Block],
     pub(crate) latent: &'a mut [Block],
     pub(crate) x: &'a [f32],
     pub(crate) readout: Readout,
-    pub(crate) shape: PhantomData<D>,
+    pub(crate) shape: PhantomData<(D, P)>,
 }
 
-impl<D: Shape> Task for Observe<'_, D> {
+impl<D: Shape, P: Plan> Task for Observe<'_, D, P> {
     type Output = Result<Heads, NonFinite>;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
-        observe::<S, D>(s, self).unwrap_or(Err(NonFinite::Size))
+        observe::<S, D, P>(s, self).unwrap_or(Err(NonFinite::Size))
     }
 }
 
 /// `None` when model or latent are not of shape `D`.
 #[inline(always)]
-fn observe<S: Simd, D: Shape>(s: S, task: Observe<'_, D>) -> Option<Result<Heads, NonFinite>> {
-    if task.weights.len() != const { observe_blocks(D::DB, D::EB, D::ZB) } {
+fn observe<S: Simd, D: Shape, P: Plan>(s: S, task: Observe<'_, D, P>) -> Option<Result<Heads, NonFinite>> {
+    if task.weights.len() != const { observe_blocks::<P>(D::DB, D::EB, D::ZB) } {
         return None;
     }
     let latent = Parts::split::<D>(task.latent)?;
     let (scaler, rest) = task.weights.split_at_checked(const { 2 * D::DB })?;
     let (bias_0, rest) = rest.split_at_checked(D::EB)?;
-    let (panels_0, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::DB })?;
+    let (panels_0, rest) = rest.split_at_checked(const { matrix_blocks::<P::Fine>(D::EB, D::DB) })?;
     let (bias_2, rest) = rest.split_at_checked(D::EB)?;
-    let (panels_2, rest) = rest.split_at_checked(const { LANE_COUNT * D::EB * D::EB })?;
-    let (posterior, rest) = rest.split_at_checked(const { LANE_COUNT * 2 * D::ZB * D::EB })?;
+    let (panels_2, rest) = rest.split_at_checked(const { matrix_blocks::<P::Fine>(D::EB, D::EB) })?;
+    let (posterior, rest) = rest.split_at_checked(const { matrix_blocks::<P::Fine>(2 * D::ZB, D::EB) })?;
 
     let (mut scaled, mut first, mut second) = ([Block::ZERO; DB_MAX], [Block::ZERO; EB_MAX], [Block::ZERO; EB_MAX]);
     let scaled = scaled.get_mut(..D::DB)?;
@@ -61,14 +63,15 @@ fn observe<S: Simd, D: Shape>(s: S, task: Observe<'_, D>) -> Option<Result<Heads
         return Some(Err(first_bad_feature(task.x, D::D)));
     }
     let (first, second) = (first.get_mut(..D::EB)?, second.get_mut(..D::EB)?);
-    dense(s, panels_0, scaled, bias_0, first);
+    let mut room = [FineRoom::<P>::default(); if DB_MAX > EB_MAX { DB_MAX } else { EB_MAX }];
+    dense::<S, P::Fine>(s, panels_0, P::Fine::prepare(s, scaled, &mut room), bias_0, first);
     silu_all(s, first);
-    dense(s, panels_2, first, bias_2, second);
+    dense::<S, P::Fine>(s, panels_2, P::Fine::prepare(s, first, &mut room), bias_2, second);
     silu_all(s, second);
 
     let mut q = [Block::ZERO; 2 * ZB_MAX];
     let q = q.get_mut(..const { 2 * D::ZB })?;
-    dense(s, posterior, second, latent.posterior_h, q);
+    dense::<S, P::Fine>(s, posterior, P::Fine::prepare(s, second, &mut room), latent.posterior_h, q);
     let (mean, log_var) = q.split_at_checked(D::ZB)?;
     latent.z.copy_from_slice(mean);
     for (raw, clipped) in log_var.iter().zip(&mut *latent.z_log_var) {
@@ -109,7 +112,7 @@ impl<D: Shape> Task for ReadHeads<'_, D> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
-        let before = const { observe_blocks(D::DB, D::EB, D::ZB) - head_blocks(D::ZB) };
+        let before = self.weights.len().wrapping_sub(const { head_blocks(D::ZB) });
         let Some((_, weights)) = self.weights.split_at_checked(before) else { return Err(NonFinite::Size) };
         let Some(latent) = Parts::split::<D>(self.latent) else { return Err(NonFinite::Size) };
         all_heads(s, weights, &latent, &self.readout)
@@ -180,7 +183,7 @@ fn heads<S: Simd>(
     let panel_len = weights.len().wrapping_sub(POSITION_WIDTH + 2);
     let (panel, rest) = weights.split_at_checked(panel_len).ok_or(NonFinite::Size)?;
     let [position_rows @ .., out_weights, out_bias] = rest else { return Err(NonFinite::Size) };
-    let [raw, mut hidden] = tile::<S, 2, 2, 4>(s, panel, 0, latent.z, load_all(s, latent.heads_h));
+    let [raw, mut hidden] = F32::tile::<S, 2, 2, 4>(s, panel, 0, latent.z, load_all(s, latent.heads_h));
     for (row, input) in position_rows.iter().zip(&position) {
         hidden = s.fma(s.splat(*input), s.load(&row.0), hidden);
     }
@@ -229,37 +232,37 @@ fn unpack<S: Simd>(s: S, v: S::V) -> [f32; LANE_COUNT] {
 }
 
 /// From `h_t, z_t` to `h_{t+1}`, its prior, and its products with the weights that the next observation needs.
-pub(crate) struct Advance<'a, D> {
+pub(crate) struct Advance<'a, D, P> {
     pub(crate) weights: &'a [Block],
     pub(crate) latent: &'a mut [Block],
-    pub(crate) shape: PhantomData<D>,
+    pub(crate) shape: PhantomData<(D, P)>,
 }
 
-impl<D: Shape> Task for Advance<'_, D> {
+impl<D: Shape, P: Plan> Task for Advance<'_, D, P> {
     type Output = Option<()>;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
-        if self.weights.len() != const { advance_blocks(D::HB, D::ZB) } {
+        if self.weights.len() != const { advance_blocks::<P>(D::HB, D::ZB) } {
             return None;
         }
         let mut latent = Parts::split::<D>(self.latent)?;
-        let (gru, products) = self.weights.split_at_checked(const { D::HB * gru_blocks(D::HB, D::ZB) })?;
-        gru_step::<S, D>(s, gru, &mut latent)?;
-        derive::<S, D>(s, products, &mut latent)
+        let (gru, products) = self.weights.split_at_checked(const { D::HB * gru_blocks::<P>(D::HB, D::ZB) })?;
+        gru_step::<S, D, P>(s, gru, &mut latent)?;
+        derive::<S, D, P::Fine>(s, products, &mut latent)
     }
 }
 
 /// One step without an observation: `z` and its log-variance become the prior's.
-pub(crate) struct Imagine<'a, D>(pub(crate) Advance<'a, D>);
+pub(crate) struct Imagine<'a, D, P>(pub(crate) Advance<'a, D, P>);
 
-impl<D: Shape> Task for Imagine<'_, D> {
+impl<D: Shape, P: Plan> Task for Imagine<'_, D, P> {
     type Output = Option<()>;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
         let Advance { weights, latent, shape } = self.0;
-        Advance::<D> { weights, latent: &mut *latent, shape }.run(s)?;
+        Advance::<D, P> { weights, latent: &mut *latent, shape }.run(s)?;
         let latent = Parts::split::<D>(latent)?;
         latent.z.copy_from_slice(latent.prior_mean);
         latent.z_log_var.copy_from_slice(latent.prior_log_var);
@@ -269,47 +272,73 @@ impl<D: Shape> Task for Imagine<'_, D> {
 
 /// PyTorch's GRU cell: `h' = (1 − z)·n + z·h`, the reset gate multiplying the hidden term after its bias is added.
 #[inline(always)]
-fn gru_step<S: Simd, D: Shape>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
-    let mut next = [Block::ZERO; Medium::HB];
+fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
+    let mut next = [Block::ZERO; HB_MAX];
     let next = next.get_mut(..D::HB)?;
-    let units = weights.chunks_exact(const { gru_blocks(D::HB, D::ZB) });
+    let mut z_room = [FineRoom::<P>::default(); ZB_MAX];
+    let mut h_room = [<P::Recurrent as Format>::Room::default(); HB_MAX];
+    let inputs = (P::Fine::prepare(s, latent.z, &mut z_room), P::Recurrent::prepare(s, latent.h, &mut h_room));
+    let units = weights.chunks_exact(const { gru_blocks::<P>(D::HB, D::ZB) });
     for ((unit, next), old) in units.zip(next.iter_mut()).zip(&*latent.h) {
-        gru_unit(s, unit, (latent.z, latent.h), old, next)?;
+        gru_unit::<S, P>(s, unit, inputs, old, next)?;
     }
     latent.h.copy_from_slice(next);
     Some(())
 }
 
+/// Room for one block of a vector that meets the fine weights.
+type FineRoom<P> = <<P as Plan>::Fine as Format>::Room;
+
+/// Input and hidden state of a GRU, in form.
+pub(crate) type GruInputs<'a, P> =
+    (<<P as Plan>::Fine as Format>::Input<'a>, <<P as Plan>::Recurrent as Format>::Input<'a>);
+
 /// One block of a GRU: `unit` holds the biases of r, z, n's input and n's hidden term, then the rows of `x`, then of `h`.
 #[inline(always)]
-pub(crate) fn gru_unit<S: Simd>(
+pub(crate) fn gru_unit<S: Simd, P: Plan>(
     s: S,
     unit: &[Block],
-    (x, h): (&[Block], &[Block]),
+    (x, h): GruInputs<'_, P>,
     old: &Block,
     next: &mut Block,
 ) -> Option<()> {
     let (biases, rows) = unit.split_first_chunk::<4>()?;
     let [reset, update, input, hidden] = load_all(s, biases);
-    let (x_rows, h_rows) = rows.split_at_checked(x.len().wrapping_mul(LANE_COUNT * 3))?;
-    let [reset, update, input] = tile::<S, 3, 3, 2>(s, x_rows, 0, x, [reset, update, input]);
-    let [reset, update, hidden] = tile::<S, 3, 3, 2>(s, h_rows, 0, h, [reset, update, hidden]);
+    let (x_rows, h_rows) = rows.split_at_checked(matrix_blocks::<P::Fine>(3, P::Fine::input_blocks(x)))?;
+    let [reset, update, input] = P::Fine::tile::<S, 3, 3, 2>(s, x_rows, 0, x, [reset, update, input]);
+    let [reset, update, hidden] = P::Recurrent::tile::<S, 3, 3, 2>(s, h_rows, 0, h, [reset, update, hidden]);
+    gru_gates(s, [reset, update, input, hidden], old, next);
+    Some(())
+}
+
+/// The next block of `h` from the sums of r, z, n's input and n's hidden term.
+#[inline(always)]
+pub(crate) fn gru_gates<S: Simd>(s: S, [reset, update, input, hidden]: [S::V; 4], old: &Block, next: &mut Block) {
     let (reset, update) = (sigmoid(s, reset), sigmoid(s, update));
     let candidate = tanh(s, s.fma(reset, hidden, input));
     let kept = s.sub(s.load(&old.0), candidate);
     s.store(s.fma(update, kept, candidate), &mut next.0);
-    Some(())
 }
 
 /// Everything that depends on `h` alone; `latent.h` is new.
 #[inline(always)]
-fn derive<S: Simd, D: Shape>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
+fn derive<S: Simd, D: Shape, F: Format>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
     let (biases, rest) = weights.split_at_checked(const { 4 * D::ZB })?;
-    let (panels, rest) = rest.split_at_checked(const { 4 * D::ZB * D::HB * LANE_COUNT })?;
+    let (panels, rest) = rest.split_at_checked(const { matrix_blocks::<F>(4 * D::ZB, D::HB) })?;
     let (head_biases, head_panel) = rest.split_first_chunk::<2>()?;
     let mut products = [Block::ZERO; 4 * ZB_MAX];
     let products = products.get_mut(..const { 4 * D::ZB })?;
-    dense(s, panels, latent.h, biases, products);
+    let mut room = [F::Room::default(); HB_MAX];
+    dense::<S, F>(s, panels, F::prepare(s, latent.h, &mut room), biases, products);
+    keep_products::<S, D>(s, products, latent)?;
+    let heads = F32::tile::<S, 2, 2, 4>(s, head_panel, 0, latent.h, load_all(s, head_biases));
+    store_all(s, heads, latent.heads_h);
+    Some(())
+}
+
+/// Puts the products of prior and posterior with `h` where `observe` finds them.
+#[inline(always)]
+pub(crate) fn keep_products<S: Simd, D: Shape>(s: S, products: &[Block], latent: &mut Parts<'_>) -> Option<()> {
     let (prior, posterior) = products.split_at_checked(const { 2 * D::ZB })?;
     let (mean, log_var) = prior.split_at_checked(D::ZB)?;
     latent.prior_mean.copy_from_slice(mean);
@@ -319,21 +348,19 @@ fn derive<S: Simd, D: Shape>(s: S, weights: &[Block], latent: &mut Parts<'_>) ->
         s.store(clipped, &mut log_var.0);
         s.store(exp(s, s.sub(s.splat(0.0), clipped)), &mut inv_var.0);
     }
-    let heads = tile::<S, 2, 2, 4>(s, head_panel, 0, latent.h, load_all(s, head_biases));
-    store_all(s, heads, latent.heads_h);
     Some(())
 }
 
 /// The products of a latent whose `h` is given: how a fresh latent gets its start.
-pub(crate) struct Derive<'a, D>(pub(crate) Advance<'a, D>);
+pub(crate) struct Derive<'a, D, P>(pub(crate) Advance<'a, D, P>);
 
-impl<D: Shape> Task for Derive<'_, D> {
+impl<D: Shape, P: Plan> Task for Derive<'_, D, P> {
     type Output = Option<()>;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
-        let (_, products) = self.0.weights.split_at_checked(const { D::HB * gru_blocks(D::HB, D::ZB) })?;
-        derive::<S, D>(s, products, &mut Parts::split::<D>(self.0.latent)?)
+        let (_, products) = self.0.weights.split_at_checked(const { D::HB * gru_blocks::<P>(D::HB, D::ZB) })?;
+        derive::<S, D, P::Fine>(s, products, &mut Parts::split::<D>(self.0.latent)?)
     }
 }
 
@@ -357,12 +384,12 @@ impl<D: Shape> Task for Reconstruct<'_, D> {
         let (bias_2, panels_2) = rest.split_at_checked(D::DB)?;
         let (mut first, mut second) = ([Block::ZERO; EB_MAX], [Block::ZERO; EB_MAX]);
         let (first, second) = (first.get_mut(..D::EB)?, second.get_mut(..D::EB)?);
-        dense(s, h_panels, latent.h, bias_0, first);
-        dense(s, z_panels, latent.z, first, second);
+        dense::<S, F32>(s, h_panels, latent.h, bias_0, first);
+        dense::<S, F32>(s, z_panels, latent.z, first, second);
         silu_all(s, second);
         let mut scaled = [Block::ZERO; DB_MAX];
         let scaled = scaled.get_mut(..D::DB)?;
-        dense(s, panels_2, second, bias_2, scaled);
+        dense::<S, F32>(s, panels_2, second, bias_2, scaled);
         for (to, from) in self.out.iter_mut().zip(scaled.iter().flat_map(|block| block.0).take(D::D)) {
             *to = from;
         }

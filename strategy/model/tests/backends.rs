@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 
 use peregrine_model::{
-    Backend, FeatureSet, Heads, Kernel, LatentStore, Model, ModelMeta, NonFinite, PositionInput, Size,
+    Backend, FeatureSet, Heads, Kernel, LatentStore, Model, ModelMeta, NonFinite, PositionInput, Precision, Size,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,8 +51,14 @@ fn features(rng: &mut ChaCha8Rng, d: usize) -> Vec<f32> {
 }
 
 fn compare_backends(size: Size, steps: usize, observations_per_step: usize) {
-    let (model, kernels) = (model(size, 7), kernels());
-    let mut stores: Vec<LatentStore> = kernels.iter().map(|_| LatentStore::new(&model, 2)).collect();
+    for precision in Precision::ALL {
+        compare_precision(&model(size, 7).quantise(precision).unwrap(), steps, observations_per_step);
+    }
+}
+
+fn compare_precision(model: &Model, steps: usize, observations_per_step: usize) {
+    let (size, kernels) = (model.size(), kernels());
+    let mut stores: Vec<LatentStore> = kernels.iter().map(|_| LatentStore::new(model, 2)).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(size.h() as u64);
     for step in 0..steps {
         for _ in 0..observations_per_step {
@@ -66,20 +72,28 @@ fn compare_backends(size: Size, steps: usize, observations_per_step: usize) {
                 .iter()
                 .zip(&mut stores)
                 .map(|(kernel, store)| {
-                    bits(&kernel.observe(&model, &mut store.latent_mut(1).unwrap(), &x, position).unwrap())
+                    bits(&kernel.observe(model, &mut store.latent_mut(1).unwrap(), &x, position).unwrap())
                 })
                 .collect();
-            assert!(heads.iter().all(|other| *other == heads[0]), "{size:?}, step {step}: {heads:x?}");
+            assert!(
+                heads.iter().all(|other| *other == heads[0]),
+                "{size:?} {:?}, step {step}: {heads:x?}",
+                model.precision()
+            );
         }
         for (kernel, store) in kernels.iter().zip(&mut stores) {
             if step % 5 == 0 {
-                kernel.imagine(&model, &mut store.latent_mut(1).unwrap());
+                kernel.imagine(model, &mut store.latent_mut(1).unwrap());
             }
-            kernel.advance(&model, &mut store.latent_mut(1).unwrap());
+            kernel.advance(model, &mut store.latent_mut(1).unwrap());
         }
         if step % 16 == 0 {
             let states: Vec<Vec<u8>> = stores.iter().map(|store| store.bytes().collect()).collect();
-            assert!(states.iter().all(|other| *other == states[0]), "{size:?}: the states differ after step {step}");
+            assert!(
+                states.iter().all(|other| *other == states[0]),
+                "{size:?} {:?}: the states differ after step {step}",
+                model.precision()
+            );
         }
     }
 }

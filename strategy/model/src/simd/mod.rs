@@ -29,6 +29,10 @@ impl Block {
 pub(crate) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
+    /// Sixteen 32-bit integers.
+    type I: Copy;
+    /// Four bytes for every lane, as [`dot4`](Self::dot4) takes them.
+    type Quad: Copy;
     /// True where sixteen lanes take two registers of a file of sixteen: tiles are then worked in halves.
     const IS_NARROW: bool;
 
@@ -56,6 +60,28 @@ pub(crate) trait Simd: Copy {
     fn sum(self, a: Self::V) -> f32;
     /// True when no lane is infinite or NaN.
     fn is_finite(self, a: Self::V) -> bool;
+    /// The largest lane, compared as `sum` adds, by the rule of `max`.
+    fn max_lane(self, a: Self::V) -> f32;
+
+    fn zero_i32(self) -> Self::I;
+    /// The bits of a line as integers.
+    fn load_i32(self, from: &[f32; LANE_COUNT]) -> Self::I;
+    /// Adds, wrapping.
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The nearest float.
+    fn to_f32(self, a: Self::I) -> Self::V;
+    /// The last two bytes of each lane's bits.
+    fn store_low_words(self, v: Self::V, to: &mut [u16; LANE_COUNT]);
+    /// Two 16-bit words for every lane.
+    fn splat_pair(self, words: [u16; 2]) -> Self::I;
+    /// `sum + Σ wᵢ·xᵢ` over the two signed 16-bit halves of each word of `weights`, exact and wrapping at 32 bits.
+    fn dot2(self, sum: Self::I, weights: &[f32; LANE_COUNT], inputs: Self::I) -> Self::I;
+    /// The last byte of each lane's bits.
+    fn store_low_bytes(self, v: Self::V, to: &mut [u8; LANE_COUNT]);
+    /// Four unsigned bytes for every lane.
+    fn splat_quad(self, bytes: [u8; 4]) -> Self::Quad;
+    /// `sum + Σ wᵢ·xᵢ` over the four signed bytes of each word of `weights`, exact and wrapping at 32 bits.
+    fn dot4(self, sum: Self::I, weights: &[f32; LANE_COUNT], inputs: Self::Quad) -> Self::I;
 }
 
 /// Work written once over [`Simd`]; `run` must be `#[inline(always)]`, so that it is compiled with the backend's features.
