@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{F32, Int8, Int16, Plan, Precision};
 use crate::heads::{COST_SCALE_BPS, Heads, INPUT_CLIP, NonFinite, PositionInput};
 use crate::latent::{Latent, LatentStore};
-use crate::many::{AdvanceMany, TOGETHER};
+use crate::many::{AdvanceMany, TOGETHER, TOGETHER_BLOCKS_MIN};
 use crate::model::Model;
 use crate::simd::{Block, Task, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
@@ -163,10 +163,12 @@ impl Kernel {
     }
 
     /// [`advance`](Self::advance) of many instruments, the same bits as one after the other in the order given, faster:
-    /// weights are fetched once for four of them. Indices beyond the store's count are passed over, as is a store of
+    /// weights are fetched once for four of them (which gains nothing for a network that the first cache holds: that one is
+    /// worked one by one). Indices beyond the store's count are passed over, as is a store of
     /// another size.
     pub fn advance_many(&self, model: &Model, store: &mut LatentStore, instruments: &[usize]) {
-        let (groups, rest) = instruments.as_chunks::<TOGETHER>();
+        let is_small = model.advance_weights().len() < TOGETHER_BLOCKS_MIN;
+        let (groups, rest) = if is_small { (&[][..], instruments) } else { instruments.as_chunks::<TOGETHER>() };
         for group in groups {
             match store.blocks_mut(*group) {
                 Some(latents) => {

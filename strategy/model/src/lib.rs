@@ -25,6 +25,7 @@ mod file;
 mod format;
 pub mod fuzz;
 mod heads;
+mod integers;
 mod kernel;
 mod latent;
 pub mod layers;

@@ -270,6 +270,13 @@ impl<D: Shape, P: Plan> Task for Imagine<'_, D, P> {
     }
 }
 
+/// A length that the compiler does not see, so that loops over it stay loops: unrolled over a whole network the code
+/// would be several times the first instruction cache.
+#[inline(always)]
+pub(crate) fn rolled(len: usize) -> usize {
+    std::hint::black_box(len)
+}
+
 /// PyTorch's GRU cell: `h' = (1 − z)·n + z·h`, the reset gate multiplying the hidden term after its bias is added.
 #[inline(always)]
 fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latent: &mut Parts<'_>) -> Option<()> {
@@ -277,8 +284,9 @@ fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latent: &mut Pa
     let next = next.get_mut(..D::HB)?;
     let mut z_room = [FineRoom::<P>::default(); ZB_MAX];
     let mut h_room = [<P::Recurrent as Format>::Room::default(); HB_MAX];
-    let inputs = (P::Fine::prepare(s, latent.z, &mut z_room), P::Recurrent::prepare(s, latent.h, &mut h_room));
-    let units = weights.chunks_exact(const { gru_blocks::<P>(D::HB, D::ZB) });
+    let h = latent.h.get(..rolled(D::HB))?;
+    let inputs = (P::Fine::prepare(s, latent.z, &mut z_room), P::Recurrent::prepare(s, h, &mut h_room));
+    let units = weights.chunks_exact(rolled(const { gru_blocks::<P>(D::HB, D::ZB) }));
     for ((unit, next), old) in units.zip(next.iter_mut()).zip(&*latent.h) {
         gru_unit::<S, P>(s, unit, inputs, old, next)?;
     }
@@ -329,9 +337,11 @@ fn derive<S: Simd, D: Shape, F: Format>(s: S, weights: &[Block], latent: &mut Pa
     let mut products = [Block::ZERO; 4 * ZB_MAX];
     let products = products.get_mut(..const { 4 * D::ZB })?;
     let mut room = [F::Room::default(); HB_MAX];
-    dense::<S, F>(s, panels, F::prepare(s, latent.h, &mut room), biases, products);
+    let h = latent.h.get(..rolled(D::HB))?;
+    dense::<S, F>(s, panels, F::prepare(s, h, &mut room), biases, products);
     keep_products::<S, D>(s, products, latent)?;
-    let heads = F32::tile::<S, 2, 2, 4>(s, head_panel, 0, latent.h, load_all(s, head_biases));
+    let h = latent.h.get(..rolled(D::HB))?;
+    let heads = F32::tile::<S, 2, 2, 4>(s, head_panel, 0, h, load_all(s, head_biases));
     store_all(s, heads, latent.heads_h);
     Some(())
 }
