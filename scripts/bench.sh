@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Measures this machine and keeps the result: benches/record/DATE-CPU.md.
 # Usage: scripts/bench.sh [--quick] [--core N] [--rounds N]   every part: percentiles in one table
+#        scripts/bench.sh --kernel [--core N] [--rounds N]    the kernel alone: benches/record/DATE-kernel.md
 #        scripts/bench.sh --peers                             side by side with other crates, same bytes, one run
+#        scripts/bench.sh --kernel-peers                      the kernel beside other runtimes, one network, one run
 #        scripts/bench.sh --criterion [FILTER]                the Criterion benches (nothing is recorded)
 # Look at `uptime` first: the record names the load, and figures from a busy machine say little.
 set -euo pipefail
@@ -17,7 +19,7 @@ runner=()
 if chrt -f 20 true 2>/dev/null; then runner=(chrt -f 20); fi
 
 record() { # NAME TITLE COMMAND…: the record is written only when the command succeeded.
-    local file="benches/record/$(date +%F)-$cpu$1.md" text
+    local file="benches/record/$(date +%F)-$1.md" text
     shift
     local title=$1
     shift
@@ -30,13 +32,21 @@ record() { # NAME TITLE COMMAND…: the record is written only when the command 
 case "${1:-}" in
 --peers)
     cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir "$target/peers"
-    record -peers "Peers side by side" "${runner[@]}" "$target/peers/release/peers" "${@:2}"
+    record "$cpu-peers" "Peers side by side" "${runner[@]}" "$target/peers/release/peers" "${@:2}"
+    ;;
+--kernel)
+    cargo build --release -p peregrine-benches --bin figures
+    record kernel "The kernel" "${runner[@]}" "$target/release/figures" "$@"
+    ;;
+--kernel-peers)
+    cargo build --release --manifest-path benches/peers/kernel/Cargo.toml --target-dir "$target/kernel-peers"
+    record kernel-peers "The kernel beside other runtimes" "${runner[@]}" "$target/kernel-peers/release/kernel_peers"
     ;;
 --criterion)
     cargo bench -p peregrine-benches -- "${@:2}"
     ;;
 *)
     cargo build --release -p peregrine-benches --bin figures
-    record "" "Figures" "${runner[@]}" "$target/release/figures" "$@"
+    record "$cpu" "Figures" "${runner[@]}" "$target/release/figures" "$@"
     ;;
 esac

@@ -5,7 +5,9 @@
 
 pub mod hops;
 pub mod host;
+pub mod kernel_rows;
 pub mod machine;
+pub mod networks;
 pub mod order_path;
 pub mod parts;
 pub mod percentiles;

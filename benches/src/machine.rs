@@ -78,9 +78,9 @@ fn guard() -> Result<Guard, BenchError> {
     Ok(Guard::Measured(guard))
 }
 
-fn build(session: &LoadedSession, kernel: Kernel, folder: &Path, rate: u64) -> Result<Built, BenchError> {
+fn build(session: &LoadedSession, kernel: Kernel, folder: &Path, load: Load) -> Result<Built, BenchError> {
     let clock = TscClock::calibrated();
-    let schedule = Schedule::new(Pace::Rate { events_per_second: rate }, clock.rate());
+    let schedule = Schedule::new(Pace::Rate { events_per_second: load.rate }, clock.rate());
     let log = parts::event_log(folder)?;
     let (stop, mut readers) = (StopFlag::new(), Vec::new());
     let symbol_count = usize::try_from(session.symbol_count().saturating_add(1))?;
@@ -93,6 +93,7 @@ fn build(session: &LoadedSession, kernel: Kernel, folder: &Path, rate: u64) -> R
         schedule: schedule.clone(),
         times: times(&mut readers)?,
         pnl: Pnl::new(symbol_count, symbol_count, Nanos::from_secs(1)),
+        keep_warm: load.keep_warm,
     });
     let config = PaperConfig {
         symbol_count_max: symbol_count,
@@ -122,7 +123,18 @@ fn total(mut reader: IntervalReader) -> LatencyFigures {
     reader.total()
 }
 
-/// Replays the first `count` messages of `session` at `rate` events per second, due at times fixed in advance, with the
+/// How events come.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Events per second.
+    pub rate: u64,
+    /// Messages of the session.
+    pub count: usize,
+    /// Idleness after which the network makes a step on scratch state.
+    pub keep_warm: Option<Nanos>,
+}
+
+/// Replays the first messages of `session` at a fixed rate, due at times fixed in advance, with the
 /// record role on `record_core`.
 ///
 /// # Errors
@@ -130,13 +142,12 @@ fn total(mut reader: IntervalReader) -> LatencyFigures {
 pub fn open_loop(
     session: &LoadedSession,
     kernel: Kernel,
-    rate: u64,
-    count: usize,
+    load: Load,
     record_core: usize,
 ) -> Result<MachineFigures, BenchError> {
     let folder = tempfile::tempdir()?;
     let Built { mut machine, stopwatch, schedule, decision, order, others, mut recorder, stop } =
-        build(session, kernel, folder.path(), rate)?;
+        build(session, kernel, folder.path(), load)?;
     let is_over = stop.clone();
     let recording = spawn_on(record_core, move || {
         while !is_over.is_requested() {
@@ -147,7 +158,7 @@ pub fn open_loop(
         }
     });
     let (mut feed, mut index) = (session.feed(), 0_u64);
-    for message in session.messages().take(count) {
+    for message in session.messages().take(load.count) {
         let mut take = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
             if index == 0 {
                 schedule.begin(stopwatch.start(), event.recv_time);
@@ -155,7 +166,7 @@ pub fn open_loop(
             index = index.wrapping_add(1);
             machine.on_event(&event);
             if let Some(due) = schedule.due(index, event.recv_time) {
-                wait_until(due, &stopwatch);
+                wait_until(due, &stopwatch, || machine.decide.idle());
             }
             Ok(())
         };

@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use peregrine_book::{BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureConfig, FeatureEngine};
-use peregrine_model::{Backend, FeatureSet, Heads, Kernel, LatentStore, Model, ModelMeta, PositionInput, Size};
+use peregrine_model::{
+    Backend, FeatureSet, Heads, Kernel, LatentStore, Model, ModelMeta, PositionInput, Precision, Size,
+};
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos, Price, Sink, SymbolId};
 use peregrine_wire::FileFeed;
 
@@ -157,9 +159,23 @@ impl Network {
     /// # Errors
     /// What the model says of its own metadata.
     pub fn seeded(size: Size, backend: Backend, instrument_count: usize) -> Result<Option<Self>, BenchError> {
+        Self::with_precision(size, Precision::F32, backend, instrument_count)
+    }
+
+    /// The same with its weights kept in `precision`.
+    ///
+    /// # Errors
+    /// What the model says of its own metadata.
+    pub fn with_precision(
+        size: Size,
+        precision: Precision,
+        backend: Backend,
+        instrument_count: usize,
+    ) -> Result<Option<Self>, BenchError> {
         let Some(kernel) = Kernel::new(backend) else { return Ok(None) };
         let names = (0..size.d()).map(|index| format!("feature_{index}")).collect();
         let model = Model::seeded(&ModelMeta::untrained(size, 1, FeatureSet::unscaled(names, "bench")))?;
+        let model = model.quantise(precision)?;
         let latents = LatentStore::new(&model, instrument_count);
         Ok(Some(Self { kernel, model, latents, heads: Heads::default() }))
     }

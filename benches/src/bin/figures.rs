@@ -1,5 +1,5 @@
 //! Percentiles of every part, in one table: `scripts/bench.sh`, or
-//! `cargo run --release -p peregrine-benches --bin figures -- [--core N] [--rounds N] [--quick]`.
+//! `cargo run --release -p peregrine-benches --bin figures -- [--core N] [--rounds N] [--quick] [--kernel]`.
 //!
 //! All measurements make a round in turn, at least three times; quoted are the percentiles of the round with the least
 //! median. Spans are read with serialised ticks, whose own cost is inside every span and stated. Calls too short for
@@ -12,13 +12,13 @@ use std::time::Duration;
 use peregrine_benches::BenchError;
 use peregrine_benches::hops::{self, CAPACITY, bare_line, pin, ring_hops, two_cores};
 use peregrine_benches::host::{Machine, load_average};
-use peregrine_benches::machine::{self, MachineFigures};
+use peregrine_benches::kernel_rows::kernel_rows;
+use peregrine_benches::machine::{self, Load, MachineFigures};
 use peregrine_benches::order_path::{OrderPath, open_loop};
 use peregrine_benches::parts;
 use peregrine_benches::percentiles::{Measurement, Percentiles, Timer, table};
 use peregrine_benches::replay::{
-    Network, Packet, Slots, decode_and_book, decode_and_book_by_packet, features, is_decision, wandering_inputs,
-    whole_pass,
+    Network, Packet, Slots, decode_and_book, decode_and_book_by_packet, features, is_decision, whole_pass,
 };
 use peregrine_benches::session::LoadedSession;
 use peregrine_book::MarketBooks;
@@ -42,12 +42,14 @@ struct Plan {
     rounds: usize,
     /// Divides every count.
     divisor: u64,
+    /// The kernel alone.
+    is_kernel_only: bool,
 }
 
 impl Plan {
     fn from_args() -> Result<Self, BenchError> {
         let cores = peregrine_runtime::available_cores();
-        let mut plan = Self { core: cores.last().copied().unwrap_or(0), rounds: 3, divisor: 1 };
+        let mut plan = Self { core: cores.last().copied().unwrap_or(0), rounds: 3, divisor: 1, is_kernel_only: false };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut number = || -> Result<usize, BenchError> {
@@ -58,7 +60,8 @@ impl Plan {
                 "--core" => plan.core = number()?,
                 "--rounds" => plan.rounds = number()?.max(3),
                 "--quick" => plan.divisor = 20,
-                _ => return Err(format!("{arg}: known are --core N, --rounds N, --quick").into()),
+                "--kernel" => plan.is_kernel_only = true,
+                _ => return Err(format!("{arg}: known are --core N, --rounds N, --quick, --kernel").into()),
             }
         }
         Ok(plan)
@@ -161,41 +164,6 @@ fn feature_rows(session: &LoadedSession) -> Result<Vec<Measurement<'static>>, Be
     Ok(vec![update, vector])
 }
 
-/// `observe` with an `advance` before each call, so that its weights come from where `advance` left them; `advance`
-/// likewise; and both back to back.
-fn kernel_rows(plan: Plan, size: Size, backend: Backend) -> Result<Vec<Measurement<'static>>, BenchError> {
-    let inputs = wandering_inputs(size.d());
-    let count = plan.calls(if backend == Backend::Scalar { 10_000 } else { 200_000 });
-    let mut rows = Vec::new();
-    for call in ["observe", "advance", "advance and observe"] {
-        let Some(mut network) = Network::seeded(size, backend, 1)? else { return Ok(Vec::new()) };
-        let inputs = inputs.clone();
-        let name = format!("{call}, {}, {backend:?}", size.name());
-        rows.push(Measurement::new(&name, 1, move |timer| {
-            let mut spans = Vec::with_capacity(count);
-            for x in inputs.iter().cycle().take(count + count / 10) {
-                match call {
-                    "observe" => network.advance(0),
-                    "advance" => network.observe(0, x),
-                    _ => {}
-                }
-                let start = timer.ticks();
-                if call != "observe" {
-                    network.advance(0);
-                }
-                if call != "advance" {
-                    network.observe(0, x);
-                }
-                spans.push(timer.nanos_since(start));
-            }
-            assert!(network.heads.horizon_count > 0 && network.heads.action.abs() <= 1.0);
-            spans.drain(..count / 10);
-            spans
-        }));
-    }
-    Ok(rows)
-}
-
 fn ring_rows(plan: Plan) -> Vec<Measurement<'static>> {
     let Some((first, second)) = two_cores() else { return Vec::new() };
     let other = if plan.core == second { first } else { second };
@@ -277,10 +245,10 @@ fn machine_rows<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) ->
     let Some((first, second)) = two_cores() else { return Vec::new() };
     let other = if plan.core == second { first } else { second };
     let count = plan.calls(OPEN_LOOP_COUNT);
-    let row = move |name: &str, pick: fn(&MachineFigures) -> LatencyFigures| {
+    let row = move |name: &str, load: Load, pick: fn(&MachineFigures) -> LatencyFigures| {
         Measurement::summarised(name, 1, move |_| {
             let figures = match Kernel::new(backend) {
-                Some(kernel) => machine::open_loop(session, kernel, 100_000, count, other),
+                Some(kernel) => machine::open_loop(session, kernel, load, other),
                 None => Err("this processor lacks its own best backend".into()),
             };
             match figures {
@@ -292,9 +260,14 @@ fn machine_rows<'a>(plan: Plan, session: &'a LoadedSession, backend: Backend) ->
             }
         })
     };
+    let busy = Load { rate: 100_000, count, keep_warm: None };
+    let sparse = Load { rate: 1_000, count: count.min(700), keep_warm: None };
+    let warm = Load { keep_warm: Some(Nanos::from_micros(50)), ..sparse };
     vec![
-        row("node, event to decision, open loop at 100,000 events/s", |figures| figures.event_to_decision),
-        row("node, event to order handed over, open loop at 100,000 events/s", |figures| figures.event_to_order),
+        row("node, event to decision, open loop at 100,000 events/s", busy, |figures| figures.event_to_decision),
+        row("node, event to order handed over, open loop at 100,000 events/s", busy, |figures| figures.event_to_order),
+        row("node, event to decision, an event every 1 ms", sparse, |figures| figures.event_to_decision),
+        row("node, event to decision, an event every 1 ms, kept warm", warm, |figures| figures.event_to_decision),
     ]
 }
 
@@ -335,42 +308,53 @@ fn replay_rows<'a>(
 
 fn main() -> Result<(), BenchError> {
     let plan = Plan::from_args()?;
-    let machine = Machine::here();
-    let heading = machine.describe(plan.core);
+    let heading = Machine::here().describe(plan.core);
+    let backend = Backend::best();
+    if plan.is_kernel_only {
+        let mut rows = kernel_rows(backend, plan.calls(200_000))?;
+        return measure(plan, &heading, &[], &mut rows);
+    }
     eprintln!("generating sessions");
     let one = LoadedSession::generated(1, plan.count(1_000_000))?;
     let market = LoadedSession::generated(8_000, plan.count(10_000_000).max(300_000))?;
     let real = LoadedSession::real()?;
     let folder = tempfile::tempdir()?;
-    let backend = Backend::best();
     let mut rows = feed_rows(&one, "1 symbol")?;
     rows.extend(feed_rows(&market, "8,000 symbols")?);
     if let Some(real) = &real {
         rows.extend(feed_rows(real, "AAPL hour, re-encoded, looped")?.into_iter().take(1));
     }
     rows.extend(feature_rows(&one)?);
-    for size in [Size::Micro, Size::Small] {
-        rows.extend(kernel_rows(plan, size, backend)?);
-    }
+    rows.extend(kernel_rows(backend, plan.calls(200_000))?);
     rows.extend(ring_rows(plan));
     rows.extend(order_rows(plan, folder.path())?);
     rows.push(order_path_row(plan, &one, backend));
     rows.extend(machine_rows(plan, &one, backend));
     rows.extend(replay_rows(&one, "1 symbol", backend)?);
     rows.extend(replay_rows(&market, "8,000 symbols", backend)?);
+    measure(plan, &heading, &[&one, &market], &mut rows)
+}
+
+/// Makes the rounds and prints what came of them.
+fn measure(
+    plan: Plan,
+    heading: &str,
+    sessions: &[&LoadedSession],
+    rows: &mut [Measurement<'_>],
+) -> Result<(), BenchError> {
     pin(plan.core);
     let timer = Timer::calibrated();
     for round in 1..=plan.rounds {
-        for row in &mut rows {
+        for row in &mut *rows {
             eprintln!("round {round} of {}: {}", plan.rounds, row.name);
             // The kernel throttles real-time threads that never rest.
             std::thread::sleep(REST);
             row.run(&timer);
         }
     }
-    print_heading(&heading, plan, &timer, &[&one, &market]);
-    println!("\n{}", table(&rows));
-    println!("{}", ratios(&rows));
+    print_heading(heading, plan, &timer, sessions);
+    println!("\n{}", table(rows));
+    println!("{}", ratios(rows));
     Ok(())
 }
 
@@ -391,6 +375,14 @@ fn ratios(rows: &[Measurement<'_>]) -> String {
         "decode and book, a packet's messages at a time, 8,000 symbols",
         "decode and book, 1 symbol",
     );
+    for (size, precision) in [("micro", "f32"), ("small", "f32"), ("small", "int16"), ("small", "int8")] {
+        let name = |way: &str| format!("advance of 64 instruments {way}, {size}, {precision}");
+        quote(&name("together / one by one"), &name("together"), &name("one by one"));
+    }
+    for size in ["micro", "small"] {
+        let name = |label: &str| format!("observe after 1 ms idle{label}, {size}, f32");
+        quote(&name(" as it is / kept warm"), &name(""), &name(", kept warm"));
+    }
     for row in rows.iter().filter(|row| row.name.starts_with("whole replay")) {
         lines.push(format!("- {}: {:.2} million messages per second", row.name, 1_000.0 / row.best().p50));
     }
@@ -414,6 +406,9 @@ fn print_heading(heading: &str, plan: Plan, timer: &Timer, sessions: &[&LoadedSe
             session.live_orders_max(),
             peregrine_benches::session::SEED
         );
+    }
+    if sessions.is_empty() {
+        return;
     }
     println!("- the goals speak of millions of live orders; the generated market holds no more than the count above");
     println!(

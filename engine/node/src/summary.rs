@@ -174,6 +174,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     let manifest = &run.manifest;
     facts.push(Fact::new("run", "wiring", format!("{:?}", run.wiring)));
     facts.push(Fact::new("run", "kernel backend", format!("{:?}", run.decide.strategy.kernel().backend())));
+    facts.push(Fact::new("run", "weights", run.decide.strategy.model().precision().name()));
     facts.push(Fact::new("run", "configuration SHA-256", manifest.config_sha256.clone()));
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));

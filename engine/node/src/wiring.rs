@@ -72,6 +72,9 @@ impl InputEnd {
 pub trait EventSink: Sink<MarketEvent> + Send {
     /// The last event was pushed.
     fn end_input(&mut self);
+
+    /// No event is due yet; called again and again while that is so.
+    fn idle(&mut self) {}
 }
 
 impl<B, W, F, L> EventSink for Machine<B, W, F, L>
@@ -83,6 +86,10 @@ where
 {
     fn end_input(&mut self) {
         self.finish();
+    }
+
+    fn idle(&mut self) {
+        self.decide.idle();
     }
 }
 
@@ -166,6 +173,9 @@ impl<C: RingConsumer<MarketEvent>, M: EventSink> Role for MachineRole<C, M> {
         if done == 0 && has_ended && !self.is_done {
             self.machine.end_input();
             self.is_done = true;
+        }
+        if done == 0 && !self.is_done {
+            self.machine.idle();
         }
         done
     }
@@ -279,6 +289,9 @@ where
                 self.decide.finish(&self.books);
                 self.is_done = true;
             }
+        }
+        if done == 0 && !self.is_done {
+            self.decide.idle();
         }
         done
     }
@@ -490,7 +503,7 @@ struct Paced<'a, S, W> {
     stopwatch: &'a W,
 }
 
-impl<S: Sink<MarketEvent>, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
+impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
     #[inline]
     fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
         let index = self.log.event_count();
@@ -499,7 +512,7 @@ impl<S: Sink<MarketEvent>, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
                 self.schedule.begin(self.stopwatch.start(), event.recv_time);
             }
             if let Some(due) = self.schedule.due(index, event.recv_time) {
-                wait_until(due, self.stopwatch);
+                wait_until(due, self.stopwatch, || self.sink.idle());
             }
         }
         self.log.on_event(&event);

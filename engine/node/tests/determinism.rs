@@ -10,12 +10,18 @@ use std::path::{Path, PathBuf};
 use common::{copy_dir, flip, itch_file, json, peregrine, replay, shipped, small, verify};
 use peregrine_eventlog::Stream;
 use peregrine_model::Backend;
-use peregrine_node::config::{BackendChoice, Loaded, Wiring};
+use peregrine_node::config::{BackendChoice, Loaded, PrecisionChoice, Wiring};
 use peregrine_node::input::InputPlan;
 use peregrine_node::run::{Run, RunPlan};
 use peregrine_node::stage::schedule::Pace;
 use peregrine_runtime::StopFlag;
 use peregrine_types::Nanos;
+
+const BACKENDS: [(Backend, BackendChoice); 3] = [
+    (Backend::Scalar, BackendChoice::Scalar),
+    (Backend::Avx2, BackendChoice::Avx2),
+    (Backend::Avx512, BackendChoice::Avx512),
+];
 
 fn plan(dir: &Path, file: &Path, wiring: Wiring, backend: BackendChoice) -> RunPlan {
     let mut loaded = Loaded::read(&shipped("demo.toml"), &small(dir)).unwrap();
@@ -59,15 +65,10 @@ fn outcome(run: &Run) -> [String; 6] {
 fn wirings_and_backends_give_the_same_log_state_and_decisions() {
     let dir = tempfile::tempdir().unwrap();
     let file = itch_file(dir.path(), 3, 80_000);
-    let backends = [
-        (Backend::Scalar, BackendChoice::Scalar),
-        (Backend::Avx2, BackendChoice::Avx2),
-        (Backend::Avx512, BackendChoice::Avx512),
-    ];
     let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
     let mut first: Option<[String; 6]> = None;
     for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
-        for (backend, choice) in backends {
+        for (backend, choice) in BACKENDS {
             if peregrine_model::Kernel::new(backend).is_none() {
                 assert!(!required.contains(&format!("{backend:?}")), "{backend:?} is required but not to be had");
                 eprintln!("skipped: this processor has no {backend:?}");
@@ -83,6 +84,60 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
                 None => first = Some(outcome),
             }
         }
+    }
+}
+
+/// Narrow weights give other decisions than f32, and the same ones on every backend.
+#[test]
+fn every_precision_has_one_outcome_on_all_backends() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = itch_file(dir.path(), 3, 20_000);
+    let mut outcomes: Vec<[String; 6]> = Vec::new();
+    for precision in [PrecisionChoice::F32, PrecisionChoice::Int16, PrecisionChoice::Int8] {
+        let mut first: Option<[String; 6]> = None;
+        for (backend, choice) in BACKENDS {
+            if peregrine_model::Kernel::new(backend).is_none() {
+                eprintln!("skipped: this processor has no {backend:?}");
+                continue;
+            }
+            let mut plan = plan(dir.path(), &file, Wiring::Fused, choice);
+            plan.loaded.config.model.precision = precision;
+            plan.dir = dir.path().join(format!("{precision:?}-{backend:?}"));
+            let outcome = outcome(&plan.run(&StopFlag::new(), &mut |_| {}).unwrap());
+            match &first {
+                // The configuration, and with it the backend's name, is part of the log's hash: not compared here.
+                Some(first) => assert_eq!(first[1..], outcome[1..], "{precision:?} {backend:?}"),
+                None => first = Some(outcome),
+            }
+        }
+        outcomes.extend(first);
+    }
+    for (index, one) in outcomes.iter().enumerate() {
+        for other in &outcomes[..index] {
+            assert_ne!((&one[1], &one[2]), (&other[1], &other[2]), "a precision that changes nothing is not in use");
+        }
+    }
+}
+
+/// Steps on scratch state while nothing is due are made, and change neither state nor decisions in any wiring. (Negative
+/// control, tried: stepping on the latent of slot 0 instead makes this fail.)
+#[test]
+fn keeping_the_network_warm_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = itch_file(dir.path(), 3, 4_000);
+    for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
+        let mut outcomes = Vec::new();
+        for keep_warm_us in [0, 50] {
+            let mut plan = plan(dir.path(), &file, wiring, BackendChoice::Auto);
+            plan.loaded.config.model.keep_warm_us = keep_warm_us;
+            plan.dir = dir.path().join(format!("{wiring:?}-warm-{keep_warm_us}"));
+            plan.pace = Pace::Rate { events_per_second: 4_000 };
+            let run = plan.run(&StopFlag::new(), &mut |_| {}).unwrap();
+            assert_eq!(run.decide.warm_step_count > 100, keep_warm_us > 0, "{wiring:?} {}", run.decide.warm_step_count);
+            assert!(run.decide.strategy.counters().decision_count > 100);
+            outcomes.push(outcome(&run));
+        }
+        assert_eq!(outcomes[0][1..], outcomes[1][1..], "{wiring:?}");
     }
 }
 

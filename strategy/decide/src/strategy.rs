@@ -120,6 +120,8 @@ pub struct Strategy<C = ThresholdController> {
     model: Model,
     kernel: Kernel,
     latents: LatentStore,
+    /// What [`Strategy::keep_warm`] steps on; no decision ever sees it.
+    scratch: LatentStore,
     controller: C,
     decision: Decision,
     /// Slot whose latent has observed and not yet advanced.
@@ -174,6 +176,7 @@ impl<C: Controller> Strategy<C> {
             features: FeatureEngine::new(feature_config, config.symbol_count_max, config.watched_count_max),
             watched: Vec::with_capacity(watched_count),
             latents: LatentStore::new(&model, watched_count),
+            scratch: LatentStore::new(&model, 1),
             model,
             kernel,
             controller,
@@ -236,6 +239,12 @@ impl<C: Controller> Strategy<C> {
             self.kernel.advance(&self.model, &mut latent);
             stopwatch.lap(Stage::Advance);
         }
+    }
+
+    /// Makes a step of the network on scratch state, so that its weights and the processor's predictors stay warm while
+    /// nothing happens. Changes no decision and no hash.
+    pub fn keep_warm(&mut self) {
+        self.kernel.warm(&self.model, &mut self.scratch);
     }
 
     /// The last decision.

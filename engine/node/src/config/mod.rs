@@ -14,7 +14,7 @@ use schema::{Entry, Reader};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice, LogSection,
-    ModelSection, RiskSection, RuntimeSection, Wait, Wiring,
+    ModelSection, PrecisionChoice, RiskSection, RuntimeSection, Wait, Wiring,
 };
 
 /// How deep `include`s may nest.

@@ -55,6 +55,18 @@ choice! {
     }
 }
 
+choice! {
+    /// How the kernel keeps the model's weights.
+    PrecisionChoice {
+        /// 32-bit floats, as in the file.
+        F32 = "f32",
+        /// 16-bit integers with a scale per row.
+        Int16 = "int16",
+        /// The recurrent matrix in bytes, the rest in 16-bit integers.
+        Int8 = "int8",
+    }
+}
+
 section! {
     /// Threads, cores and memory.
     RuntimeSection = "runtime" {
@@ -124,6 +136,10 @@ section! {
         sha256: String, "64 hex digits or empty", |hex| hex.is_empty() || is_sha256(hex);
         /// Vector instructions of the kernel.
         backend: BackendChoice, "auto, scalar, avx2 or avx512", |_| true;
+        /// How the weights are kept; narrower ones must pass the accuracy gate on held-out data first.
+        precision: PrecisionChoice, "f32, int16 or int8", |_| true;
+        /// Every so many microseconds without an event the decide role makes a step of the network on scratch state, so that the next decision finds it warm; 0: never.
+        keep_warm_us: u32, "0, or 10 to 100000", |us| *us == 0 || (10..=100_000).contains(us);
     }
 }
 

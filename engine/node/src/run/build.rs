@@ -7,7 +7,7 @@ use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
 use peregrine_eventlog::{Decide, EventLog, LogConfig, Measure, Recorder, RunFacts, Send, StreamWriter};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
-use peregrine_model::{Backend, Kernel, Model};
+use peregrine_model::{Backend, Kernel, Model, Precision};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
 use peregrine_runtime::{
     HugePageScope, HugePages, IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder,
@@ -17,7 +17,9 @@ use peregrine_runtime::{
 use peregrine_types::{BookState, EpochNanos, Nanos, Notional, Qty, Symbol, SymbolId};
 
 use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
-use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, RuntimeSection, Wait, Wiring};
+use crate::config::{
+    BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring,
+};
 use crate::exit::Failure;
 use crate::input::Input;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
@@ -136,6 +138,7 @@ fn machine_of<W: Stopwatch>(
         schedule: parts.schedule,
         times: decide_times(&mut readers)?,
         pnl: Pnl::new(symbol_count(config), watched_count(config), EQUITY_STEP),
+        keep_warm: Some(config.model.keep_warm_us).filter(|us| *us > 0).map(|us| Nanos::from_micros(i64::from(us))),
     });
     let symbols = symbol_count(config);
     let send = SendStage::new(venue(config)?, parts.send_log, symbols, order_count(config), FILL_COUNT_MAX);
@@ -203,6 +206,12 @@ fn load_model(loaded: &Loaded) -> Result<Model, Failure> {
     } else {
         Model::load_expecting(bytes, &parse_sha256(&section.sha256))
     };
+    let precision = match section.precision {
+        PrecisionChoice::F32 => Precision::F32,
+        PrecisionChoice::Int16 => Precision::Int16,
+        PrecisionChoice::Int8 => Precision::Int8,
+    };
+    let model = model.and_then(|model| if precision == Precision::F32 { Ok(model) } else { model.quantise(precision) });
     model.map_err(|error| Failure::usage(format_args!("the model is refused ({name}): {error}")))
 }
 

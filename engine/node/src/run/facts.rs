@@ -159,6 +159,7 @@ pub(super) fn write_measurements(
     let facts = [
         ("wiring", format!("{wiring:?}")),
         ("backend", format!("{:?}", decide.strategy.kernel().backend())),
+        ("weights", decide.strategy.model().precision().name().to_owned()),
         ("program", env!("CARGO_PKG_VERSION").to_owned()),
         ("cpu", host_value("cpu.model")),
         ("kernel", host_value("kernel.version")),

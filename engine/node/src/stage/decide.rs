@@ -95,6 +95,10 @@ pub struct DecideStage<B, W> {
     next_seq: u64,
     last_time: EpochNanos,
     next_checkpoint: u64,
+    keep_warm: Option<Nanos>,
+    /// Ticks since which nothing happened, or at which the network was warmed last; `None` right after an event.
+    idle_since: Option<u64>,
+    warm_step_count: u64,
     books: PhantomData<fn(&B)>,
 }
 
@@ -111,6 +115,8 @@ pub struct DecideEnd {
     pub pnl: Pnl,
     /// Running hash of everything decided.
     pub decision_hash: [u64; 2],
+    /// How often the network was kept warm.
+    pub warm_step_count: u64,
 }
 
 /// What a stage is made of.
@@ -132,6 +138,8 @@ pub struct DecideParts<W> {
     pub times: DecideTimes,
     /// Money.
     pub pnl: Pnl,
+    /// Every so much idleness the network makes a step on scratch state; `None`: never.
+    pub keep_warm: Option<Nanos>,
 }
 
 /// An event that was just applied to the books.
@@ -171,6 +179,9 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             next_seq: 0,
             last_time: EpochNanos(0),
             next_checkpoint: DECISIONS_PER_CHECKPOINT,
+            keep_warm: parts.keep_warm,
+            idle_since: None,
+            warm_step_count: 0,
             books: PhantomData,
         }
     }
@@ -190,6 +201,29 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         }
     }
 
+    /// Nothing is to be done: keeps the network warm, if that is wanted and due. No decision depends on it.
+    #[inline]
+    pub fn idle(&mut self) {
+        let Some(interval) = self.keep_warm else { return };
+        let is_due = match self.idle_since {
+            Some(since) => self.stopwatch.elapsed(since) >= interval,
+            None => false,
+        };
+        if is_due {
+            self.strategy.keep_warm();
+            self.warm_step_count = self.warm_step_count.saturating_add(1);
+        }
+        if is_due || self.idle_since.is_none() {
+            self.idle_since = Some(self.stopwatch.start());
+        }
+    }
+
+    /// How often [`idle`](Self::idle) kept the network warm.
+    #[must_use]
+    pub const fn warm_step_count(&self) -> u64 {
+        self.warm_step_count
+    }
+
     /// A report of the venue became visible.
     pub fn on_execution(&mut self, execution: &Execution) {
         self.risk.on_execution(execution);
@@ -203,6 +237,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let seq = EventSeq(self.next_seq);
         self.next_seq = self.next_seq.saturating_add(1);
         self.last_time = event.recv_time;
+        self.idle_since = None;
         self.counters.live_orders_max = self.counters.live_orders_max.max(books.order_count());
         let mut laps = Laps::new(&self.stopwatch, started, &mut self.times);
         let input = Input { seq, event, update };
@@ -423,8 +458,8 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// The run is over: gives the log back and keeps what was learnt.
     #[must_use]
     pub fn end(self) -> DecideEnd {
-        let Self { strategy, risk, counters, pnl, hash, .. } = self;
-        DecideEnd { strategy, risk, counters, pnl, decision_hash: hash.lanes() }
+        let Self { strategy, risk, counters, pnl, hash, warm_step_count, .. } = self;
+        DecideEnd { strategy, risk, counters, pnl, decision_hash: hash.lanes(), warm_step_count }
     }
 }
 

@@ -96,10 +96,11 @@ fn span(count: u64, unit: u64, rate: u64) -> Nanos {
     Nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
-/// Waits, spinning, until `due`.
+/// Waits, spinning, until `due`; `idle` is called in every turn.
 #[inline]
-pub fn wait_until(due: u64, stopwatch: &impl Stopwatch) {
+pub fn wait_until(due: u64, stopwatch: &impl Stopwatch, mut idle: impl FnMut()) {
     while stopwatch.start() < due {
+        idle();
         std::hint::spin_loop();
     }
 }

@@ -5,7 +5,8 @@ use peregrine_decide::{FeatureEngine, FeatureVector, Input, IntentBatch, NoStopw
 use peregrine_eventlog::records::{DecisionRecord, OrderRecord};
 use peregrine_eventlog::{Decide, LogFull, RecordIndex, Send, StreamWriter};
 use peregrine_gateway::{Arrival, ConstantLatency, FifoQueue, OrderTable, OrderTableFull, Outcome, PaperVenue};
-use peregrine_model::{Heads, Kernel, Latent, Model, NonFinite, PositionInput};
+use peregrine_model::layers::LstmClassifier;
+use peregrine_model::{Heads, Kernel, Latent, LatentStore, Model, NonFinite, PositionInput};
 use peregrine_risk::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate};
 use peregrine_runtime::{IndexConsumer, IndexProducer, RingConsumer, SlotConsumer, SlotProducer};
 use peregrine_types::{
@@ -30,6 +31,10 @@ pub(crate) type OnEvent = fn(&mut Strategy, &Input<'_>, &Books, &mut IntentBatch
 pub(crate) type StrategyOnExecution = fn(&mut Strategy, &Execution);
 pub(crate) type Observe = fn(&Kernel, &Model, &mut Latent<'_>, &[f32], PositionInput) -> Result<Heads, NonFinite>;
 pub(crate) type Advance = fn(&Kernel, &Model, &mut Latent<'_>);
+pub(crate) type AdvanceMany = fn(&Kernel, &Model, &mut LatentStore, &[usize]);
+pub(crate) type KeepWarm = fn(&mut Strategy);
+pub(crate) type LstmObserve = fn(&Kernel, &mut LstmClassifier, &[f32]) -> Result<f32, NonFinite>;
+pub(crate) type LstmAdvance = fn(&Kernel, &mut LstmClassifier);
 pub(crate) type AppendDecision = fn(&mut StreamWriter<Decide>, &DecisionRecord) -> Result<RecordIndex, LogFull>;
 pub(crate) type AppendOrder = fn(&mut StreamWriter<Send>, &OrderRecord) -> Result<RecordIndex, LogFull>;
 pub(crate) type SlotPush = fn(&mut Ring, MarketEvent) -> Result<(), Full<MarketEvent>>;
@@ -124,6 +129,26 @@ pub(crate) fn observe(
 #[inline(never)]
 pub(crate) fn advance(kernel: &Kernel, model: &Model, latent: &mut Latent<'_>) {
     kernel.advance(model, latent);
+}
+
+#[inline(never)]
+pub(crate) fn advance_many(kernel: &Kernel, model: &Model, store: &mut LatentStore, instruments: &[usize]) {
+    kernel.advance_many(model, store, instruments);
+}
+
+#[inline(never)]
+pub(crate) fn strategy_keep_warm(strategy: &mut Strategy) {
+    strategy.keep_warm();
+}
+
+#[inline(never)]
+pub(crate) fn lstm_observe(kernel: &Kernel, network: &mut LstmClassifier, x: &[f32]) -> Result<f32, NonFinite> {
+    network.observe(kernel, x)
+}
+
+#[inline(never)]
+pub(crate) fn lstm_advance(kernel: &Kernel, network: &mut LstmClassifier) {
+    network.advance(kernel);
 }
 
 #[inline(never)]

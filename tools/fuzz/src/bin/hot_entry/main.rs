@@ -18,6 +18,11 @@ fn main() {
     black_box(hot::strategy_on_execution as hot::StrategyOnExecution);
     black_box(hot::observe as hot::Observe);
     black_box(hot::advance as hot::Advance);
+    // `observe` and `advance` reach every precision: the model says which.
+    black_box(hot::advance_many as hot::AdvanceMany);
+    black_box(hot::strategy_keep_warm as hot::KeepWarm);
+    black_box(hot::lstm_observe as hot::LstmObserve);
+    black_box(hot::lstm_advance as hot::LstmAdvance);
     black_box(hot::append_decision as hot::AppendDecision);
     black_box(hot::append_order as hot::AppendOrder);
     black_box(hot::slot_push as hot::SlotPush);
