@@ -119,8 +119,7 @@ fn every_precision_has_one_outcome_on_all_backends() {
     }
 }
 
-/// Steps on scratch state while nothing is due are made, and change neither state nor decisions in any wiring. (Negative
-/// control, tried: stepping on the latent of slot 0 instead makes this fail.)
+/// Steps on scratch state while nothing is due are made, and change neither state nor decisions in any wiring.
 #[test]
 fn keeping_the_network_warm_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,6 @@
 //! The LSTM that is served: split steps are whole steps, backends agree to the bit, and narrow weights stay near.
 //!
-//! Negative controls (each was tried, and failed here): forget and input gate exchanged (the oracles fail as well);
-//! `advance` left out after an observation; the second layer fed with the first's old state.
+//! Negative control (tried, and failed here): the second layer fed with the first layer's input.
 
 use peregrine_model::layers::LstmClassifier;
 use peregrine_model::reference::{Cell, linear, sigmoid};

@@ -1,8 +1,7 @@
 //! `advance_many` gives the bits of one `advance` after the other: every size, precision and backend, any list of
 //! instruments.
 //!
-//! Negative controls (each was tried, and failed here): inputs of two instruments exchanged; the sums' phases added up in
-//! another order; a list with an instrument named twice taken at once.
+//! Negative control (tried, and failed here): an instrument's inputs taken from another.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use peregrine_model::{Backend, FeatureSet, Kernel, LatentStore, Model, ModelMeta, PositionInput, Precision, Size};
