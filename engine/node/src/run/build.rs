@@ -17,9 +17,7 @@ use peregrine_runtime::{
 use peregrine_types::{BookState, EpochNanos, Nanos, Notional, Qty, Symbol, SymbolId};
 
 use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
-use crate::config::{
-    BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring,
-};
+use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring};
 use crate::exit::Failure;
 use crate::input::Input;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
