@@ -74,27 +74,7 @@ pub(crate) trait Format {
         init: [S::V; T],
     ) -> [S::V; T];
 
-    /// [`tile`](Self::tile) of `N` instruments; where registers allow it, each weight is fetched once for all.
-    #[inline(always)]
-    fn tile_many<S: Simd, const W: usize, const T: usize, const P: usize, const N: usize>(
-        s: S,
-        panel: &[Block],
-        first: usize,
-        x: [Self::Input<'_>; N],
-        init: [[S::V; T]; N],
-    ) -> [[S::V; T]; N] {
-        if S::IS_NARROW {
-            let mut out = init;
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = Self::tile::<S, W, T, P>(s, panel, first, x, *out);
-            }
-            out
-        } else {
-            Self::tile_shared::<S, W, T, P, N>(s, panel, first, x, init)
-        }
-    }
-
-    /// [`tile_many`](Self::tile_many) with every sum in a register.
+    /// [`tile`](Self::tile) of `N` instruments with every sum in a register: each weight is fetched once for all.
     fn tile_shared<S: Simd, const W: usize, const T: usize, const P: usize, const N: usize>(
         s: S,
         panel: &[Block],

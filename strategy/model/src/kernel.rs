@@ -16,7 +16,7 @@ use crate::simd::{
     avx512::{Avx512, Vnni},
 };
 use crate::size::{Medium, Micro, Nano, Shape, Size, Small};
-use crate::step::{Advance, Derive, Imagine, Observe, ReadHeads, Readout, Reconstruct};
+use crate::step::{Advance, Derive, Observe, ReadHeads, Readout, Reconstruct};
 
 /// Runs a task in the model's size and precision.
 macro_rules! by_shape {
@@ -163,19 +163,16 @@ impl Kernel {
     }
 
     /// [`advance`](Self::advance) of many instruments, the same bits as one after the other in the order given, faster:
-    /// weights are fetched once for four of them (which gains nothing for a network that the first cache holds: that one is
-    /// worked one by one). Indices beyond the store's count are passed over, as is a store of
-    /// another size.
+    /// weights are fetched once for four of them. That takes the registers of AVX-512, and gains nothing for a network that
+    /// the first cache holds: elsewhere they are worked one by one. Indices beyond the store's count are passed over, as is
+    /// a store of another size.
     pub fn advance_many(&self, model: &Model, store: &mut LatentStore, instruments: &[usize]) {
         let is_small = model.advance_weights().len() < TOGETHER_BLOCKS_MIN;
         let (groups, rest) = if is_small { (&[][..], instruments) } else { instruments.as_chunks::<TOGETHER>() };
         for group in groups {
-            match store.blocks_mut(*group) {
-                Some(latents) => {
-                    // As in `advance`.
-                    let _is_of_size = by_shape!(self, model, advance_many(model, latents));
-                }
-                None => self.advance_each(model, store, group),
+            let latents = store.blocks_mut(*group);
+            if latents.and_then(|latents| by_shape!(self, model, advance_many(model, latents))).is_none() {
+                self.advance_each(model, store, group);
             }
         }
         self.advance_each(model, store, rest);
@@ -217,8 +214,9 @@ impl Kernel {
     /// latent stands k steps ahead of the last observation, and [`heads`](Self::heads), [`reconstruct`](Self::reconstruct)
     /// and `observe` (the observations in between were missing) may follow. Does nothing to a latent of another size.
     pub fn imagine(&self, model: &Model, latent: &mut Latent<'_>) {
-        // As in `advance`.
-        let _is_of_size = by_shape!(self, model, imagine(model, latent));
+        if by_shape!(self, model, advance(model, latent)).is_some() {
+            latent.take_prior();
+        }
     }
 
     /// The heads of a latent as [`observe`](Self::observe) or [`imagine`](Self::imagine) left it, bit for bit what
@@ -261,11 +259,6 @@ impl Kernel {
         };
         is_done.is_some()
     }
-
-    /// Makes everything in `latent` that depends on its `h` alone.
-    pub(crate) fn derive(&self, model: &Model, latent: &mut Latent<'_>) -> Option<()> {
-        by_shape!(self, model, derive(model, latent))
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -299,11 +292,26 @@ fn advance_many<'a, D: Shape, P: Plan>(
     AdvanceMany { weights: model.advance_weights(), latents, shape: PhantomData }
 }
 
-fn imagine<'a, D: Shape, P: Plan>(model: &'a Model, latent: &'a mut Latent<'_>) -> Imagine<'a, D, P> {
-    Imagine(advance(model, latent))
+/// Makes everything in `latent` that depends on its `h` alone: how a model gets its start. By the definition, since all
+/// backends give the same.
+pub(crate) fn derive(model: &Model, latent: &mut Latent<'_>) -> Option<()> {
+    by_shape!(ByDefinition, model, derive_task(model, latent))
 }
 
-fn derive<'a, D: Shape, P: Plan>(model: &'a Model, latent: &'a mut Latent<'_>) -> Derive<'a, D, P> {
+/// A dispatch to the definition alone.
+struct ByDefinition;
+
+impl ByDefinition {
+    fn dispatch<T: Task>(&self, task: T) -> T::Output {
+        Scalar.run(task)
+    }
+
+    fn dispatch_integers<T: Task>(&self, task: T) -> T::Output {
+        Scalar.run(task)
+    }
+}
+
+fn derive_task<'a, D: Shape, P: Plan>(model: &'a Model, latent: &'a mut Latent<'_>) -> Derive<'a, D, P> {
     Derive(advance(model, latent))
 }
 

@@ -136,6 +136,15 @@ impl Latent<'_> {
         is_of_size
     }
 
+    /// `z` and its log-variance become the prior's.
+    pub(crate) fn take_prior(&mut self) {
+        let (h, z) = (blocks(self.size.h()), blocks(self.size.z()));
+        if let Some((_, rest)) = self.blocks.split_at_mut_checked(h) {
+            let (to, from) = rest.split_at_mut(rest.len().min(z.saturating_mul(2)));
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+    }
+
     /// Z floats: those of the `index`th run of blocks after `h`.
     fn z_floats(&self, index: usize) -> impl Iterator<Item = f32> + '_ {
         let z = self.size.z();

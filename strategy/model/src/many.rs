@@ -20,7 +20,8 @@ pub(crate) const TOGETHER_BLOCKS_MIN: usize = 1_024;
 /// Outputs of the products with `h`, in blocks.
 const PRODUCT_BLOCKS_MAX: usize = 4 * ZB_MAX;
 
-/// [`Advance`](crate::step::Advance) of several instruments.
+/// [`Advance`](crate::step::Advance) of several instruments; `None`, and nothing done, where registers are too few for
+/// the sums of four.
 pub(crate) struct AdvanceMany<'a, D, P> {
     pub(crate) weights: &'a [Block],
     pub(crate) latents: [&'a mut [Block]; TOGETHER],
@@ -32,7 +33,7 @@ impl<D: Shape, P: Plan> Task for AdvanceMany<'_, D, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
-        if self.weights.len() != const { advance_blocks::<P>(D::HB, D::ZB) } {
+        if S::IS_NARROW || self.weights.len() != const { advance_blocks::<P>(D::HB, D::ZB) } {
             return None;
         }
         let [a, b, c, d] = self.latents;
@@ -88,9 +89,9 @@ fn gru_unit<'a, S: Simd, P: Plan>(
     let [reset, update, input, hidden] = load_all(s, biases);
     let z_blocks = z.first().map_or(0, |z| P::Fine::input_blocks(*z));
     let (z_rows, h_rows) = rows.split_at_checked(matrix_blocks::<P::Fine>(3, z_blocks))?;
-    let from_z = P::Fine::tile_many::<S, 3, 3, 2, TOGETHER>(s, z_rows, 0, z, [[reset, update, input]; TOGETHER]);
+    let from_z = P::Fine::tile_shared::<S, 3, 3, 2, TOGETHER>(s, z_rows, 0, z, [[reset, update, input]; TOGETHER]);
     let init = from_z.map(|[reset, update, _]| [reset, update, hidden]);
-    let from_h = P::Recurrent::tile_many::<S, 3, 3, 2, TOGETHER>(s, h_rows, 0, h, init);
+    let from_h = P::Recurrent::tile_shared::<S, 3, 3, 2, TOGETHER>(s, h_rows, 0, h, init);
     let mut sums = [[hidden; 4]; TOGETHER];
     for ((sums, [_, _, input]), [reset, update, hidden]) in sums.iter_mut().zip(from_z).zip(from_h) {
         *sums = [reset, update, input, hidden];
@@ -112,8 +113,8 @@ fn derive<S: Simd, D: Shape, F: Format>(s: S, weights: &[Block], latents: &mut [
     let h = [F::prepare(s, h0, b0), F::prepare(s, h1, b1), F::prepare(s, h2, b2), F::prepare(s, h3, b3)];
     dense::<S, F>(s, panels, h, biases, &mut products);
     let init = [load_all(s, head_biases); 2];
-    let [heads_0, heads_1] = F32::tile_many::<S, 2, 2, 4, 2>(s, head_panel, 0, [h0, h1], init);
-    let [heads_2, heads_3] = F32::tile_many::<S, 2, 2, 4, 2>(s, head_panel, 0, [h2, h3], init);
+    let [heads_0, heads_1] = F32::tile_shared::<S, 2, 2, 4, 2>(s, head_panel, 0, [h0, h1], init);
+    let [heads_2, heads_3] = F32::tile_shared::<S, 2, 2, 4, 2>(s, head_panel, 0, [h2, h3], init);
     let heads = [heads_0, heads_1, heads_2, heads_3];
     for ((latent, products), heads) in latents.iter_mut().zip(&products).zip(heads) {
         keep_products::<S, D>(s, products.get(..const { 4 * D::ZB })?, latent)?;
@@ -135,8 +136,8 @@ fn dense<S: Simd, F: Format>(
     let (init, _) = init.as_chunks::<4>();
     for (index, (panel, init)) in panels.chunks_exact(matrix_blocks::<F>(4, input_blocks)).zip(init).enumerate() {
         let [i0, i1, i2, i3] = load_all(s, init);
-        let low = F::tile_many::<S, 4, 2, 2, TOGETHER>(s, panel, 0, x, [[i0, i1]; TOGETHER]);
-        let high = F::tile_many::<S, 4, 2, 2, TOGETHER>(s, panel, 2, x, [[i2, i3]; TOGETHER]);
+        let low = F::tile_shared::<S, 4, 2, 2, TOGETHER>(s, panel, 0, x, [[i0, i1]; TOGETHER]);
+        let high = F::tile_shared::<S, 4, 2, 2, TOGETHER>(s, panel, 2, x, [[i2, i3]; TOGETHER]);
         for ((out, [o0, o1]), [o2, o3]) in out.iter_mut().zip(low).zip(high) {
             let (tiles, _) = out.as_chunks_mut::<4>();
             if let Some(tile) = tiles.get_mut(index) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::file::{ModelError, Tensors};
 use crate::format::{F32, Int8, Int16, Plan, Precision, pack_tiles};
 use crate::heads::REGIME_COUNT_MAX;
-use crate::kernel::Kernel;
 use crate::latent::Latent;
 use crate::matvec::{Rows, pack_dense, pack_vector};
 use crate::meta::ModelMeta;
@@ -213,7 +212,7 @@ impl Model {
             tensors,
         };
         let mut start = std::mem::take(&mut model.start);
-        let is_derived = Kernel::SCALAR.derive(&model, &mut Latent { size, blocks: &mut start });
+        let is_derived = crate::kernel::derive(&model, &mut Latent { size, blocks: &mut start });
         model.start = start;
         is_derived.map(|()| model).ok_or(ModelError::Packing)
     }

@@ -253,23 +253,6 @@ impl<D: Shape, P: Plan> Task for Advance<'_, D, P> {
     }
 }
 
-/// One step without an observation: `z` and its log-variance become the prior's.
-pub(crate) struct Imagine<'a, D, P>(pub(crate) Advance<'a, D, P>);
-
-impl<D: Shape, P: Plan> Task for Imagine<'_, D, P> {
-    type Output = Option<()>;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Self::Output {
-        let Advance { weights, latent, shape } = self.0;
-        Advance::<D, P> { weights, latent: &mut *latent, shape }.run(s)?;
-        let latent = Parts::split::<D>(latent)?;
-        latent.z.copy_from_slice(latent.prior_mean);
-        latent.z_log_var.copy_from_slice(latent.prior_log_var);
-        Some(())
-    }
-}
-
 /// A length that the compiler does not see, so that loops over it stay loops: unrolled over a whole network the code
 /// would be several times the first instruction cache.
 #[inline(always)]
