@@ -3,7 +3,6 @@
 # Usage: scripts/bench.sh [--quick] [--core N] [--rounds N]   every part: percentiles in one table
 #        scripts/bench.sh --kernel [--core N] [--rounds N]    the kernel alone: benches/record/DATE-kernel.md
 #        scripts/bench.sh --peers                             side by side with other crates, same bytes, one run
-#        scripts/bench.sh --kernel-peers                      the kernel beside other runtimes, one network, one run
 #        scripts/bench.sh --criterion [FILTER]                the Criterion benches (nothing is recorded)
 # Look at `uptime` first: the record names the load, and figures from a busy machine say little.
 set -euo pipefail
@@ -37,10 +36,6 @@ case "${1:-}" in
 --kernel)
     cargo build --release -p peregrine-benches --bin figures
     record kernel "The kernel" "${runner[@]}" "$target/release/figures" "$@"
-    ;;
---kernel-peers)
-    cargo build --release --manifest-path benches/peers/kernel/Cargo.toml --target-dir "$target/kernel-peers"
-    record kernel-peers "The kernel beside other runtimes" "${runner[@]}" "$target/kernel-peers/release/kernel_peers"
     ;;
 --criterion)
     cargo bench -p peregrine-benches -- "${@:2}"
