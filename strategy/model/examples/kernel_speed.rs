@@ -14,7 +14,7 @@ use peregrine_model::{
 };
 
 #[path = "../../../benches/src/networks.rs"]
-#[expect(dead_code, unreachable_pub, reason = "shared with the benches, which use all of it")]
+#[expect(unreachable_pub, reason = "shared with the benches, which use all of it")]
 mod networks;
 
 use networks::{LSTM_004, LSTM_A, LSTM_A_WINDOW, M1, M1_INPUTS, M1Tensors, lstm};
