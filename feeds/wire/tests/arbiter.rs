@@ -502,3 +502,61 @@ proptest! {
         check_order(&out[..out.len() - 1]);
     }
 }
+
+/// Far beyond what a line can carry in the nanoseconds of these tests.
+const FAR: u64 = 1 << 40;
+
+#[test]
+fn a_number_that_no_line_can_have_carried_is_not_believed_at_once() {
+    let mut rig = Rig::new(config(100));
+    rig.feed(0, &packet(1, 2), 0);
+    assert_eq!(rig.feed(0, &packet(FAR, 1), 10), [], "a corrupt number");
+    assert_eq!(rig.feed(0, Header::heartbeat(SESSION, FAR).as_bytes(), 20), [], "of a heartbeat as well");
+    assert_eq!(rig.feed(0, &packet(3, 2), 30), messages(3..5), "the stream goes on");
+    let stats = rig.arbiter.lines()[0];
+    assert_eq!((stats.far_count, stats.far_last, stats.gap_count), (2, FAR, 0));
+    assert_eq!(rig.arbiter.counters().lost_message_count, 0);
+}
+
+#[test]
+fn numbers_up_to_what_a_line_can_carry_are_believed() {
+    let next = 3;
+    let limit = next + JUMP_MESSAGE_COUNT;
+    for (sequence, now, is_believed) in [
+        (limit, 5, true),
+        (limit + 1, 5, false),
+        (limit + 1, i64::try_from(JUMP_NANOS_PER_MESSAGE).unwrap(), true),
+        (limit + 2, i64::try_from(JUMP_NANOS_PER_MESSAGE).unwrap(), false),
+    ] {
+        let mut rig = Rig::new(config(100));
+        rig.feed(0, &packet(1, 2), 0);
+        let expected = if is_believed { vec![detected(next, sequence)] } else { vec![] };
+        assert_eq!(rig.feed(1, &packet(sequence, 1), now), expected, "{sequence} at {now}");
+    }
+}
+
+#[test]
+fn packets_far_ahead_that_insist_are_believed_and_others_are_not() {
+    let mut rig = Rig::new(config(1_000));
+    rig.feed(0, &packet(1, 2), 0);
+    let insisting = u64::from(FAR_PACKET_COUNT_MAX);
+    for number in 0..insisting - 1 {
+        assert_eq!(rig.feed(0, &packet(FAR + number, 1), 10), []);
+    }
+    assert_eq!(rig.feed(0, &packet(3, 1), 10), messages(3..4), "an expected one between");
+    for number in 0..insisting - 1 {
+        assert_eq!(rig.feed(1, &packet(FAR + number, 1), 20), []);
+        assert_eq!(rig.feed(0, &packet(u64::MAX / 2 - number * FAR, 1), 20), [], "numbers that do not fit together");
+    }
+    for number in 0..insisting - 1 {
+        assert_eq!(rig.feed(1, &packet(FAR + number, 1), 30), []);
+    }
+    let last = FAR + insisting - 1;
+    assert_eq!(rig.feed(1, &packet(last, 1), 40), [detected(4, last)]);
+}
+
+#[test]
+fn a_session_may_begin_anywhere() {
+    let mut rig = Rig::new(config(100));
+    assert_eq!(rig.feed(0, &packet(FAR, 1), 0), [started(1), detected(1, FAR)]);
+}

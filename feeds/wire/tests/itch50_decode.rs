@@ -52,7 +52,7 @@ fn order_cases() -> Vec<(Vec<u8>, MarketEvent)> {
         price: Price4::new(3_224_000),
         ..AddOrder::new(7, T)
     };
-    let mut mpid = AddOrderMpid { side: b'B', attribution: *b"NITE", ..AddOrderMpid::new(7, T) };
+    let mut mpid = AddOrderMpid { side: b'B', stock: xyz(), attribution: *b"NITE", ..AddOrderMpid::new(7, T) };
     (mpid.order_ref, mpid.shares, mpid.price) = (6.into(), 100.into(), Price4::new(1));
     let executed = OrderExecuted {
         order_ref: 5.into(),
@@ -68,7 +68,7 @@ fn order_cases() -> Vec<(Vec<u8>, MarketEvent)> {
     let delete = OrderDelete { order_ref: 5.into(), ..OrderDelete::new(7, T) };
     let mut replace = OrderReplace { shares: 70.into(), price: Price4::new(33), ..OrderReplace::new(7, T) };
     (replace.original_order_ref, replace.new_order_ref) = (5.into(), 11.into());
-    let mut trade = TradeNonCross { side: b'B', shares: 12.into(), ..TradeNonCross::new(7, T) };
+    let mut trade = TradeNonCross { side: b'B', stock: xyz(), shares: 12.into(), ..TradeNonCross::new(7, T) };
     (trade.price, trade.match_number) = (Price4::new(44), 13.into());
     let at_price_event =
         MarketEvent { id_a: 5, id_b: 10, price: price(22), qty: Qty(40), ..of(EventKind::ExecuteOrderAtPrice) };
@@ -325,4 +325,28 @@ fn real_files_decode_without_anomaly() {
         let names: Vec<String> = decoder.symbols().iter().map(|(_, symbol)| symbol.to_string()).collect();
         assert_eq!(names, ["AAPL"]);
     }
+}
+
+#[test]
+fn an_order_or_trade_that_names_another_symbol_than_its_locate_is_malformed() {
+    let mut decoder = decoder();
+    let (own, other) = (Symbol::new("OWN").unwrap(), Symbol::new("OTHER").unwrap());
+    let directory = StockDirectory { stock: own, ..StockDirectory::new(9, T) };
+    assert_eq!(decode(&mut decoder, directory.as_bytes()).0, Decoded::Emitted);
+    let add = |stock| AddOrder { side: b'B', stock, ..AddOrder::new(9, T) };
+    let mpid = AddOrderMpid { side: b'S', stock: other, ..AddOrderMpid::new(9, T) };
+    let trade = TradeNonCross { side: b'B', stock: other, ..TradeNonCross::new(9, T) };
+    assert_eq!(decode(&mut decoder, add(own).as_bytes()).0, Decoded::Emitted);
+    for bytes in [add(other).as_bytes(), mpid.as_bytes(), trade.as_bytes()] {
+        let kind = ParseErrorKind::SymbolMismatch(9);
+        let error = ParseError { message_type: bytes[0], offset: 24, kind };
+        assert_eq!(decode(&mut decoder, bytes), (Decoded::Malformed(error), vec![]));
+    }
+    assert_eq!(decoder.counters().malformed_count(), 3);
+    // A locate that stands for no name yet takes the first one that an order gives it.
+    assert_eq!(decode(&mut decoder, OrderDelete::new(10, T).as_bytes()).0, Decoded::Emitted);
+    let before = decoder.symbols().by_locate(10);
+    let named = AddOrder { side: b'B', stock: other, ..AddOrder::new(10, T) };
+    assert_eq!(decode(&mut decoder, named.as_bytes()).0, Decoded::Emitted);
+    assert_eq!((decoder.symbols().by_locate(10), decoder.symbols().name(before)), (before, Some(other)));
 }

@@ -2,7 +2,10 @@
 
 use peregrine_types::{EpochNanos, Full, Nanos};
 
-use super::{Arbiter, Deliver, FOREIGN_PACKET_COUNT_MAX, JoinPolicy, LineId, LineStats, OpenGap, Progress};
+use super::{
+    Arbiter, Deliver, FAR_PACKET_COUNT_MAX, FOREIGN_PACKET_COUNT_MAX, JUMP_MESSAGE_COUNT, JUMP_NANOS_PER_MESSAGE,
+    JoinPolicy, LineId, LineStats, OpenGap, Progress,
+};
 use crate::gap::{Gap, LostRanges, Notice};
 use crate::moldudp64::{Packet, PacketKind, Session};
 use crate::window::Held;
@@ -43,6 +46,9 @@ impl Arbiter {
             self.line(line, |stats| stats.ignored_count = stats.ignored_count.saturating_add(1));
             return Ok(());
         }
+        if self.progress == Progress::Received && self.is_too_far(line, packet.sequence_number(), now) {
+            return Ok(());
+        }
         if self.progress == Progress::Received {
             self.classify(line, packet, now);
             self.progress = Progress::Classified;
@@ -54,6 +60,31 @@ impl Arbiter {
         self.drain(out)?;
         self.expire(now, out)?;
         self.end_session_if_complete(out)
+    }
+
+    /// Whether a number lies further ahead than any line can have carried since the last packet, and not enough packets
+    /// have said so. A session of which nothing came yet may begin anywhere.
+    fn is_too_far(&mut self, line: LineId, sequence: u64, now: EpochNanos) -> bool {
+        let elapsed = u64::try_from(now.since(self.believed_time).0).unwrap_or(0);
+        let carried = elapsed.checked_div(JUMP_NANOS_PER_MESSAGE).unwrap_or(0);
+        let limit = self.known_end.saturating_add(JUMP_MESSAGE_COUNT).saturating_add(carried);
+        if sequence <= limit || !self.is_under_way {
+            (self.far, self.believed_time, self.is_under_way) = (None, now, true);
+            return false;
+        }
+        let fits = |first: u64| sequence.checked_sub(first).is_some_and(|ahead| ahead <= JUMP_MESSAGE_COUNT);
+        let (first, before) = self.far.filter(|(first, _)| fits(*first)).unwrap_or((sequence, 0));
+        let count = before.saturating_add(1);
+        if count >= FAR_PACKET_COUNT_MAX {
+            (self.far, self.believed_time) = (None, now);
+            return false;
+        }
+        self.far = Some((first, count));
+        self.line(line, |stats| {
+            stats.far_count = stats.far_count.saturating_add(1);
+            stats.far_last = sequence;
+        });
+        true
     }
 
     /// Statistics that need no session.
@@ -128,6 +159,7 @@ impl Arbiter {
         self.session = Some(session);
         (self.session_end, self.is_ended, self.foreign) = (None, false, None);
         (self.next, self.known_end) = (first, first);
+        (self.far, self.is_under_way) = (None, false);
         (self.open_gap, self.tail_time, self.lost) = (None, None, LostRanges::NONE);
         self.history.clear();
         self.lines.iter_mut().for_each(|stats| stats.next = first);

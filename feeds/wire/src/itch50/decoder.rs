@@ -76,6 +76,8 @@ struct Body {
     id_b: u64,
     price: Price,
     qty: u32,
+    /// The symbol that the message names beside its locate.
+    stock: Option<Symbol>,
 }
 
 impl DecoderCounters {
@@ -206,6 +208,9 @@ impl Decoder {
             Some(body) => body,
             None => return self.decode_other(message, recv_time, flags, out),
         };
+        if body.stock.is_some_and(|stock| !self.symbols.is_called(symbol, stock)) {
+            return self.decode_other(message, recv_time, flags, out);
+        }
         let exch_time = self.exch_time(timestamp);
         let asked = asked_time(recv_time, exch_time, flags);
         let latest = self.latest(asked);
@@ -293,7 +298,12 @@ impl Decoder {
         let time = self.exch_time(header.timestamp.get());
         let event = MarketEvent::new(EventKind::SystemEvent, symbol, time, time);
         if let Some(body) = read_body(header.message_type, bytes) {
-            let Body { kind, side, flags, id_a, id_b, price, qty } = body;
+            let Body { kind, side, flags, id_a, id_b, price, qty, stock } = body;
+            if stock.is_some_and(|stock| !self.symbols.is_called(symbol, stock)) {
+                let kind = ParseErrorKind::SymbolMismatch(header.stock_locate.get());
+                let error = ParseError { message_type: header.message_type, offset: STOCK_OFFSET, kind };
+                return ControlFlow::Break(self.count_malformed(error));
+            }
             let qty = Qty(u64::from(qty));
             return ControlFlow::Continue((MarketEvent { kind, side, flags, id_a, id_b, price, qty, ..event }, None));
         }
@@ -308,7 +318,11 @@ impl Decoder {
         }
         let known = self.symbols.by_locate(locate);
         if known != SymbolId::MARKET {
-            return Some(known);
+            // A locate whose name is not known yet takes the one that an order names.
+            return match stock.filter(|_| self.symbols.is_nameless(locate)) {
+                Some(stock) => self.symbols.announce(locate, stock).ok(),
+                None => Some(known),
+            };
         }
         let given = match (locate, stock) {
             (0, None) => return Some(SymbolId::MARKET),
@@ -339,6 +353,9 @@ impl Decoder {
     }
 }
 
+/// Where the messages of the fast path that name a symbol have it (Add Order, with and without attribution, Trade).
+const STOCK_OFFSET: usize = 24;
+
 const U48_MASK: u64 = super::U48::MAX;
 
 /// The receive time that a message asks for.
@@ -368,13 +385,21 @@ const fn side_of(code: u8) -> Option<Side> {
 #[inline]
 fn read_body(message_type: u8, message: &[u8]) -> Option<Body> {
     const PRINTABLE: EventFlags = EventFlags::PRINTABLE;
-    let body =
-        |kind, id_a, id_b| Body { kind, side: Side::Buy, flags: EventFlags::NONE, id_a, id_b, price: Price(0), qty: 0 };
+    let body = |kind, id_a, id_b| Body {
+        kind,
+        side: Side::Buy,
+        flags: EventFlags::NONE,
+        id_a,
+        id_b,
+        price: Price(0),
+        qty: 0,
+        stock: None,
+    };
     match message_type {
         AddOrder::TYPE => {
             let m = view::<AddOrder>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
-            Some(Body { side, price, qty, ..body(EventKind::AddOrder, m.order_ref.get(), 0) })
+            Some(Body { side, price, qty, stock: Some(m.stock), ..body(EventKind::AddOrder, m.order_ref.get(), 0) })
         }
         OrderDelete::TYPE => Some(body(EventKind::DeleteOrder, view::<OrderDelete>(message)?.order_ref.get(), 0)),
         OrderExecuted::TYPE => {
@@ -395,13 +420,14 @@ fn read_body(message_type: u8, message: &[u8]) -> Option<Body> {
             let m = view::<AddOrderMpid>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
             let attribution = u64::from(u32::from_be_bytes(m.attribution));
-            Some(Body { side, price, qty, ..body(EventKind::AddOrder, m.order_ref.get(), attribution) })
+            let body = body(EventKind::AddOrder, m.order_ref.get(), attribution);
+            Some(Body { side, price, qty, stock: Some(m.stock), ..body })
         }
         TradeNonCross::TYPE => {
             let m = view::<TradeNonCross>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
             let body = body(EventKind::Trade, m.order_ref.get(), m.match_number.get());
-            Some(Body { side, price, qty, flags: PRINTABLE, ..body })
+            Some(Body { side, price, qty, flags: PRINTABLE, stock: Some(m.stock), ..body })
         }
         OrderExecutedWithPrice::TYPE => {
             let m = view::<OrderExecutedWithPrice>(message)?;

@@ -53,6 +53,9 @@ pub enum ParseErrorKind {
     /// A price that the engine's unit cannot hold.
     #[error("price is too large")]
     PriceTooLarge,
+    /// An order or a trade names another symbol than the one that the directory gave its locate.
+    #[error("names another symbol than its locate {0} stands for")]
+    SymbolMismatch(u16),
 }
 
 /// The bytes that every message begins with.

@@ -58,6 +58,13 @@ impl SymbolDirectory {
         if id.0 < self.count { self.symbols.get(id.index()).copied() } else { None }
     }
 
+    /// Whether `id` is the symbol of this name.
+    #[inline]
+    pub(crate) fn is_called(&self, id: SymbolId, symbol: Symbol) -> bool {
+        let known = self.symbols.get(id.index()).copied().unwrap_or(symbol);
+        u64::from_ne_bytes(known.0) == u64::from_ne_bytes(symbol.0)
+    }
+
     /// The identifier of `symbol`, `None` when it has not appeared.
     #[must_use]
     pub fn id(&self, symbol: Symbol) -> Option<SymbolId> {
@@ -97,7 +104,7 @@ impl SymbolDirectory {
     /// [`DirectoryFull`] when the symbol needs an identifier and there is no room.
     pub fn announce(&mut self, locate: u16, symbol: Symbol) -> Result<SymbolId, DirectoryFull> {
         let before = self.by_locate(locate);
-        let is_nameless = self.name(before) == Some(nameless(locate));
+        let is_nameless = self.is_nameless(locate);
         let id = match self.id(symbol) {
             Some(id) => id,
             None if is_nameless => {
@@ -113,6 +120,12 @@ impl SymbolDirectory {
             *entry = id.0;
         }
         Ok(id)
+    }
+
+    /// Whether `locate` stands for a symbol whose name is not known yet.
+    #[must_use]
+    pub(crate) fn is_nameless(&self, locate: u16) -> bool {
+        self.name(self.by_locate(locate)) == Some(nameless(locate))
     }
 
     /// Lets `locate` stand for a symbol whose name is not known yet.

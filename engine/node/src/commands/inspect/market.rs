@@ -186,6 +186,12 @@ impl Report<'_> {
             if gaps.lost_message_count > 0 {
                 faults.push(format!("{} messages are missing in {} gaps", gaps.lost_message_count, gaps.lost_count));
             }
+            for (stats, line) in feed.arbiter().lines().iter().zip(&lines).filter(|(stats, _)| stats.far_count > 0) {
+                let (count, last) = (stats.far_count, stats.far_last);
+                let name = &line.name;
+                faults
+                    .push(format!("{count} packets of line {name} numbered too far ahead to be believed, last {last}"));
+            }
             let bad: u64 = lines.iter().map(|line| line.malformed_count).sum();
             if bad > 0 {
                 faults.push(format!("{bad} malformed packets"));
