@@ -151,6 +151,9 @@ pub struct GenerateArgs {
     /// Symbols.
     #[arg(long, default_value_t = 200)]
     pub symbol_count: u32,
+    /// Orders that rest far behind the touch all day, besides the messages above; a whole market has millions.
+    #[arg(long, default_value_t = 0)]
+    pub standing_orders: u32,
     /// Date of the session.
     #[arg(long, default_value = "2026-01-05", value_name = "YYYY-MM-DD")]
     pub date: String,

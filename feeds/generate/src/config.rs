@@ -46,6 +46,9 @@ pub struct GeneratorConfig {
     pub symbol_count: u32,
     /// How many messages to aim at (at least 30 per symbol, at most 2 × 10⁹); the result is near it, not equal.
     pub message_count: u64,
+    /// Orders that rest far behind the touch from before the open to the end (0 to 20,000,000), spread evenly over the
+    /// symbols: what makes a real market's order table large. Each is an add and a delete besides `message_count`.
+    pub standing_order_count: u32,
     /// Exponent s of the activity, rank⁻ˢ (0 to 3).
     pub zipf_exponent: f64,
     /// Expected number of further order actions that one triggers, its order's cancel included (0 to 0.9).
@@ -152,6 +155,7 @@ impl GeneratorConfig {
             hours: SessionHours::REGULAR,
             symbol_count: 200,
             message_count: 1_800_000,
+            standing_order_count: 0,
             zipf_exponent: 0.9,
             branching_ratio: 0.8,
             informed_fraction: 0.5,
@@ -166,11 +170,18 @@ impl GeneratorConfig {
         }
     }
 
-    /// A whole market: 8,000 symbols, about 40 million messages over a regular day.
+    /// A whole market: 8,000 symbols, about 44 million messages over a regular day, two million orders live at once.
     #[must_use]
     pub const fn market(seed: u64) -> Self {
         let demo = Self::demo(seed);
-        Self { symbol_count: 8_000, message_count: 40_000_000, halt_count: 20, operational_halt_count: 4, ..demo }
+        Self {
+            symbol_count: 8_000,
+            message_count: 40_000_000,
+            standing_order_count: 2_000_000,
+            halt_count: 20,
+            operational_halt_count: 4,
+            ..demo
+        }
     }
 
     /// A small session with every one of the 23 message types: `symbol_count` symbols, an hour of market hours.
@@ -204,6 +215,7 @@ impl GeneratorConfig {
         found.range("symbol_count", f64::from(self.symbol_count), (1.0, 60_000.0));
         let least = f64::from(self.symbol_count) * 30.0;
         found.range("message_count", crate::math::float(self.message_count), (least, 2e9));
+        found.range("standing_order_count", f64::from(self.standing_order_count), (0.0, 2e7));
         found.range("zipf_exponent", self.zipf_exponent, (0.0, 3.0));
         found.range("branching_ratio", self.branching_ratio, (0.0, 0.9));
         found.range("informed_fraction", self.informed_fraction, (0.0, 1.0));

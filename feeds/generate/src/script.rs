@@ -239,8 +239,22 @@ impl Session {
                 self.add(symbol, side, (to_u32(rounded).max(1), qty), (time, end));
             }
         }
+        self.seed_standing(symbol, time);
         self.plan_arrival(symbol);
         self.plan_next(Step::Seeding, symbol, time + SPIN_GAP);
+    }
+
+    /// This symbol's part of the orders that rest from now to the end, 20 to 220 spreads behind the fair value.
+    fn seed_standing(&mut self, symbol: u32, time: u64) {
+        let (all, symbols) = (self.config.standing_order_count, self.config.symbol_count);
+        let count = all / symbols + u32::from(symbol < all % symbols);
+        let (fair, scale) = (self.symbols[symbol as usize].latent.fair, self.profiles[symbol as usize].spread_ticks);
+        for number in 0..count {
+            let (side, sign) = if number % 2 == 0 { (Side::Buy, -1.0) } else { (Side::Sell, 1.0) };
+            let price = fair + sign * scale * (20.0 + 200.0 * self.random.unit());
+            let qty = 100 * (1 + self.random.below(5));
+            self.add(symbol, side, (to_u32(price.floor()).max(1), qty), (time, u64::MAX));
+        }
     }
 
     fn event_with_crosses(&mut self, code: u8, step: Step, time: u64) {

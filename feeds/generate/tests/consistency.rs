@@ -64,6 +64,32 @@ fn a_regular_day_fits_the_books() {
     check_session(config);
 }
 
+#[test]
+fn standing_orders_rest_all_day_and_leave_with_the_others() {
+    let mut config = GeneratorConfig::demo(5);
+    (config.symbol_count, config.message_count, config.standing_order_count) = (30, 20_000, 10_007);
+    let (mut live, mut added, mut shares) = (0_i64, 0_u64, [0_u64; 2]);
+    let close = config.midnight.0 + i64::try_from(config.hours.close).unwrap();
+    let mut live_at_close = 0;
+    check_session(config.clone());
+    drive(config, |event, update, _, _| {
+        match event.kind {
+            EventKind::AddOrder => {
+                (live, added) = (live + 1, added + 1);
+                shares[usize::from(event.side == peregrine_types::Side::Sell)] += 1;
+            }
+            EventKind::DeleteOrder => live -= 1,
+            _ => {}
+        }
+        assert_eq!(update.anomaly, None);
+        if event.exch_time.0 < close {
+            live_at_close = live;
+        }
+    });
+    assert!(live_at_close >= 10_007 && added >= 10_007, "{live_at_close} of {added}");
+    assert!(shares.iter().all(|&count| count > added / 3), "both sides: {shares:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]

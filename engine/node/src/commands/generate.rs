@@ -30,7 +30,9 @@ const SENDER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 26_4
 
 pub(super) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
     let date = parse_date(&args.date)?;
-    let config = config(args.seed, args.messages, args.symbol_count, date)?;
+    let mut config = config(args.seed, args.messages, args.symbol_count, date)?;
+    config.standing_order_count = args.standing_orders;
+    config.validate().map_err(Failure::usage)?;
     let (files, report) = match args.format {
         GenerateFormat::Itch => (vec![args.out.clone()], write_itch(config, &args.out)?),
         GenerateFormat::Pcap => write_pcap(config, args)?,
