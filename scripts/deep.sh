@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The long gate, by hand or by night: what needs hours or a nightly toolchain. Each step appends a line to
 # benches/record/ledger.csv (date, commit, step, result, count, seconds); a step whose tool is missing says so, there too.
-# Usage: scripts/deep.sh [HOURS] [STEP…]   (default: 1 hour of fuzzing, all steps)
+# Usage: scripts/deep.sh [HOURS] [STEP…]   (default: 1 hour of fuzzing, all steps; 0: five minutes, one of them fuzzing)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
-steps=(fuzz fuzz_coverage kill loom miri dataset_memory)
+fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
+steps=(fuzz fuzz_coverage controls kill loom miri asan memcheck dataset_memory)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -19,7 +20,7 @@ trap 'rm -f "$log"' EXIT
 skip()      { reason="$1"; }
 passed()    { awk '/^test result: ok/ { n += $4 } END { print n + 0 }' "$log"; }
 fuzz() {
-    cargo run --profile gate -p peregrine-fuzz -- --seconds "$((hours * 3600))" 2>&1 | tee "$log" || return 1
+    cargo run --profile gate -p peregrine-fuzz -- --seconds "$fuzz_seconds" 2>&1 | tee "$log" || return 1
     count="$(awk '$2 ~ /^[0-9]+$/ && $5 ~ /^[0-9]+$/ { n += $2 } END { print n + 0 }' "$log") executions"
 }
 fuzz_coverage() {
@@ -27,15 +28,41 @@ fuzz_coverage() {
     [ -d fuzz ] || { skip "no cargo-fuzz targets in this tree"; return 0; }
     local target total=0
     for target in $(cargo +nightly fuzz list); do
-        cargo +nightly fuzz run "$target" -- -max_total_time="$((hours * 600))" 2>&1 | tee "$log" || return 1
+        cargo +nightly fuzz run "$target" -- -max_total_time="$((fuzz_seconds / 6))" 2>&1 | tee "$log" || return 1
         total=$((total + 1))
     done
     count="$total targets"
 }
 kill() {
-    PEREGRINE_KILL_CYCLES="$((hours * 2000))" \
+    PEREGRINE_KILL_CYCLES="$kill_cycles" \
         cargo test --profile gate -p peregrine-eventlog --test kill 2>&1 | tee "$log" || return 1
-    count="$((hours * 2000)) cycles"
+    count="$kill_cycles cycles"
+}
+controls() {
+    scripts/negative_controls.sh 2>&1 | tee "$log" || return 1
+    count="$(grep -c '^caught' "$log") controls"
+}
+# The unsafe of rings, huge pages, host calls and the log's mappings, instrumented; the standard library is not. The stable
+# compiler has the sanitizer behind a switch for its own developers.
+asan() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 \
+        cargo test --profile gate --target x86_64-unknown-linux-gnu --target-dir "${CARGO_TARGET_DIR:-target}/asan" \
+        -p peregrine-runtime -p peregrine-eventlog -p peregrine-model --lib 2>&1 | tee "$log" || return 1
+    count="$(passed) tests"
+}
+# The same without instrumentation at compile time; this valgrind knows no AVX-512, so the kernels are left to asan.
+memcheck() {
+    command -v valgrind >/dev/null || { skip "valgrind is not installed"; return 0; }
+    local programs=() program
+    mapfile -t programs < <(cargo test --profile gate -p peregrine-runtime -p peregrine-eventlog --lib --no-run 2>&1 |
+        sed -n 's/.*(\(.*\))$/\1/p')
+    for program in "${programs[@]}"; do
+        # What calls for real-time priority, other cores or much memory says little under valgrind, and takes long.
+        (cd "engine/$(basename "$program" | sed 's/^peregrine_\([a-z]*\)-.*/\1/')" &&
+            valgrind --quiet --error-exitcode=9 --fair-sched=yes "$program" ring staging huge format segment 2>&1) |
+            tee -a "$log" || return 1
+    done
+    count="$(passed) tests"
 }
 loom() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \
