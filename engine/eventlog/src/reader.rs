@@ -79,6 +79,13 @@ impl core::fmt::Debug for LogReader {
     }
 }
 
+/// Whether a crash while a segment was begun explains its header: it is not there, or not whole, and nothing follows.
+fn is_torn(fault: Fault, segment: &[u8]) -> bool {
+    let is_alone = || segment.iter().skip(FILE_HEADER_LEN).all(|byte| *byte == 0);
+    matches!(fault, Fault::Blank | Fault::HeaderShort)
+        || (matches!(fault, Fault::Magic | Fault::HeaderChecksum) && is_alone())
+}
+
 impl LogReader {
     /// Opens `stream` of the log in `dir`. Only the headers and the last segment are checked here, each record when it
     /// is read; [`crate::verify`] checks everything.
@@ -99,7 +106,7 @@ impl LogReader {
             match FileHeader::parse(segment) {
                 Ok(header) if header.stream == stream.number() => headers.push(header),
                 Ok(_) => return Err(damaged(number, 0, 0, Fault::HeaderField { field: "stream number" })),
-                Err(Fault::Blank | Fault::HeaderShort) if number > 0 && number.saturating_add(1) == bytes.len() => {}
+                Err(fault) if number > 0 && number.saturating_add(1) == bytes.len() && is_torn(fault, segment) => {}
                 Err(fault) => return Err(damaged(number, 0, 0, fault)),
             }
         }

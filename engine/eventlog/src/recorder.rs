@@ -107,6 +107,8 @@ impl EventLog {
                 return Err(LogError::AlreadyExists { path });
             }
         }
+        // What a creation left behind that was killed before its first segment: nobody ever had a writer of it.
+        forget_staging(&config.dir)?;
         let created = Self::create_files(config, facts, storage, lock);
         if created.is_err() {
             // The first error is the one to tell; what could not be removed either is only memory of a folder's name.

@@ -202,3 +202,46 @@ fn swapped_blocks_records_and_segments_are_noticed() {
     std::fs::remove_file(segment(other.path(), Stream::Feed, 2)).unwrap();
     assert!(verify(other.path()).is_err(), "a missing segment");
 }
+
+#[test]
+fn a_torn_header_of_a_segment_just_begun_hides_nothing_of_the_ones_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, report) = closed(folder.path(), 1_000);
+    let count = (1..).take_while(|number| segment(&config.dir, Stream::Feed, *number).exists()).count();
+    assert!(count > 1, "{count} segments");
+    let begun = segment(&config.dir, Stream::Feed, u32::try_from(count).unwrap() + 1);
+    let whole = std::fs::read(segment(&config.dir, Stream::Feed, 1)).unwrap();
+    for torn_len in [0, 1, 8, 20, 40] {
+        let mut bytes = vec![0; whole.len()];
+        bytes[..torn_len].copy_from_slice(&whole[..torn_len]);
+        std::fs::write(&begun, &bytes).unwrap();
+        assert_eq!(
+            feed_prefix(&config.dir),
+            report.stream(Stream::Feed).record_count,
+            "{torn_len} bytes of the header"
+        );
+        // What has records behind a broken header was no segment just begun.
+        *bytes.last_mut().unwrap() = 1;
+        std::fs::write(&begun, &bytes).unwrap();
+        let opened = LogReader::open(&config.dir, Stream::Feed);
+        assert!(torn_len == 0 || matches!(opened, Err(LogError::Damaged { .. })), "{torn_len}: {opened:?}");
+    }
+}
+
+#[test]
+fn what_a_creation_left_that_was_killed_goes_with_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let staging = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.is_file()).count()
+    };
+    drop(EventLog::create(&config, &facts()).unwrap());
+    let one_log = staging();
+    for stream in Stream::ALL {
+        std::fs::remove_file(segment(&config.dir, stream, 1)).unwrap();
+    }
+    let later = peregrine_eventlog::RunFacts { start_time: EpochNanos(7), ..facts() };
+    drop(EventLog::create(&config, &later).unwrap());
+    assert_eq!((one_log > 0, staging()), (true, one_log), "the first attempt's staging files are gone");
+}
