@@ -1,99 +1,56 @@
-//! Small matrix products for the recurrent cores: tiles of four rows by sixteen columns that the compiler keeps in vector
-//! registers. Everything here is inlined into the caller, so that it is compiled for the instructions that the caller's
-//! dispatch has found; a library call per time step would cost more than the product itself.
+//! Matrix products for the recurrent cores, by faer (on one thread: the order of the sums, and so every bit, is fixed).
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 
 use crate::real::Real;
 
-/// The left factor: element (i, p) is `data[i · row_stride + p · column_stride]`.
+/// The left factor: a row-major matrix, or the transpose of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a, T> {
-    pub(crate) data: &'a [T],
-    pub(crate) row_stride: usize,
-    pub(crate) column_stride: usize,
+    data: &'a [T],
+    columns: usize,
+    is_transposed: bool,
 }
 
 impl<'a, T> Left<'a, T> {
     /// A row-major matrix of `columns` columns.
-    #[inline(always)]
     pub(crate) fn rows(data: &'a [T], columns: usize) -> Self {
-        Self { data, row_stride: columns, column_stride: 1 }
+        Self { data, columns, is_transposed: false }
     }
 
     /// The transpose of a row-major matrix of `columns` columns.
-    #[inline(always)]
     pub(crate) fn transposed(data: &'a [T], columns: usize) -> Self {
-        Self { data, row_stride: 1, column_stride: columns }
+        Self { data, columns, is_transposed: true }
     }
 }
 
 /// `c = a·b`, or `c += a·b` when `accumulate`. Shape (m, k, n); `b` [k, n] and `c` [m, n] row-major.
-#[inline(always)]
-pub(crate) fn gemm<T: Real>((m, k, n): (usize, usize, usize), a: Left<'_, T>, b: &[T], c: &mut [T], accumulate: bool) {
-    let mut column = 0;
-    while column + 16 <= n {
-        rows_of_tiles::<T, 16>((m, k, n), a, b, c, (column, accumulate));
-        column += 16;
-    }
-    while column + 4 <= n {
-        rows_of_tiles::<T, 4>((m, k, n), a, b, c, (column, accumulate));
-        column += 4;
-    }
-    while column < n {
-        rows_of_tiles::<T, 1>((m, k, n), a, b, c, (column, accumulate));
-        column += 1;
-    }
+pub(crate) fn gemm<T: Real>(shape: (usize, usize, usize), a: Left<'_, T>, b: &[T], c: &mut [T], accumulate: bool) {
+    T::multiply(shape, a, b, c, accumulate);
 }
 
-#[inline(always)]
-fn rows_of_tiles<T: Real, const N: usize>(
-    (m, k, n): (usize, usize, usize),
-    a: Left<'_, T>,
-    b: &[T],
-    c: &mut [T],
-    (column, accumulate): (usize, bool),
-) {
-    let mut row = 0;
-    while row + 4 <= m {
-        tile::<T, 4, N>((k, n), a, b, c, (row, column, accumulate));
-        row += 4;
-    }
-    while row < m {
-        tile::<T, 1, N>((k, n), a, b, c, (row, column, accumulate));
-        row += 1;
-    }
+macro_rules! multiply {
+    ($name:ident, $float:ty) => {
+        pub(crate) fn $name(
+            (m, k, n): (usize, usize, usize),
+            a: Left<'_, $float>,
+            b: &[$float],
+            c: &mut [$float],
+            accumulate: bool,
+        ) {
+            let stored = MatRef::from_row_major_slice(a.data, a.data.len() / a.columns.max(1), a.columns);
+            let left = if a.is_transposed { stored.transpose() } else { stored };
+            debug_assert_eq!((left.nrows(), left.ncols()), (m, k));
+            let accumulate = if accumulate { Accum::Add } else { Accum::Replace };
+            let right = MatRef::from_row_major_slice(b, k, n);
+            matmul(MatMut::from_row_major_slice_mut(c, m, n), accumulate, left, right, 1.0, Par::Seq);
+        }
+    };
 }
 
-#[inline(always)]
-fn tile<T: Real, const M: usize, const N: usize>(
-    (k, n): (usize, usize),
-    a: Left<'_, T>,
-    b: &[T],
-    c: &mut [T],
-    (row, column, accumulate): (usize, usize, bool),
-) {
-    let mut sums = [[T::ZERO; N]; M];
-    if accumulate {
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let start = (row + i) * n + column;
-            sums.copy_from_slice(&c[start..start + N]);
-        }
-    }
-    for p in 0..k {
-        let start = p * n + column;
-        let Some(right) = b[start..].first_chunk::<N>() else { return };
-        let left = row * a.row_stride + p * a.column_stride;
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let left = a.data[left + i * a.row_stride];
-            for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = left.fused(*right, *sum);
-            }
-        }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        let start = (row + i) * n + column;
-        c[start..start + N].copy_from_slice(sums);
-    }
-}
+multiply!(multiply_f32, f32);
+multiply!(multiply_f64, f64);
 
 /// The transpose of a row-major matrix of `columns` columns.
 pub(crate) fn transpose<T: Real>(data: &[T], columns: usize) -> Vec<T> {
@@ -124,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_tile_gives_the_naive_product() {
+    fn every_shape_gives_the_naive_product_plain_transposed_and_added() {
         for (m, k, n) in [(1, 1, 1), (4, 3, 16), (5, 7, 21), (9, 2, 38), (3, 5, 6)] {
             let a: Vec<f64> = (0..m * k).map(value).collect();
             let b: Vec<f64> = (0..k * n).map(|index| value(index + 13)).collect();

@@ -12,8 +12,7 @@ use crate::real::Real;
 /// A matrix of burn.
 pub(crate) type Matrix = Tensor<2>;
 
-/// The CPU backend. `flex`: for matrices of this size its operations cost less than those of `ndarray`
-/// (benches/record/2026-11-21-training.md).
+/// The CPU backend: `flex`, pure Rust on one thread.
 pub(crate) fn device(tracked: bool) -> Device {
     if tracked { Device::flex().autodiff() } else { Device::flex() }
 }

@@ -46,16 +46,16 @@ impl Tolerance {
 
 /// All numbers of a nested array.
 fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(flat).collect(),
-        other => vec![other.as_f64().unwrap()],
+    match value.as_array() {
+        Some(values) => values.iter().flat_map(flat).collect(),
+        None => vec![value.as_f64().unwrap()],
     }
 }
 
 fn shape_of(value: &Value) -> Vec<usize> {
-    match value {
-        Value::Array(values) => [vec![values.len()], values.first().map_or(Vec::new(), shape_of)].concat(),
-        _ => Vec::new(),
+    match value.as_array() {
+        Some(values) => [vec![values.len()], values.first().map_or(Vec::new(), shape_of)].concat(),
+        None => Vec::new(),
     }
 }
 
@@ -225,9 +225,12 @@ fn gru<T: Real>([ih, hh, bias_ih, bias_hh]: [Vec<T>; 4], x: &[T], lanes: usize, 
 fn network(bytes: &[u8]) -> Params<f64> {
     let mut params = Params::default();
     for (name, view) in SafeTensors::deserialize(bytes).unwrap().iter() {
-        let data = match view.dtype() {
-            Dtype::F64 => view.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
-            _ => view.data().as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
+        let bytes = view.data();
+        let data = if view.dtype() == Dtype::F64 {
+            bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+        } else {
+            assert_eq!(view.dtype(), Dtype::F32);
+            bytes.as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
         };
         params.insert(name, view.shape().to_vec(), data);
     }

@@ -5,6 +5,8 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use burn::tensor::{DType, Element};
 
+use crate::gemm::{Left, multiply_f32, multiply_f64};
+
 /// A float of the training code.
 pub(crate) trait Real:
     Element
@@ -46,6 +48,8 @@ pub(crate) trait Real:
     fn smaller(self, other: Self) -> Self;
     /// True for neither NaN nor infinite.
     fn is_number(self) -> bool;
+    /// [`gemm`](crate::gemm::gemm) of this type.
+    fn multiply(shape: (usize, usize, usize), a: Left<'_, Self>, b: &[Self], c: &mut [Self], accumulate: bool);
 
     /// `1/(1 + e^−x)`.
     #[inline(always)]
@@ -103,6 +107,9 @@ impl Real for f64 {
     fn is_number(self) -> bool {
         self.is_finite()
     }
+    fn multiply(shape: (usize, usize, usize), a: Left<'_, Self>, b: &[Self], c: &mut [Self], accumulate: bool) {
+        multiply_f64(shape, a, b, c, accumulate);
+    }
 }
 
 /// Adding this to a float of less than 2²² leaves its nearest integer in the low bits of the sum.
@@ -110,7 +117,7 @@ const ROUND: f32 = 12_582_912.0;
 /// The upper and the lower part of ln 2 (Cody & Waite 1980).
 const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
 /// Minimax coefficients of `(e^r − 1 − r)/r²` for |r| ≤ ln 2 / 2 (Moshier's Cephes library, `expf`), highest first.
-const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 
 impl Real for f32 {
     const ZERO: Self = 0.0;
@@ -158,6 +165,9 @@ impl Real for f32 {
     }
     fn is_number(self) -> bool {
         self.is_finite()
+    }
+    fn multiply(shape: (usize, usize, usize), a: Left<'_, Self>, b: &[Self], c: &mut [Self], accumulate: bool) {
+        multiply_f32(shape, a, b, c, accumulate);
     }
 }
 

@@ -2,8 +2,9 @@
 //! head that the kernel runs.
 
 use burn::tensor::activation::log_softmax;
-use peregrine_stats::cluster::{Covariance, GaussianMixture, MixtureConfig};
-use peregrine_stats::{Matrix, MatrixView};
+use peregrine_stats::cluster::{GaussianMixture, MixtureConfig};
+use peregrine_stats::latent::principal_axes;
+use peregrine_stats::{Matrix, MatrixView, StatsError};
 
 use crate::config::RegimeConfig;
 use crate::error::TrainError;
@@ -13,9 +14,10 @@ use crate::params::{AdamW, Params};
 use crate::random::{shuffled, stream};
 use crate::real::Real;
 
-/// Principal components of the latents that the mixture sees: more would let the many directions that only repeat the last
-/// observation outvote the few in which regimes differ.
-const COMPONENTS: usize = 4;
+/// Share of the latents' variance on the principal axes that the mixture sees, and the most of them: more would let the many
+/// directions of noise outvote, once whitened, the few in which regimes differ.
+const SHARE: f64 = 0.9;
+const AXES_MAX: usize = 6;
 const SILHOUETTE_ROWS: usize = 2_000;
 const BATCH: usize = 2_048;
 const RATE: f64 = 0.01;
@@ -47,10 +49,9 @@ pub(crate) fn find(latents: &Latents, config: &RegimeConfig, seed: u64) -> Resul
     let scaled = standardise(latents);
     let rows = scaled.s.len() / latents.width.max(1);
     let view = MatrixView::new("latents", &scaled.s, rows, latents.width).map_err(fault)?;
-    let projected = principal_components(view, COMPONENTS).map_err(fault)?;
+    let projected = principal_components(view).map_err(fault)?;
     let projected = projected.view("principal components").map_err(fault)?;
-    let mixture =
-        MixtureConfig { covariance: Covariance::Full, seed, regularization: 1e-4, ..MixtureConfig::default() };
+    let mixture = MixtureConfig { seed, restarts: 8, regularization: 1e-4, ..MixtureConfig::default() };
     let chosen = GaussianMixture::select(projected, config.count_min..=config.count_max, SILHOUETTE_ROWS, &mixture);
     let chosen = chosen.map_err(fault)?;
     let shares = chosen.mixture.responsibilities(projected).map_err(fault)?;
@@ -92,44 +93,21 @@ fn standardise(latents: &Latents) -> Scaled {
     Scaled { width, s, mean, deviation }
 }
 
-/// The projections on the `count` directions of greatest variance, by orthogonal iteration (Golub & Van Loan, 8.2).
-fn principal_components(x: MatrixView<'_>, count: usize) -> Result<Matrix, peregrine_stats::StatsError> {
-    let covariance = peregrine_stats::covariance_matrix(x)?;
-    let width = x.cols();
-    let count = count.min(width);
-    let mut basis: Vec<Vec<f64>> = (0..count)
-        .map(|k| (0..width).map(|i| if i % count == k { 1.0 } else { 0.01 * whole((i * 7 + k * 3) % 11) }).collect())
-        .collect();
-    for _ in 0..200 {
-        for vector in &mut basis {
-            *vector = (0..width).map(|row| dot(covariance.row(row), vector)).collect();
-        }
-        orthonormalise(&mut basis);
-    }
-    let mut projected = Matrix::zeros(x.rows(), count);
+/// The projections on the principal axes that hold [`SHARE`] of the variance, at least two, at most [`AXES_MAX`].
+fn principal_components(x: MatrixView<'_>) -> Result<Matrix, StatsError> {
+    let most = AXES_MAX.min(x.cols());
+    let found = principal_axes(x, most)?;
+    let mut held = 0.0;
+    let below = found.variance.iter().take_while(|variance| {
+        held += **variance;
+        held < SHARE * found.total_variance
+    });
+    let axes = (below.count() + 1).clamp(2.min(most), most);
+    let mut projected = Matrix::zeros(x.rows(), axes);
     for (row, from) in x.iter_rows().enumerate() {
-        for (to, vector) in projected.row_mut(row).iter_mut().zip(&basis) {
-            *to = dot(from, vector);
-        }
+        projected.row_mut(row).iter_mut().zip(found.project(from)).for_each(|(to, along)| *to = along);
     }
     Ok(projected)
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn orthonormalise(basis: &mut [Vec<f64>]) {
-    for index in 0..basis.len() {
-        let (done, rest) = basis.split_at_mut(index);
-        let Some(vector) = rest.first_mut() else { continue };
-        for other in done {
-            let share = dot(vector, other);
-            vector.iter_mut().zip(other.iter()).for_each(|(x, y)| *x -= share * y);
-        }
-        let norm = dot(vector, vector).sqrt().max(1e-300);
-        vector.iter_mut().for_each(|x| *x /= norm);
-    }
 }
 
 fn calmest_first(shares: &Matrix, log_var: &[f32]) -> Vec<usize> {

@@ -1,5 +1,5 @@
 //! The LSTM baseline, fine-tuning, retraining, the ledger, search, interchange, parity and refusals.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test's helpers fail as it does")]
 
 mod common;
 
@@ -44,7 +44,7 @@ fn a_configuration_names_the_key_that_is_wrong() {
     for (from, to, words) in [
         ("patience = 12", "patience = 12\nspare = 1", "unknown field `spare`"),
         ("patience = 12 ", "# ", "missing field `patience`"),
-        ("lanes = 32", "lanes = 0", "world.lanes is 0, allowed is 1 to 4096"),
+        ("lanes = 16", "lanes = 0", "world.lanes is 0, allowed is 1 to 4096"),
         ("kl_balance = 0.8", "kl_balance = 0.0", "world.loss.kl_balance is 0, allowed is above 0 to 1"),
         ("size = \"nano\"", "size = \"tiny\"", "tiny"),
         ("seed = 1", "seed = -1", "seed"),
@@ -169,7 +169,7 @@ fn tuned_models_name_their_parent_and_keep_parity_with_the_kernel() {
         let expected = if name == "parent" { None } else { Some(parent.sha256().to_owned()) };
         assert_eq!((&model.meta().parent, &candidate.manifest.parent), (&expected, &expected));
         let report = parity(&candidate.bytes, rows).unwrap();
-        println!("{name}: {report:#?}");
+        eprintln!("{name}: {report:#?}");
         assert!(report.per_step.max() <= 1e-5, "{name}: {report:#?}");
         assert!(report.carried.max() <= 1e-3, "{name}: {report:#?}");
     }
