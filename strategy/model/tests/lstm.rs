@@ -1,6 +1,4 @@
 //! The LSTM that is served: split steps are whole steps, backends agree to the bit, and narrow weights stay near.
-//!
-//! Negative control (tried, and failed here): the second layer fed with the first layer's input.
 
 use peregrine_model::layers::LstmClassifier;
 use peregrine_model::reference::{Cell, linear, sigmoid};

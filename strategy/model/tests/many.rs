@@ -2,6 +2,7 @@
 //! instruments.
 //!
 //! Negative control (tried, and failed here): an instrument's inputs taken from another.
+
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use peregrine_model::{Backend, FeatureSet, Kernel, LatentStore, Model, ModelMeta, PositionInput, Precision, Size};

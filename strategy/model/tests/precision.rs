@@ -1,9 +1,9 @@
 //! Narrow weights: what they are, held against slow twins, and that they pass the accuracy gate.
 //!
-//! Negative controls (each was tried, and failed the test named): the quarters of a register of words left in the order in
-//! which AVX2 packs them (`integers_are…` and the backends' tests); rows' scales twice as coarse (`integers_are…`); the saturating
-//! 8-bit multiply-add of AVX2 (`products_of_extreme_bytes_do_not_saturate`); inputs of words twice as large
-//! (`the_largest_sums_fit`); a gate that compares a model with itself (`seeded_models…`, `the_gate_refuses…`).
+//! Negative controls (each was tried, and failed the tests named): the saturating 8-bit multiply-add of AVX2
+//! (`products_of_extreme_bytes_do_not_saturate`, `integers_are…`, the backends' tests); a gate that compares a model with itself
+//! (`seeded_models…`, `the_gate_refuses…`); reset and update gate exchanged (`reference.rs`, `oracles.rs`).
+
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use peregrine_model::layers::{Activations, Linear};

@@ -24,8 +24,9 @@ fn seed_rows(inputs: &Value) -> (Vec<usize>, Vec<usize>, Vec<[f64; 8]>) {
     let columns = ["open", "high", "low", "close", "volume"].map(|name| numbers(&inputs[name]));
     let mut cleaned = Vec::new();
     let mut bars = Vec::new();
-    for row in 0..columns[0].len() {
-        let [open, high, low, close, volume] = [0, 1, 2, 3, 4].map(|column| columns[column][row]);
+    let [opens, highs, lows, closes, volumes] = &columns;
+    for (row, open) in opens.iter().copied().enumerate() {
+        let [high, low, close, volume] = [highs, lows, closes, volumes].map(|column| column[row]);
         if [open, high, low, close, volume].iter().all(|value| !value.is_nan()) && volume > 0.0 {
             cleaned.push(row);
             bars.push(Bar { time_ns: 0, open, high, low, close, volume });

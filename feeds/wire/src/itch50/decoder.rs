@@ -80,6 +80,14 @@ struct Body {
     stock: Option<Symbol>,
 }
 
+impl Body {
+    #[inline]
+    const fn of(kind: EventKind, id_a: u64, id_b: u64) -> Self {
+        let (side, flags, price, qty, stock) = (Side::Buy, EventFlags::NONE, Price(0), 0, None);
+        Self { kind, side, flags, id_a, id_b, price, qty, stock }
+    }
+}
+
 impl DecoderCounters {
     const ZERO: Self = Self {
         message_count_by_code: [0; 256],
@@ -385,48 +393,38 @@ const fn side_of(code: u8) -> Option<Side> {
 #[inline]
 fn read_body(message_type: u8, message: &[u8]) -> Option<Body> {
     const PRINTABLE: EventFlags = EventFlags::PRINTABLE;
-    let body = |kind, id_a, id_b| Body {
-        kind,
-        side: Side::Buy,
-        flags: EventFlags::NONE,
-        id_a,
-        id_b,
-        price: Price(0),
-        qty: 0,
-        stock: None,
-    };
     match message_type {
         AddOrder::TYPE => {
             let m = view::<AddOrder>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
-            Some(Body { side, price, qty, stock: Some(m.stock), ..body(EventKind::AddOrder, m.order_ref.get(), 0) })
+            Some(Body { side, price, qty, stock: Some(m.stock), ..Body::of(EventKind::AddOrder, m.order_ref.get(), 0) })
         }
-        OrderDelete::TYPE => Some(body(EventKind::DeleteOrder, view::<OrderDelete>(message)?.order_ref.get(), 0)),
+        OrderDelete::TYPE => Some(Body::of(EventKind::DeleteOrder, view::<OrderDelete>(message)?.order_ref.get(), 0)),
         OrderExecuted::TYPE => {
             let m = view::<OrderExecuted>(message)?;
-            let body = body(EventKind::ExecuteOrder, m.order_ref.get(), m.match_number.get());
+            let body = Body::of(EventKind::ExecuteOrder, m.order_ref.get(), m.match_number.get());
             Some(Body { qty: m.executed_shares.get(), flags: PRINTABLE, ..body })
         }
         OrderCancel::TYPE => {
             let m = view::<OrderCancel>(message)?;
-            Some(Body { qty: m.cancelled_shares.get(), ..body(EventKind::CancelOrder, m.order_ref.get(), 0) })
+            Some(Body { qty: m.cancelled_shares.get(), ..Body::of(EventKind::CancelOrder, m.order_ref.get(), 0) })
         }
         OrderReplace::TYPE => {
             let m = view::<OrderReplace>(message)?;
-            let body = body(EventKind::ReplaceOrder, m.original_order_ref.get(), m.new_order_ref.get());
+            let body = Body::of(EventKind::ReplaceOrder, m.original_order_ref.get(), m.new_order_ref.get());
             Some(Body { price: m.price.price(), qty: m.shares.get(), ..body })
         }
         AddOrderMpid::TYPE => {
             let m = view::<AddOrderMpid>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
             let attribution = u64::from(u32::from_be_bytes(m.attribution));
-            let body = body(EventKind::AddOrder, m.order_ref.get(), attribution);
+            let body = Body::of(EventKind::AddOrder, m.order_ref.get(), attribution);
             Some(Body { side, price, qty, stock: Some(m.stock), ..body })
         }
         TradeNonCross::TYPE => {
             let m = view::<TradeNonCross>(message)?;
             let (side, price, qty) = (side_of(m.side)?, m.price.price(), m.shares.get());
-            let body = body(EventKind::Trade, m.order_ref.get(), m.match_number.get());
+            let body = Body::of(EventKind::Trade, m.order_ref.get(), m.match_number.get());
             Some(Body { side, price, qty, flags: PRINTABLE, stock: Some(m.stock), ..body })
         }
         OrderExecutedWithPrice::TYPE => {
@@ -436,7 +434,7 @@ fn read_body(message_type: u8, message: &[u8]) -> Option<Body> {
                 b'N' => EventFlags::NONE,
                 _ => return None,
             };
-            let body = body(EventKind::ExecuteOrderAtPrice, m.order_ref.get(), m.match_number.get());
+            let body = Body::of(EventKind::ExecuteOrderAtPrice, m.order_ref.get(), m.match_number.get());
             Some(Body { flags, price: m.execution_price.price(), qty: m.executed_shares.get(), ..body })
         }
         _ => None,
