@@ -11,6 +11,7 @@ use crate::collect::Trace;
 use crate::component::ComponentFacts;
 use crate::forecast::{CalibrationFacts, ReturnFacts};
 use crate::latent_space::LatentFacts;
+use crate::lstm::LstmFacts;
 use crate::reconstruction::ReconstructionFacts;
 use crate::resample::Resample;
 use crate::settings::DiagnoseSettings;
@@ -153,6 +154,8 @@ pub struct FoldFacts {
     pub calibration: Option<CalibrationFacts>,
     /// Expected returns, one entry per horizon with enough known returns.
     pub returns: Vec<ReturnFacts>,
+    /// The LSTM baseline on the same rows; null when none was given or too few rows have a window and an outcome.
+    pub lstm: Option<LstmFacts>,
     /// Latent trajectory, thinned: the sampled rows in time order.
     pub trajectory: Vec<TrajectoryPoint>,
 }

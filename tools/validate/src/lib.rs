@@ -24,6 +24,7 @@ mod diagnosis;
 mod error;
 mod forecast;
 mod latent_space;
+mod lstm;
 mod page;
 mod reconstruction;
 mod resample;
@@ -34,12 +35,14 @@ mod verdict;
 use peregrine_dataset::Dataset;
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_stats::latent::{PrincipalAxes, principal_axes};
+use peregrine_train::LstmBaseline;
 
 pub use ahead::{AheadFacts, ErrorCurve};
 pub use diagnosis::{DIAGNOSIS_FORMAT_VERSION, DataFacts, Diagnosis, FoldFacts, ModelFacts, TrajectoryPoint};
 pub use error::ValidateError;
 pub use forecast::{CalibrationFacts, ReliabilityBin, ReturnFacts, horizon_text};
 pub use latent_space::{LatentFacts, RankFacts};
+pub use lstm::LstmFacts;
 pub use reconstruction::{FeatureFit, ReconstructionFacts};
 pub use settings::{
     CalibrationSettings, ComponentSettings, DiagnoseSettings, HorizonSettings, LatentSettings, ReconstructionSettings,
@@ -104,7 +107,8 @@ pub fn diagnose_candidate(
         settings: &settings.component,
     };
     let (mut checks, component) = component::check(&subject)?;
-    let common = Common::fit(&model, training, seen, settings)?;
+    let lstm = candidate.lstm.map(|bytes| lstm::load(bytes, &model)).transpose()?;
+    let common = Common { kernel, lstm, ..Common::fit(&model, kernel, (training, seen), settings)? };
     let training = measure(&model, before, seen, &common, settings)?;
     let held_out = measure(&model, after, unseen, &common, settings)?;
     checks.extend(judge(&training, &held_out, settings));
@@ -125,6 +129,8 @@ pub fn diagnose_candidate(
 
 /// What is fitted on the training data and used on both.
 struct Common {
+    kernel: Kernel,
+    lstm: Option<LstmBaseline>,
     baselines: Baselines,
     base_rate: f64,
     return_means: Vec<f64>,
@@ -132,10 +138,17 @@ struct Common {
 }
 
 impl Common {
-    fn fit(model: &Model, data: &Dataset, trace: &Trace, settings: &DiagnoseSettings) -> Result<Self, ValidateError> {
+    fn fit(
+        model: &Model,
+        kernel: Kernel,
+        (data, trace): (&Dataset, &Trace),
+        settings: &DiagnoseSettings,
+    ) -> Result<Self, ValidateError> {
         let meta = model.meta();
         let first = data.meta.horizons.iter().position(|horizon| meta.horizons.first() == Some(horizon)).unwrap_or(0);
         Ok(Self {
+            kernel,
+            lstm: None,
             baselines: Baselines::fit(meta, data, first, settings.horizon.steps_max)?,
             base_rate: forecast::base_rate(trace),
             return_means: forecast::return_means(trace),
@@ -161,6 +174,10 @@ fn measure(
         None => None,
     };
     let (sample, context) = (&settings.sample, &fold.data.meta.context);
+    let lstm = match &common.lstm {
+        Some(lstm) => lstm::measure(lstm, &common.kernel, (fold.data, trace), sample, &settings.calibration)?,
+        None => None,
+    };
     Ok(FoldFacts {
         data: DataFacts::of(fold.data, trace, &resample),
         reconstruction: reconstruction::measure(trace, &meta.features.names, &resample)?,
@@ -170,6 +187,7 @@ fn measure(
         regimes: ties::regimes(trace, &meta.regimes, resample.rows(), &settings.regime)?,
         calibration,
         returns: forecast::returns(trace, &meta.horizons, &common.return_means, sample)?,
+        lstm,
         trajectory: trajectory(trace, common.axes.as_ref(), resample.rows()),
     })
 }
@@ -198,6 +216,9 @@ fn judge(training: &FoldFacts, held_out: &FoldFacts, settings: &DiagnoseSettings
     checks.extend(ties::check_regimes(&training.regimes, &held_out.regimes, &settings.regime));
     let calibration = (training.calibration.as_ref(), held_out.calibration.as_ref());
     checks.extend(forecast::check_calibration(calibration.0, calibration.1, &settings.calibration));
+    if let Some(facts) = &held_out.lstm {
+        checks.push(lstm::check(training.lstm.as_ref(), facts));
+    }
     checks.extend(forecast::check_returns(&training.returns, &held_out.returns, &settings.returns));
     checks
 }

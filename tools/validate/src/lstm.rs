@@ -39,7 +39,11 @@ pub(crate) fn load(bytes: &[u8], model: &Model) -> Result<LstmBaseline, Validate
         return Err(refused("its features are not the model's; train both on one dataset".to_owned()));
     }
     if meta.horizons.first() != Some(&own.horizon) {
-        return Err(refused(format!("it predicts {:?}, the model's first horizon is {:?}", own.horizon, meta.horizons.first())));
+        return Err(refused(format!(
+            "it predicts {:?}, the model's first horizon is {:?}",
+            own.horizon,
+            meta.horizons.first()
+        )));
     }
     Ok(lstm)
 }
@@ -83,7 +87,8 @@ pub(crate) fn measure(
     }
     let up: Vec<bool> = said.iter().map(|said| said.up).collect();
     let (of_model, of_lstm): (Vec<f64>, Vec<f64>) = said.iter().map(|said| (said.model, said.lstm)).unzip();
-    let losses = |p: &[f64]| p.iter().zip(&up).map(|(p, up)| (p - f64::from(u8::from(*up))).powi(2)).collect::<Vec<f64>>();
+    let losses =
+        |p: &[f64]| p.iter().zip(&up).map(|(p, up)| (p - f64::from(u8::from(*up))).powi(2)).collect::<Vec<f64>>();
     let (own, base) = (losses(&of_model), losses(&of_lstm));
     let differences: Vec<f64> = own.iter().zip(&base).map(|(own, base)| own - base).collect();
     let resample = Resample::of_losses(&differences, 1, sample, "lstm")?;
@@ -99,7 +104,8 @@ pub(crate) fn measure(
 }
 
 pub(crate) fn check(training: Option<&LstmFacts>, held_out: &LstmFacts) -> Check {
-    let question = Question::latent("beats_lstm", "A2.5", "Does the model say more of the next move than the LSTM baseline?");
+    let question =
+        Question::latent("beats_lstm", "A2.5", "Does the model say more of the next move than the LSTM baseline?");
     let (outcome, limit) = above(&held_out.model_skill, 0.0);
     let reason = format!(
         "the model's Brier score is smaller by a share of {} held out ({} against the LSTM's {}, n = {}), {} in training",

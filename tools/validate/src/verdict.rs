@@ -53,15 +53,16 @@ impl Estimate {
     }
 }
 
-/// A number as people read it: four significant digits, `–` when it is not defined.
+/// A number as people read it: whole, or about four significant digits; `–` when it is not defined.
 #[must_use]
 pub fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
     let size = value.abs();
-    if size == 0.0 {
-        "0".to_owned()
+    if size.fract() == 0.0 && size < 1e7 {
+        // Negative zero loses its sign.
+        format!("{:.0}", value + 0.0)
     } else if size < 1e-3 {
         format!("{value:.2e}")
     } else if size < 10.0 {
@@ -203,6 +204,7 @@ mod tests {
     fn figures_read_well() {
         let cases = [
             (0.0, "0"),
+            (-12.0, "-12"),
             (1.23e-5, "1.23e-5"),
             (0.123_456, "0.123"),
             (12.34, "12.3"),

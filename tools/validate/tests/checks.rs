@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::collections::{BTreeMap, HashMap};
+
 use common::{Broken, Market, held_out, market, model, settings, training};
 use peregrine_dataset::Dataset;
-use peregrine_model::{FeatureSet, Model, ModelMeta, Size};
-use peregrine_validate::{Check, Diagnosis, Outcome, ValidateError, diagnose};
+use peregrine_model::{FeatureSet, Model, ModelMeta, Size, Tensor};
+use peregrine_train::{LSTM_METADATA_KEY, LstmMeta};
+use peregrine_validate::{Candidate, Check, Diagnosis, Outcome, ValidateError, diagnose, diagnose_candidate};
+use safetensors::tensor::{Dtype, TensorView};
 
 fn judge(broken: Broken, training: &Dataset, held_out: &Dataset) -> Diagnosis {
     diagnose(&model(&training.meta.sha256, broken), training, held_out, &settings()).unwrap()
@@ -54,7 +58,7 @@ fn a_collapsed_encoder_is_found() {
         assert_eq!(outcome(&found, id), Outcome::Fail, "{:#?}", check(&found, id));
     }
     assert!(
-        check(&found, "latent_rank").reason.starts_with("effective rank of z is 1.000 of 8"),
+        check(&found, "latent_rank").reason.starts_with("effective rank of z is 1"),
         "{:#?}",
         check(&found, "latent_rank")
     );
@@ -161,6 +165,33 @@ fn held_out_data_must_be_apart() {
     assert_eq!(outcome(&other.unwrap(), "training_data"), Outcome::Warn);
 }
 
+/// The model that passes everything, with every mark on its other side.
+#[test]
+fn every_threshold_bites() {
+    let mut strict = settings();
+    let part = &mut strict.component;
+    (part.reference_difference_max, part.input_effect_min, part.unit_deviation_min) = (0.0, 1.0, 1.0);
+    (part.prior_movement_min, part.free_run_abs_max, part.action_deviation_min) = (1.0, 1.0, 1.0);
+    (strict.reconstruction.r2_pass, strict.reconstruction.r2_fail) = (1.0, 0.999);
+    let latent = &mut strict.latent;
+    (latent.rank_share_pass, latent.active_variance_min, latent.kl_per_dimension_max) = (1.0, 100.0, 0.0);
+    (latent.neighbour_lift_min, latent.total_correlation_max, latent.correlation_min) = (1_000.0, 0.0, 1.0);
+    (strict.regime.silhouette_pass, strict.regime.share_min) = (1.0, 0.9);
+    strict.horizon.growth_exponent_max = 0.0;
+    (strict.calibration.ece_pass, strict.calibration.ece_fail, strict.calibration.rows_min) = (0.0, 0.0, 10_000_000);
+    (strict.returns.r2_suspicious, strict.returns.variance_log_ratio_max) = (0.0, 0.0);
+    let (seen, unseen) = (training(), held_out(Market::default()));
+    let found = diagnose(&model(&seen.meta.sha256, Broken::default()), &seen, &unseen, &strict).unwrap();
+    let fail = "equals_reference inputs_used units_alive prior_moves free_run controller_acts reconstruction_r2 active_units \
+                regimes_in_use growth_exponent calibration return_look_ahead";
+    let warn = "latent_rank latent_kl smoothness disentanglement context_ties regime_silhouette return_variance";
+    for (ids, expected) in [(fail, Outcome::Fail), (warn, Outcome::Warn)] {
+        for id in ids.split_whitespace() {
+            assert_eq!(outcome(&found, id), expected, "{:#?}", check(&found, id));
+        }
+    }
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let (seen, unseen) = (training(), held_out(Market::default()));
@@ -188,4 +219,77 @@ fn rows_that_the_kernel_refuses_are_counted() {
     let found = judge(Broken::default(), &training(), &unseen);
     let refused = check(&found, "finite_on_data");
     assert_eq!((refused.outcome, refused.value), (Outcome::Fail, 1.0));
+}
+
+/// An LSTM whose one open unit passes on `0.1 · feature 0`, read with this slope of the logit; 0 knows nothing.
+fn lstm(seen: &Dataset, slope: f64) -> Vec<u8> {
+    let (inputs, hidden) = (common::D, 4);
+    let zeros = |shape: Vec<usize>| Tensor { data: vec![0.0; shape.iter().product()], shape };
+    let mut tensors = BTreeMap::from([
+        ("lstm.weight_ih_l0", zeros(vec![4 * hidden, inputs])),
+        ("lstm.weight_hh_l0", zeros(vec![4 * hidden, hidden])),
+        ("lstm.bias_ih_l0", zeros(vec![4 * hidden])),
+        ("lstm.bias_hh_l0", zeros(vec![4 * hidden])),
+        ("fc.weight", zeros(vec![1, hidden])),
+        ("fc.bias", zeros(vec![1])),
+    ]);
+    // Gates i, f, g, o: open, shut, tanh of the input, open.
+    let bias = &mut tensors.get_mut("lstm.bias_ih_l0").unwrap().data;
+    (bias[0], bias[hidden], bias[3 * hidden]) = (20.0, -20.0, 20.0);
+    tensors.get_mut("lstm.weight_ih_l0").unwrap().data[2 * hidden * inputs] = 0.1;
+    tensors.get_mut("fc.weight").unwrap().data[0] = common::single(10.0 * slope);
+    let meta = LstmMeta {
+        format_version: 1,
+        observations: seen.meta.observations,
+        features: FeatureSet::unscaled(common::names(), "0123abcd"),
+        horizon: common::horizons()[0],
+        window_rows: 8,
+        hidden,
+        layers: 1,
+        training_data_sha256: seen.meta.sha256.clone(),
+        hyper_parameters: BTreeMap::new(),
+        seed: 1,
+    };
+    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.shape, tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect()))
+        .collect();
+    let views =
+        bytes.iter().map(|(name, shape, data)| (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+    let metadata = HashMap::from([(LSTM_METADATA_KEY.to_owned(), serde_json::to_string(&meta).unwrap())]);
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+#[test]
+fn the_lstm_baseline_is_beaten_or_not() {
+    let (seen, unseen) = (training(), held_out(Market::default()));
+    let verdict = |broken: Broken, slope: f64| {
+        let (bytes, baseline) = (model(&seen.meta.sha256, broken), lstm(&seen, slope));
+        let candidate = Candidate { name: "a", model: &bytes, lstm: Some(&baseline) };
+        let found = diagnose_candidate(&candidate, &seen, &unseen, &settings()).unwrap();
+        check(&found, "beats_lstm").clone()
+    };
+    let ignorant = verdict(Broken::default(), 0.0);
+    assert_eq!(ignorant.outcome, Outcome::Pass, "{ignorant:#?}");
+    let same = verdict(Broken::default(), 0.535);
+    assert_eq!(same.outcome, Outcome::Warn, "{same:#?}");
+    let knowing = verdict(Broken { up_always: Some(0.5), ..Broken::default() }, 0.535);
+    assert_eq!(knowing.outcome, Outcome::Fail, "{knowing:#?}");
+}
+
+#[test]
+fn an_lstm_that_does_not_fit_is_refused() {
+    let (seen, unseen) = (training(), held_out(Market::default()));
+    let (bytes, baseline) = (model(&seen.meta.sha256, Broken::default()), lstm(&seen, 0.0));
+    let refused = |lstm: &[u8]| {
+        let candidate = Candidate { name: "a", model: &bytes, lstm: Some(lstm) };
+        diagnose_candidate(&candidate, &seen, &unseen, &settings()).unwrap_err().to_string()
+    };
+    assert!(refused(&baseline[..50]).starts_with("the LSTM baseline was refused"));
+    // Of the same length, so that the file stays whole: another definition of the features.
+    let text = b"0123abcd";
+    let at = baseline.windows(text.len()).position(|bytes| bytes == text).unwrap();
+    let mut other = baseline.clone();
+    other[at] = b'9';
+    assert!(refused(&other).contains("its features are not the model's"), "{}", refused(&other));
 }

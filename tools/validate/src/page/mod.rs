@@ -210,6 +210,10 @@ fn side_by_side(seen: &FoldFacts, unseen: &FoldFacts) -> Vec<Value> {
         rows.push(plain("log loss, nats", a.log_loss, b.log_loss));
         rows.push(plain("share of up-moves", a.base_rate, b.base_rate));
     }
+    if let (Some(a), Some(b)) = (&seen.lstm, &unseen.lstm) {
+        rows.push(pair("Brier skill over the LSTM".to_owned(), &a.model_skill, &b.model_skill));
+        rows.push(plain("Brier score of the LSTM", a.brier, b.brier));
+    }
     for a in &seen.returns {
         if let Some(b) = unseen.returns.iter().find(|b| b.horizon == a.horizon) {
             rows.push(pair(format!("R² of returns over {}", horizon_text(a.horizon)), &a.r2, &b.r2));
