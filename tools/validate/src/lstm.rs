@@ -55,7 +55,7 @@ struct Said {
     lstm: f64,
 }
 
-fn window<'a>(sequence: &'a Sequence, row: usize, rows: usize, d: usize) -> Option<&'a [f32]> {
+fn window(sequence: &Sequence, row: usize, rows: usize, d: usize) -> Option<&[f32]> {
     let end = row.checked_add(1)?;
     sequence.features.get(end.checked_sub(rows)? * d..end * d)
 }
