@@ -22,7 +22,7 @@ macro_rules! catalogue {
         /// before; `r` the simple return of one bar; `sd` the sample standard deviation (n − 1).
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum BarFeature {
-            $(#[doc = concat!("`", $name, "`: ", $formula)] $variant,)*
+            $(#[doc = concat!("`", $name, "`: `", $formula, "`")] $variant,)*
         }
 
         impl BarFeature {

@@ -80,7 +80,7 @@ impl QuoteFamily {
 
 /// The canonical text of a family: version, notation and every definition, one per line.
 ///
-/// A, B: best ask and bid; a, b: their shares; M: the mid; D(τ)[x]: Σ x·e^(−age/τ); mean(τ): the same, weighted by time;
+/// A, B: best ask and bid; a, b: their shares; M: the mid; `D(τ)[x]`: Σ x·e^(−age/τ); mean(τ): the same, weighted by time;
 /// depth: mean(10 s) of (a + b)/2, at least 1.
 #[must_use]
 pub fn quote_definition_text(family: QuoteFamily) -> String {
