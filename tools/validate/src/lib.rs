@@ -30,6 +30,7 @@ mod reconstruction;
 mod resample;
 mod settings;
 mod ties;
+pub mod truth;
 mod verdict;
 
 use peregrine_dataset::Dataset;
