@@ -64,7 +64,7 @@ fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latents: &mut [
         P::Recurrent::prepare(s, l2.h.get(..len)?, h2),
         P::Recurrent::prepare(s, l3.h.get(..len)?, h3),
     ];
-    let units = weights.chunks_exact(rolled(const { gru_blocks::<P>(D::HB, D::ZB) }));
+    let units = weights.chunks_exact(rolled(const { gru_blocks::<P>(D::HB, D::ZB) }).max(1));
     for (index, unit) in units.enumerate() {
         let gates = gru_unit::<S, P>(s, unit, z, h)?;
         for ((gates, latent), next) in gates.into_iter().zip(&*latents).zip(&mut next) {
@@ -72,7 +72,8 @@ fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latents: &mut [
         }
     }
     for (latent, next) in latents.iter_mut().zip(&next) {
-        latent.h.copy_from_slice(next.get(..D::HB)?);
+        // As long as each other; `copy_from_slice` would carry a panic all the same.
+        latent.h.iter_mut().zip(next).for_each(|(to, from)| *to = *from);
     }
     Some(())
 }
@@ -134,7 +135,8 @@ fn dense<S: Simd, F: Format>(
 ) {
     let input_blocks = x.first().map_or(0, |x| F::input_blocks(*x));
     let (init, _) = init.as_chunks::<4>();
-    for (index, (panel, init)) in panels.chunks_exact(matrix_blocks::<F>(4, input_blocks)).zip(init).enumerate() {
+    for (index, (panel, init)) in panels.chunks_exact(matrix_blocks::<F>(4, input_blocks).max(1)).zip(init).enumerate()
+    {
         let [i0, i1, i2, i3] = load_all(s, init);
         let low = F::tile_shared::<S, 4, 2, 2, TOGETHER>(s, panel, 0, x, [[i0, i1]; TOGETHER]);
         let high = F::tile_shared::<S, 4, 2, 2, TOGETHER>(s, panel, 2, x, [[i2, i3]; TOGETHER]);

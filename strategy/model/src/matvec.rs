@@ -42,7 +42,7 @@ fn dense_by<S: Simd, F: Format, const T: usize, const P: usize>(
     let panel_len = matrix_blocks::<F>(T, F::input_blocks(x));
     let (init, _) = init.as_chunks::<T>();
     let (out, _) = out.as_chunks_mut::<T>();
-    for ((panel, init), out) in panels.chunks_exact(panel_len).zip(init).zip(out) {
+    for ((panel, init), out) in panels.chunks_exact(panel_len.max(1)).zip(init).zip(out) {
         let sums = F::tile::<S, T, T, P>(s, panel, 0, x, load_all(s, init));
         store_all(s, sums, out);
     }
@@ -65,7 +65,7 @@ fn dense_by_four<S: Simd, F: Format>(s: S, panels: &[Block], x: F::Input<'_>, in
     let panel_len = matrix_blocks::<F>(4, F::input_blocks(x));
     let (init, _) = init.as_chunks::<4>();
     let (out, _) = out.as_chunks_mut::<4>();
-    for ((panel, init), out) in panels.chunks_exact(panel_len).zip(init).zip(out) {
+    for ((panel, init), out) in panels.chunks_exact(panel_len.max(1)).zip(init).zip(out) {
         let sums = tile_of_four::<S, F>(s, panel, x, load_all(s, init));
         store_all(s, sums, out);
     }

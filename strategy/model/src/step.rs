@@ -73,7 +73,7 @@ fn observe<S: Simd, D: Shape, P: Plan>(s: S, task: Observe<'_, D, P>) -> Option<
     let q = q.get_mut(..const { 2 * D::ZB })?;
     dense::<S, P::Fine>(s, posterior, P::Fine::prepare(s, second, &mut room), latent.posterior_h, q);
     let (mean, log_var) = q.split_at_checked(D::ZB)?;
-    latent.z.copy_from_slice(mean);
+    latent.z.iter_mut().zip(mean).for_each(|(to, from)| *to = *from);
     for (raw, clipped) in log_var.iter().zip(&mut *latent.z_log_var) {
         s.store(clip(s, s.load(&raw.0), LATENT_LOG_VAR), &mut clipped.0);
     }
@@ -269,11 +269,11 @@ fn gru_step<S: Simd, D: Shape, P: Plan>(s: S, weights: &[Block], latent: &mut Pa
     let mut h_room = [<P::Recurrent as Format>::Room::default(); HB_MAX];
     let h = latent.h.get(..rolled(D::HB))?;
     let inputs = (P::Fine::prepare(s, latent.z, &mut z_room), P::Recurrent::prepare(s, h, &mut h_room));
-    let units = weights.chunks_exact(rolled(const { gru_blocks::<P>(D::HB, D::ZB) }));
+    let units = weights.chunks_exact(rolled(const { gru_blocks::<P>(D::HB, D::ZB) }).max(1));
     for ((unit, next), old) in units.zip(next.iter_mut()).zip(&*latent.h) {
         gru_unit::<S, P>(s, unit, inputs, old, next)?;
     }
-    latent.h.copy_from_slice(next);
+    latent.h.iter_mut().zip(next).for_each(|(to, from)| *to = *from);
     Some(())
 }
 
@@ -334,8 +334,8 @@ fn derive<S: Simd, D: Shape, F: Format>(s: S, weights: &[Block], latent: &mut Pa
 pub(crate) fn keep_products<S: Simd, D: Shape>(s: S, products: &[Block], latent: &mut Parts<'_>) -> Option<()> {
     let (prior, posterior) = products.split_at_checked(const { 2 * D::ZB })?;
     let (mean, log_var) = prior.split_at_checked(D::ZB)?;
-    latent.prior_mean.copy_from_slice(mean);
-    latent.posterior_h.copy_from_slice(posterior);
+    latent.prior_mean.iter_mut().zip(mean).for_each(|(to, from)| *to = *from);
+    latent.posterior_h.iter_mut().zip(posterior).for_each(|(to, from)| *to = *from);
     for ((raw, log_var), inv_var) in log_var.iter().zip(&mut *latent.prior_log_var).zip(&mut *latent.prior_inv_var) {
         let clipped = clip(s, s.load(&raw.0), LATENT_LOG_VAR);
         s.store(clipped, &mut log_var.0);

@@ -49,6 +49,7 @@ impl CallGraph {
                 graph.names.insert(address, name.to_owned());
                 graph.edges.entry(address).or_default();
                 reader.known_registers.clear();
+                reader.held_registers.clear();
                 current = Some(address);
             } else if let (Some(from), Some(edge)) = (current, reader.edge_of(line)) {
                 graph.edges.entry(from).or_default().insert(edge);
@@ -136,6 +137,9 @@ struct Reader {
     slots: BTreeMap<u64, u64>,
     /// Registers that hold the content of such a slot.
     known_registers: BTreeSet<String>,
+    /// Registers that held one anywhere before in the function. Code behind an unconditional jump is reached from
+    /// elsewhere, so that what was moved last in the order of the text says nothing there: these are taken as known.
+    held_registers: BTreeSet<String>,
 }
 
 impl Reader {
@@ -154,6 +158,9 @@ impl Reader {
                 None => None,
             };
         }
+        if matches!(verb, "jmp" | "ret" | "ud2") {
+            self.known_registers.extend(self.held_registers.iter().cloned());
+        }
         if is_call || is_jump {
             let (address, name) = named(instruction.get(instruction.find(operand)?..)?)?;
             return Some(if name.contains("@plt") { external(name) } else { Edge::To(address) });
@@ -168,10 +175,12 @@ impl Reader {
         }
         if is_copy {
             self.known_registers.insert(register.to_owned());
+            self.held_registers.insert(register.to_owned());
             return None;
         }
         if verb == "mov" && slot.is_some() && register.starts_with('%') {
             self.known_registers.insert(register.to_owned());
+            self.held_registers.insert(register.to_owned());
             return slot;
         }
         // `lea 0x12(%rip),%rax  # 123 <name>`: only the very start of a function can be a function pointer.

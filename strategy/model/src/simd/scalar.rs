@@ -1,4 +1,4 @@
-//! The definition: plain Rust, one lane after the other. Operations are calls, which costs it little and the compiler much less.
+//! The definition: plain Rust, one lane after the other.
 
 use super::{LANE_COUNT, Simd, Task};
 
@@ -43,46 +43,46 @@ impl Simd for Scalar {
     fn store(self, v: V, to: &mut V) {
         *to = v;
     }
-    #[inline(never)]
+    #[inline]
     fn add(self, a: V, b: V) -> V {
         zip(a, b, |x, y| x + y)
     }
-    #[inline(never)]
+    #[inline]
     fn sub(self, a: V, b: V) -> V {
         zip(a, b, |x, y| x - y)
     }
-    #[inline(never)]
+    #[inline]
     fn mul(self, a: V, b: V) -> V {
         zip(a, b, |x, y| x * y)
     }
-    #[inline(never)]
+    #[inline]
     fn div(self, a: V, b: V) -> V {
         zip(a, b, |x, y| x / y)
     }
-    #[inline(never)]
+    #[inline]
     fn fma(self, a: V, b: V, mut c: V) -> V {
         for ((z, x), y) in c.iter_mut().zip(a).zip(b) {
             *z = x.mul_add(y, *z);
         }
         c
     }
-    #[inline(never)]
+    #[inline]
     fn min(self, a: V, b: V) -> V {
         zip(a, b, |x, y| if x < y { x } else { y })
     }
-    #[inline(never)]
+    #[inline]
     fn max(self, a: V, b: V) -> V {
         zip(a, b, |x, y| if x > y { x } else { y })
     }
-    #[inline(never)]
+    #[inline]
     fn abs(self, a: V) -> V {
         map(a, f32::abs)
     }
-    #[inline(never)]
+    #[inline]
     fn or_sign(self, a: V, sign: V) -> V {
         zip(a, sign, |x, y| f32::from_bits(x.to_bits() | (y.to_bits() & (1 << 31))))
     }
-    #[inline(never)]
+    #[inline]
     fn select_less(self, a: V, b: V, x: V, mut y: V) -> V {
         for (((p, q), s), r) in a.into_iter().zip(b).zip(x).zip(y.iter_mut()) {
             if p < q {
@@ -91,11 +91,11 @@ impl Simd for Scalar {
         }
         y
     }
-    #[inline(never)]
+    #[inline]
     fn scale_exponent(self, y: V, n: V) -> V {
         zip(y, n, |y, n| f32::from_bits(y.to_bits().wrapping_add(n.to_bits() << 23)))
     }
-    #[inline(never)]
+    #[inline]
     fn sum(self, a: V) -> f32 {
         let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7] = a;
         let c = [a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5, a6 + b6, a7 + b7];
@@ -103,11 +103,11 @@ impl Simd for Scalar {
         let [d0, d1, d2, d3] = [c0 + c4, c1 + c5, c2 + c6, c3 + c7];
         (d0 + d2) + (d1 + d3)
     }
-    #[inline(never)]
+    #[inline]
     fn is_finite(self, a: V) -> bool {
         a.iter().all(|x| x.is_finite())
     }
-    #[inline(never)]
+    #[inline]
     fn max_lane(self, a: V) -> f32 {
         let max = |x: f32, y: f32| if x > y { x } else { y };
         let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7] = a;
@@ -124,19 +124,19 @@ impl Simd for Scalar {
     fn load_i32(self, from: &V) -> Self::I {
         from.map(|word| word.to_bits().cast_signed())
     }
-    #[inline(never)]
+    #[inline]
     fn add_i32(self, mut a: Self::I, b: Self::I) -> Self::I {
         for (x, y) in a.iter_mut().zip(b) {
             *x = x.wrapping_add(y);
         }
         a
     }
-    #[inline(never)]
+    #[inline]
     #[expect(clippy::cast_precision_loss, reason = "the nearest float is what is wanted")]
     fn to_f32(self, a: Self::I) -> V {
         a.map(|x| x as f32)
     }
-    #[inline(never)]
+    #[inline]
     fn store_low_words(self, v: V, to: &mut [u16; LANE_COUNT]) {
         for (word, x) in to.iter_mut().zip(v) {
             let [low, high, ..] = x.to_bits().to_le_bytes();
@@ -148,7 +148,7 @@ impl Simd for Scalar {
         let [low, high] = words.map(u32::from);
         [(low | (high << 16)).cast_signed(); LANE_COUNT]
     }
-    #[inline(never)]
+    #[inline]
     fn dot2(self, mut sum: Self::I, weights: &V, inputs: Self::I) -> Self::I {
         let halves = |bits: u32| {
             let [b0, b1, b2, b3] = bits.to_le_bytes();
@@ -160,7 +160,7 @@ impl Simd for Scalar {
         }
         sum
     }
-    #[inline(never)]
+    #[inline]
     fn store_low_bytes(self, v: V, to: &mut [u8; LANE_COUNT]) {
         for (byte, x) in to.iter_mut().zip(v) {
             [*byte, ..] = x.to_bits().to_le_bytes();
@@ -170,7 +170,7 @@ impl Simd for Scalar {
     fn splat_quad(self, bytes: [u8; 4]) -> [u8; 4] {
         bytes
     }
-    #[inline(never)]
+    #[inline]
     fn dot4(self, mut sum: Self::I, weights: &V, inputs: [u8; 4]) -> Self::I {
         let [x0, x1, x2, x3] = inputs.map(i32::from);
         for (sum, word) in sum.iter_mut().zip(weights) {
