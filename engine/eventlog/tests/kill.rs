@@ -233,6 +233,6 @@ fn nothing_published_is_lost_by_a_kill() {
     }
     let story =
         format!("{cycles} kills: {open} open logs, {unborn} unborn, {durable} durable and {staged} staged records");
-    assert!(durable > 0 && staged > 0 && open * 2 > cycles, "the kills came at the wrong moments: {story}");
+    assert!(durable > 0 && staged > 0 && open * 4 > cycles, "the kills came at the wrong moments: {story}");
     eprintln!("{story}");
 }

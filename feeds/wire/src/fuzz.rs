@@ -75,7 +75,10 @@ fn check_verdict(message: &[u8], verdict: Decoded, event_count: usize) {
         }
         Decoded::Malformed(error) => {
             assert!(error.offset <= message.len() && event_count == 0);
-            assert_eq!(parsed.and_then(|parsed| check(&parsed)), Err(error));
+            // A symbol that is not its locate's is something that only the decoder, which keeps the directory, can see.
+            if !matches!(error.kind, crate::itch50::ParseErrorKind::SymbolMismatch(_)) {
+                assert_eq!(parsed.and_then(|parsed| check(&parsed)), Err(error));
+            }
         }
     }
 }
