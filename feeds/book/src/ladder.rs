@@ -341,13 +341,13 @@ impl Ladders {
                 index
             }
             Err(index) => {
+                // Refused before anything is taken: what a refused order took, a side that is owed it would lack.
+                if side.level_count() == side.len_peak as usize {
+                    count_peak(side, &mut self.peak_sum, self.peak_sum_max)?;
+                }
                 let is_moved = self.reanchor(side, key);
                 if is_moved && let Some(cell) = side.cell_of(key) {
                     return self.add_near(side, cell, qty);
-                }
-                if side.level_count() == side.len_peak as usize {
-                    self.far.reserve(&mut side.far, 1)?;
-                    count_peak(side, &mut self.peak_sum, self.peak_sum_max)?;
                 }
                 // A window that moved without reaching the key took levels out of the array, or put some in.
                 let index =

@@ -168,6 +168,28 @@ fn made_valid(twins: &Twins, event: MarketEvent, live: &[u64], fresh: u64) -> Op
     Some(event)
 }
 
+/// An order that is refused for want of a level takes nothing that another side is owed: a side may have its one level
+/// again, in or between the price steps, whatever was refused since.
+#[test]
+fn twins_agree_after_a_refusal_when_levels_are_full() {
+    let mut twins = Twins::new(BookConfig::new(4, 12, 1));
+    let step = |kind, order_ref: u64, symbol: u32, price: i64| {
+        event(&Step { kind, order_ref, new_ref: 0, symbol, side: Side::Buy, price, qty: 1, detail: 0 })
+    };
+    let steps = [
+        step(EventKind::AddOrder, 1, 2, 995 * CENT),
+        step(EventKind::AddOrder, 2, 1, 995 * CENT),
+        step(EventKind::AddOrder, 3, 0, 995 * CENT),
+        step(EventKind::DeleteOrder, 1, 2, 0),
+        step(EventKind::AddOrder, 4, 2, 990 * CENT + CENT / 10),
+    ];
+    for step in &steps {
+        twins.apply(step).unwrap();
+        twins.compare_all(step).unwrap();
+    }
+    assert_eq!(twins.fast.level_count(SymbolId(2), Side::Buy), 1);
+}
+
 /// Deep books: a side grows through every block size, loses levels in the middle and grows again.
 #[test]
 fn twins_agree_on_a_side_of_many_levels() {
