@@ -9,7 +9,7 @@ use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenu
 use peregrine_risk::{ApprovedOrder, RiskGate};
 use peregrine_types::{
     EpochNanos, EventKind, EventSeq, Execution, ExecutionKind, Full, MarketEvent, Nanos, NewOrder, OrderIntent, Price,
-    Qty, Side, SymbolId, TimeInForce,
+    Qty, Side, SymbolId, TickTable, TickTables, TimeInForce,
 };
 
 /// Own orders at rest while market events go by.
@@ -18,7 +18,8 @@ const WAY: Nanos = Nanos(20_000);
 
 fn venue() -> Result<PaperVenue<FifoQueue, ConstantLatency>, BenchError> {
     let fees = Fees { added: Price(-2_000_000), removed: Price(3_000_000) };
-    let config = PaperConfig { symbol_count_max: 2, order_count_max: 1_024, fees };
+    let ticks = TickTables::new(TickTable::US_EQUITY);
+    let config = PaperConfig { symbol_count_max: 2, order_count_max: 1_024, fees, ticks };
     Ok(PaperVenue::new(config, FifoQueue, ConstantLatency { to_venue: WAY, from_venue: WAY })?)
 }
 

@@ -18,7 +18,7 @@ use peregrine_runtime::{
     IntervalReader, LatencyBounds, LatencyFigures, LatencyGuard, LatencyGuardConfig, LatencyRecorder, StopFlag,
     Stopwatch, TscClock, TscStopwatch, latency_recorder,
 };
-use peregrine_types::{EpochNanos, Full, MarketEvent, Nanos, Price};
+use peregrine_types::{EpochNanos, Full, MarketEvent, Nanos, Price, TickTable, TickTables};
 
 use crate::hops::spawn_on;
 use crate::session::LoadedSession;
@@ -99,6 +99,7 @@ fn build(session: &LoadedSession, kernel: Kernel, folder: &Path, load: Load) -> 
         symbol_count_max: symbol_count,
         order_count_max: ORDER_COUNT_MAX,
         fees: Fees { added: Price(-2_000_000), removed: Price(3_000_000) },
+        ticks: TickTables::new(TickTable::US_EQUITY),
     };
     let latency = ConstantLatency { to_venue: Nanos(20_000), from_venue: Nanos(20_000) };
     let venue = PaperVenue::new(config, FifoQueue, latency)?;

@@ -12,7 +12,7 @@ use peregrine_model::{Kernel, Model};
 use peregrine_risk::{RiskContext, RiskGate};
 use peregrine_types::{
     BookState, EpochNanos, EventKind, EventSeq, Full, MarketEvent, Nanos, NewOrder, OrderIntent, Price, Qty,
-    ReasonCode, Side, SymbolId, TimeInForce,
+    ReasonCode, Side, SymbolId, TickTable, TickTables, TimeInForce,
 };
 use peregrine_wire::FileFeed;
 
@@ -151,6 +151,7 @@ pub(crate) fn strategy_config(session: &LoadedSession) -> StrategyConfig {
         symbol_count_max: session.symbol_count().saturating_add(1),
         watched_count_max: session.symbol_count(),
         watch: Watch::All,
+        ticks: TickTables::new(TickTable::US_EQUITY),
     }
 }
 
@@ -183,7 +184,7 @@ fn decide_config() -> DecideConfig {
         withdraw_on: BookState::STALE,
         min_decision_interval: Nanos::ZERO,
         denied_backoff: Nanos::ZERO,
-        tick: Price(10_000_000),
+        feature_tick: Price(10_000_000),
     }
 }
 

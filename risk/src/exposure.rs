@@ -1,34 +1,29 @@
 //! What one symbol could cost at worst.
 
-use peregrine_types::{Price, Side};
-
-const ONE: i64 = peregrine_types::PRICE_SCALE;
+use peregrine_types::{Price, Side, TickTable};
 
 /// What the gate must know of an instrument before it lets an order through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstrumentRules {
-    /// Least price step of prices of at least 1, above 0.
-    pub tick: Price,
-    /// Least price step of prices below 1, above 0.
-    pub tick_below_one: Price,
+    /// Its price steps.
+    pub ticks: TickTable,
 }
 
 impl InstrumentRules {
     /// US-listed shares: a cent, and a hundredth of a cent below one dollar (Regulation NMS, rule 612).
-    pub const US_EQUITY: Self = Self { tick: Price(10_000_000), tick_below_one: Price(100_000) };
+    pub const US_EQUITY: Self = Self { ticks: TickTable::US_EQUITY };
 
     /// Whether `price` is above zero and on the tick.
     #[must_use]
-    pub const fn is_valid(&self, price: Price) -> bool {
-        let tick = if price.0 >= ONE { self.tick.0 } else { self.tick_below_one.0 };
-        price.0 > 0 && matches!(price.0.checked_rem(tick), Some(0))
+    #[inline]
+    pub fn is_valid(&self, price: Price) -> bool {
+        self.ticks.is_valid(price)
     }
 }
 
 /// Position and open orders of one symbol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SymbolRisk {
-    pub(crate) rules: Option<InstrumentRules>,
     pub(crate) position: i64,
     /// Open quantity by side.
     pub(crate) open_qty: [u64; 2],
@@ -101,11 +96,11 @@ mod tests {
 
     #[test]
     fn the_tick_depends_on_the_price() {
+        const ONE: i64 = peregrine_types::PRICE_SCALE;
         let rules = InstrumentRules::US_EQUITY;
         assert!(rules.is_valid(Price(ONE)) && rules.is_valid(Price(ONE + 10_000_000)));
         assert!(!rules.is_valid(Price(ONE + 100_000)) && rules.is_valid(Price(ONE - 100_000)));
         assert!(!rules.is_valid(Price(0)) && !rules.is_valid(Price(-10_000_000)) && !rules.is_valid(Price(1)));
-        assert!(!InstrumentRules { tick: Price(0), tick_below_one: Price(0) }.is_valid(Price(ONE)));
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct RiskGate {
     limits: Limits,
     mode: TradingMode,
     symbols: Box<[SymbolRisk]>,
+    /// What may be traded and by which price steps; apart from the figures above, which every order copies.
+    rules: Box<[Option<InstrumentRules>]>,
     orders: OpenOrders,
     seen: SeenMatches,
     rate: RateWindow,
@@ -105,6 +107,7 @@ impl RiskGate {
             limits: *limits,
             mode: TradingMode::Active,
             symbols: vec![SymbolRisk::default(); symbol_count_max as usize].into_boxed_slice(),
+            rules: vec![None; symbol_count_max as usize].into_boxed_slice(),
             orders: OpenOrders::new(symbol_count_max, limits.open_orders_max),
             seen: SeenMatches::new(MATCHES_REMEMBERED),
             rate: RateWindow::new(limits.order_rate_max, limits.order_rate_window),
@@ -118,9 +121,9 @@ impl RiskGate {
 
     /// Permits orders in `symbol` under `rules`, or with `None` no more. False when the symbol is out of range.
     pub fn permit(&mut self, symbol: SymbolId, rules: Option<InstrumentRules>) -> bool {
-        match self.symbols.get_mut(symbol.index()) {
-            Some(state) => {
-                state.rules = rules;
+        match self.rules.get_mut(symbol.index()) {
+            Some(known) => {
+                *known = rules;
                 true
             }
             None => false,
@@ -195,9 +198,10 @@ impl RiskGate {
             return Err(ReasonCode::TradingHalted);
         }
         let symbol = self.symbols.get(order.symbol.index()).copied().ok_or(ReasonCode::SymbolNotPermitted)?;
-        let rules = symbol.rules.ok_or(ReasonCode::SymbolNotPermitted)?;
+        let rules = self.rules.get(order.symbol.index()).and_then(Option::as_ref);
+        let rules = rules.ok_or(ReasonCode::SymbolNotPermitted)?;
         check_market(&self.limits, context, now)?;
-        let reference = check_order(&self.limits, &rules, order, context)?;
+        let reference = check_order(&self.limits, rules, order, context)?;
         let worst_price = match order.side {
             Side::Buy => order.price,
             Side::Sell => order.price.max(reference),

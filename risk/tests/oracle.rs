@@ -4,7 +4,7 @@
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
 use peregrine_types::{
     BookState, EpochNanos, EventSeq, Execution, ExecutionKind, Liquidity, MatchNumber, Nanos, NewOrder, Notional,
-    OrderId, OrderIntent, Price, Qty, ReasonCode, Side, SymbolId, TimeInForce, TopOfBook,
+    OrderId, OrderIntent, Price, Qty, ReasonCode, Side, SymbolId, TickTable, TimeInForce, TopOfBook,
 };
 use proptest::prelude::*;
 
@@ -192,7 +192,7 @@ struct Duel {
 impl Duel {
     fn new() -> Self {
         let mut gate = RiskGate::new(&config().validate().unwrap(), 3);
-        let cent = InstrumentRules { tick: Price(CENT), tick_below_one: Price(CENT) };
+        let cent = InstrumentRules { ticks: TickTable::uniform_or_cent(Price(CENT)) };
         gate.permit(SymbolId(0), Some(cent));
         gate.permit(SymbolId(1), Some(cent));
         let oracle = Oracle {

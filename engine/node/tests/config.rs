@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use peregrine_node::config::{ConfigError, Loaded, schema_text};
+use peregrine_types::{Price, SymbolId, TickTable};
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs").join(name)
@@ -43,12 +44,12 @@ fn every_violation_is_reported_at_once_with_key_value_bound_and_line() {
         .replace("include = [\"limits.toml\"]\n", "")
         .replace("action_threshold = 0.3", "action_threshold = 1.5")
         .replace("order_qty = 100", "order_qty = \"many\"")
-        .replace("tick = \"0.01\"", "tick = \"0.0x\"\nfancy = 1")
+        .replace("feature_tick = \"0.01\"", "feature_tick = \"0.0x\"\nfancy = 1 #")
         .replace("wiring = \"fused\"", "wiring = \"woven\"")
         + &limits.replace("order_qty_max = 1_000 ", "# ");
     let message = refused(&broken);
     for expected in
-        ["decide.action_threshold", "1.5", "0 to 1", "decide.order_qty", "decide.tick", "decide.fancy", "woven"]
+        ["decide.action_threshold", "1.5", "0 to 1", "decide.order_qty", "decide.feature_tick", "decide.fancy", "woven"]
     {
         assert!(message.contains(expected), "{expected} is not named in:\n{message}");
     }
@@ -118,5 +119,35 @@ fn the_schema_names_every_key_of_the_shipped_profile() {
     for line in profile.lines() {
         let name = line.split(" = ").next().unwrap_or_default();
         assert!(schema.lines().any(|known| known == name), "{name} is not documented");
+    }
+}
+
+#[test]
+fn tick_tables_are_by_symbol_and_price_and_refused_when_they_do_not_hold() {
+    let set = |rules: &str| {
+        let word = format!("instruments.tick_tables=[{rules}]");
+        Loaded::read(&shipped("replay.toml"), &["decide.symbols=[\"AAPL\"]".to_owned(), word])
+    };
+    let us = r#"{ symbols = ["*"], bands = [["0", "0.0001"], ["1", "0.01"]] }"#;
+    let coarse = r#"{ symbols = ["BRK.A"], bands = [["0", "0.05"]] }"#;
+    let config = set(&format!("{us}, {coarse}")).unwrap().config;
+    assert_eq!(config.named_symbols(), ["AAPL", "BRK.A"], "whoever has a table of its own has a known identifier");
+    let tables = config.tick_tables().unwrap();
+    assert_eq!(tables.of(SymbolId(0)), &TickTable::US_EQUITY);
+    assert_eq!(tables.of(SymbolId(1)), &TickTable::uniform_or_cent(Price(50_000_000)));
+    assert_eq!(tables.of(SymbolId(2)), &TickTable::US_EQUITY);
+    for (rules, expected) in [
+        (coarse, "one rule for"),
+        (&format!("{us}, {us}"), "no symbol in two"),
+        (r#"{ symbols = ["*"], bands = [["1", "0.01"]] }"#, "rule 1: the band from 1: bands begin at 0 and ascend"),
+        (r#"{ symbols = ["*"], bands = [["0", "0.3"], ["1", "0.5"]] }"#, "does not begin on its own tick"),
+        (r#"{ symbols = ["*"], bands = [["0"]] }"#, "[from, tick]"),
+        (r#"{ symbols = ["*"], bands = [["0", 1]] }"#, "decimal in a string"),
+        (r#"{ symbols = ["*"] }"#, "a rule has no bands"),
+        (r#"{ symbols = ["*"], bands = [["0", "1"]], lot = 1 }"#, "\"lot\" is no key"),
+        ("1", "table { symbols, bands }"),
+    ] {
+        let error = set(rules).unwrap_err().to_string();
+        assert!(error.contains("instruments.tick_tables (command line)") && error.contains(expected), "{error}");
     }
 }

@@ -97,6 +97,7 @@ reason_codes! {
     VenueClosed = 2006, Venue, "The session ended with the order still open.";
     VenueCapacity = 2007, Venue, "The venue stage has no room for more orders.";
     VenueSymbolUnknown = 2008, Venue, "The venue has no book for the symbol.";
+    VenuePriceInvalid = 2009, Venue, "The price is not on the venue's tick.";
     LatencyHalt = 3000, Engine, "Inference p99 was above its halt threshold: all orders were cancelled.";
     NonFiniteHalt = 3001, Engine, "The model gave a non-finite number: all orders were cancelled.";
     StopRequested = 3002, Engine, "The operator asked for a clean stop.";

@@ -10,7 +10,7 @@ use peregrine_decide::{
     Controller as _, DecideConfig, DecisionView, FeatureConfig, FeatureEngine, IntentBatch, ThresholdController,
 };
 use peregrine_model::{Heads, Regime};
-use peregrine_types::{BookState, EpochNanos, EventFlags, Full, MarketEvent, Nanos, Price, Qty, SymbolId};
+use peregrine_types::{BookState, EpochNanos, EventFlags, Full, MarketEvent, Nanos, Price, Qty, SymbolId, TickTable};
 use peregrine_wire::itch50::Decoder;
 
 const ROUNDS: usize = 9;
@@ -105,7 +105,8 @@ fn control(
     let action = if event.recv_time.0 & 1 == 0 { 0.9 } else { -0.9 };
     let heads = Heads { action, regime: Regime { index: 0, confidence: 0.9 }, ..Heads::default() };
     let (symbol, now) = (update.symbol, event.recv_time);
-    let view = DecisionView { symbol, slot, now, top: books.top(symbol), state: books.state(symbol), heads: &heads };
+    let (top, state, ticks) = (books.top(symbol), books.state(symbol), &TickTable::US_EQUITY);
+    let view = DecisionView { symbol, slot, now, top, state, ticks, heads: &heads };
     black_box(controller.decide(&view, out));
     for intent in out.as_slice() {
         controller.on_denied(slot, intent, peregrine_types::ReasonCode::OrderRateLimit, now);
@@ -129,6 +130,6 @@ fn thresholds() -> DecideConfig {
         withdraw_on: BookState::STALE,
         min_decision_interval: Nanos::ZERO,
         denied_backoff: Nanos::ZERO,
-        tick: Price(10_000_000),
+        feature_tick: Price(10_000_000),
     }
 }

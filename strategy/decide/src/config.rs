@@ -39,8 +39,8 @@ pub struct DecideConfig {
     pub min_decision_interval: Nanos,
     /// Pause of a symbol's new orders after a denial or a rejection (and of its cancels after a refused cancel); from 0.
     pub denied_backoff: Nanos,
-    /// Price step of the instruments, above 0.
-    pub tick: Price,
+    /// What the features call a tick, above 0: the step that the model was trained with, whatever an instrument's own.
+    pub feature_tick: Price,
 }
 
 /// One value that cannot be.
@@ -100,7 +100,7 @@ impl DecideConfig {
         let interval = self.min_decision_interval;
         require(interval >= Nanos::ZERO, "min_decision_interval_ns", &interval, "0 or more");
         require(self.denied_backoff >= Nanos::ZERO, "denied_backoff_ns", &self.denied_backoff, "0 or more");
-        require(self.tick > Price(0), "tick", &self.tick, "above 0");
+        require(self.feature_tick > Price(0), "feature_tick", &self.feature_tick, "above 0");
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 }
@@ -123,7 +123,7 @@ pub(crate) fn for_tests() -> DecideConfig {
         withdraw_on: BookState::STALE.with(BookState::HALTED).with(BookState::QUARANTINED).with(BookState::CROSSED),
         min_decision_interval: Nanos::ZERO,
         denied_backoff: Nanos::from_millis(1),
-        tick: Price(10_000_000),
+        feature_tick: Price(10_000_000),
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
             regime_confidence_min: 1.5,
             min_decision_interval: Nanos(-1),
             denied_backoff: Nanos(-1),
-            tick: Price(0),
+            feature_tick: Price(0),
             ..for_tests()
         };
         let keys: Vec<_> = wrong.validate().unwrap_err().iter().map(|violation| violation.key).collect();
@@ -164,7 +164,7 @@ mod tests {
                 "regime_confidence_min",
                 "min_decision_interval_ns",
                 "denied_backoff_ns",
-                "tick"
+                "feature_tick"
             ]
         );
         let small = DecideConfig { target_position_qty: Qty(0), ..for_tests() };

@@ -11,7 +11,7 @@ mod threshold;
 
 use peregrine_model::Heads;
 use peregrine_types::{
-    BookState, EpochNanos, Execution, MidX2, OrderId, OrderIntent, Position, ReasonCode, SymbolId, TopOfBook,
+    BookState, EpochNanos, Execution, MidX2, OrderId, OrderIntent, Position, ReasonCode, SymbolId, TickTable, TopOfBook,
 };
 
 use crate::IntentBatch;
@@ -31,6 +31,8 @@ pub struct DecisionView<'a> {
     pub top: TopOfBook,
     /// What stands against the book.
     pub state: BookState,
+    /// The instrument's price steps: every price of an order must be on them.
+    pub ticks: &'a TickTable,
     /// What the model says.
     pub heads: &'a Heads,
 }

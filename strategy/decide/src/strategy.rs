@@ -8,7 +8,7 @@ use peregrine_book::{BookAction, MarketBooks};
 use peregrine_model::{Heads, Kernel, LatentStore, Model, ModelError, NonFinite, PositionInput};
 use peregrine_types::{
     BookState, EpochNanos, EventKind, Execution, MarketEvent, OrderId, OrderIntent, Position, ReasonCode, Symbol,
-    SymbolId, TopOfBook,
+    SymbolId, TickTables, TopOfBook,
 };
 use sha2::{Digest, Sha256};
 
@@ -43,6 +43,8 @@ pub struct StrategyConfig {
     pub watched_count_max: u32,
     /// Which ones.
     pub watch: Watch,
+    /// The price steps of every instrument.
+    pub ticks: TickTables,
 }
 
 /// Why a strategy could not be made.
@@ -168,7 +170,7 @@ impl<C: Controller> Strategy<C> {
         }
         let watched_count = SymbolId(config.watched_count_max).index();
         let feature_config = FeatureConfig {
-            tick: config.decide.tick,
+            tick: config.decide.feature_tick,
             session_open: config.session_open,
             session_close: config.session_close,
         };
@@ -456,7 +458,8 @@ impl<C: Controller> Strategy<C> {
         let (heads, outcome) = match observed {
             Ok(heads) => {
                 self.advance_due = Some(slot);
-                let view = DecisionView { symbol, slot, now, top, state, heads: &heads };
+                let ticks = self.config.ticks.of(symbol);
+                let view = DecisionView { symbol, slot, now, top, state, ticks, heads: &heads };
                 (heads, self.controller.decide(&view, out))
             }
             Err(_) => (Heads::default(), self.block(slot, now, out)),

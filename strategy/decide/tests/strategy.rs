@@ -13,7 +13,8 @@ use peregrine_decide::{
 use peregrine_model::{Backend, FeatureSet, Kernel, Model, ModelMeta, Size};
 use peregrine_types::{
     BookState, EpochNanos, EventKind, EventSeq, Execution, ExecutionKind, Liquidity, MarketEvent, MatchNumber, Nanos,
-    NewOrder, Notional, OrderId, OrderIntent, Position, Price, Qty, ReasonCode, Side, Symbol, SymbolId, TimeInForce,
+    NewOrder, Notional, OrderId, OrderIntent, Position, Price, Qty, ReasonCode, Side, Symbol, SymbolId, TickTable,
+    TickTables, TimeInForce,
 };
 use proptest::prelude::*;
 
@@ -48,7 +49,7 @@ fn config(watch: Watch) -> StrategyConfig {
         withdraw_on: BookState::from_bits(0xff),
         min_decision_interval: Nanos::ZERO,
         denied_backoff: Nanos::from_micros(5),
-        tick: Price(TICK),
+        feature_tick: Price(TICK),
     };
     StrategyConfig {
         decide,
@@ -57,6 +58,7 @@ fn config(watch: Watch) -> StrategyConfig {
         symbol_count_max: 16,
         watched_count_max: 4,
         watch,
+        ticks: TickTables::new(TickTable::US_EQUITY),
     }
 }
 
@@ -303,6 +305,20 @@ fn a_gap_withdraws_every_symbols_quotes_at_once_and_nothing_is_decided_until_it_
 }
 
 #[test]
+fn every_instrument_is_quoted_on_its_own_price_steps() {
+    let mut config = config(Watch::All);
+    let coarse = TickTable::uniform_or_cent(Price(7 * TICK));
+    for symbol in [5, 6, 7] {
+        assert!(config.ticks.assign(SymbolId(symbol), coarse));
+    }
+    let mut scene = Scene::new(Strategy::new(config, model(), kernel()).unwrap());
+    for symbol in [5, 6, 7] {
+        let order = scene.until_quoted(SymbolId(symbol), u64::from(symbol));
+        assert!(coarse.is_valid(order.price), "{}", order.price);
+    }
+}
+
+#[test]
 fn a_trading_halt_of_one_symbol_withdraws_its_quotes_only() {
     let mut scene = Scene::new(strategy(Watch::All));
     scene.until_quoted(SymbolId(0), 1);
@@ -390,8 +406,8 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(refuse(config(Watch::All), foreign).contains("0123"));
     let mut wrong = config(Watch::All);
     wrong.decide.order_qty = Qty(0);
-    wrong.decide.tick = Price(0);
-    assert_eq!(refuse(wrong, model()), "order_qty = 0: must be 1 to 2^61; tick = 0: must be above 0");
+    wrong.decide.feature_tick = Price(0);
+    assert_eq!(refuse(wrong, model()), "order_qty = 0: must be 1 to 2^61; feature_tick = 0: must be above 0");
     let backwards = StrategyConfig { session_close: EpochNanos(START), ..config(Watch::All) };
     assert!(matches!(Strategy::new(backwards, model(), kernel()), Err(StrategyError::Session)));
     let nothing = StrategyConfig { watched_count_max: 0, ..config(Watch::All) };

@@ -7,7 +7,7 @@
 //!
 //! What it honours: latency both ways, queue position order by order, own orders in one queue, liquidity taken once
 //! (shares that an own order took stay taken until the real market takes or withdraws them), post-only and
-//! immediate-or-cancel, halts (new orders are rejected, cancels work), the end of market hours. What it leaves out: the
+//! immediate-or-cancel, price steps, halts (new orders are rejected, cancels work), the end of market hours. What it leaves out: the
 //! market does not react to our orders, and own orders take no part in auctions.
 //!
 //! Time is `recv_time`, the clock of the input; the configured way to the venue therefore includes the way of the feed.
@@ -22,7 +22,8 @@ use peregrine_book::{BookAction, BookUpdate, MarketBooks};
 use peregrine_risk::ApprovedOrder;
 use peregrine_types::{
     BookState, EpochNanos, EventKind, Execution, ExecutionKind, Full, Level, Liquidity, MarketEvent, MatchNumber,
-    Nanos, NewOrder, Notional, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId, TimeInForce,
+    Nanos, NewOrder, Notional, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId, TickTables,
+    TimeInForce,
 };
 
 pub use arrivals::Arrival;
@@ -44,8 +45,8 @@ pub struct Fees {
     pub removed: Price,
 }
 
-/// Capacities and fees; every capacity at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Capacities, fees and price steps; every capacity at least 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaperConfig {
     /// Symbols of the session.
     pub symbol_count_max: usize,
@@ -53,6 +54,8 @@ pub struct PaperConfig {
     pub order_count_max: usize,
     /// Fees.
     pub fees: Fees,
+    /// The price steps of every instrument.
+    pub ticks: TickTables,
 }
 
 /// Why a paper venue cannot be built.
@@ -101,6 +104,7 @@ pub struct PaperVenue<F, L> {
     fill_model: F,
     latency: L,
     fees: Fees,
+    ticks: TickTables,
     arrivals: Arrivals,
     orders: Orders,
     taken: Taken,
@@ -131,6 +135,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
             fill_model,
             latency,
             fees: config.fees,
+            ticks: config.ticks,
             arrivals: Arrivals::new(config.order_count_max),
             orders: Orders::new(config.symbol_count_max, config.order_count_max),
             taken: Taken::new(config.order_count_max),
@@ -332,6 +337,8 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
             Some(ReasonCode::VenueClosed)
         } else if order.symbol.index() >= self.orders.symbol_count() {
             Some(ReasonCode::VenueSymbolUnknown)
+        } else if !self.ticks.of(order.symbol).is_valid(order.price) {
+            Some(ReasonCode::VenuePriceInvalid)
         } else if books.state(order.symbol).contains(BookState::HALTED) {
             Some(ReasonCode::VenueHalted)
         } else if order.is_post_only && is_crossing {

@@ -1,13 +1,20 @@
 //! The paper venue against books that the tests move by hand, and its conservation laws over random markets.
 
 use peregrine_book::{BookConfig, MarketBooks, NaiveBooks};
-use peregrine_types::EventSeq;
+use peregrine_types::{EventSeq, TickTable};
 use proptest::prelude::*;
 
 use super::*;
 
 const LATENCY: ConstantLatency = ConstantLatency { to_venue: Nanos(10), from_venue: Nanos(5) };
 const FEES: Fees = Fees { added: Price(-2_000_000), removed: Price(3_000_000) };
+
+/// The books of these tests count in 10⁻⁹; symbol 3 has a step of 5.
+fn ticks() -> TickTables {
+    let mut ticks = TickTables::new(TickTable::uniform_or_cent(Price(1)));
+    assert!(ticks.assign(SymbolId(3), TickTable::uniform_or_cent(Price(5))));
+    ticks
+}
 
 struct Floor {
     books: NaiveBooks,
@@ -24,7 +31,7 @@ impl Floor {
             level_count_max: 1024,
             is_unknown_state_tradable: true,
         };
-        let paper = PaperConfig { symbol_count_max: 4, order_count_max: 8, fees: FEES };
+        let paper = PaperConfig { symbol_count_max: 4, order_count_max: 8, fees: FEES, ticks: ticks() };
         let venue = PaperVenue::new(paper, FifoQueue, LATENCY).unwrap();
         Self { books: NaiveBooks::new(config).unwrap(), venue, out: Vec::new(), next_order: 1 }
     }
@@ -166,6 +173,21 @@ fn post_only_is_refused_where_it_would_take_and_ioc_leaves_nothing() {
 }
 
 #[test]
+fn a_price_off_the_instruments_tick_is_rejected() {
+    let mut floor = Floor::new();
+    for (order_id, price) in [(1, 52), (2, 55)] {
+        let (side, qty, time_in_force) = (Side::Buy, Qty(1), TimeInForce::Day);
+        let order = NewOrder { symbol: SymbolId(3), side, price: Price(price), qty, time_in_force, is_post_only: true };
+        let (order_id, cause, decision_time) = (OrderId(order_id), EventSeq(0), EpochNanos(100));
+        floor.venue.send(OrderCommand::New { order_id, order, cause, decision_time }).unwrap();
+    }
+    let said = floor.add(120, 1, Side::Sell, 70, 1);
+    let verdicts: Vec<_> = said.iter().map(|execution| (execution.kind, execution.reason)).collect();
+    let rejected = (ExecutionKind::Rejected, ReasonCode::VenuePriceInvalid);
+    assert_eq!(verdicts, [rejected, (ExecutionKind::Accepted, ReasonCode::None)]);
+}
+
+#[test]
 fn a_cancel_races_the_fill_and_a_late_one_is_refused() {
     let mut floor = Floor::new();
     let own = floor.order(100, Side::Buy, 50, 5);
@@ -226,7 +248,7 @@ fn a_refused_order_is_reported_after_the_way_back() {
 
 #[test]
 fn impossible_capacities_and_latencies_are_refused() {
-    let paper = |orders| PaperConfig { symbol_count_max: 1, order_count_max: orders, fees: FEES };
+    let paper = |orders| PaperConfig { symbol_count_max: 1, order_count_max: orders, fees: FEES, ticks: ticks() };
     assert!(PaperVenue::new(paper(0), FifoQueue, LATENCY).is_err());
     let instant = ConstantLatency { to_venue: Nanos(1), from_venue: Nanos(0) };
     let error = PaperVenue::new(paper(1), FifoQueue, instant).unwrap_err();

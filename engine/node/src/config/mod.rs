@@ -2,20 +2,23 @@
 
 mod schema;
 mod sections;
+mod ticks;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use peregrine_types::{SymbolId, TickTable, TickTables};
 use toml::de::{DeTable, DeValue};
 
-use schema::{Entry, Reader};
+use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
-    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice, LogSection,
-    ModelSection, PrecisionChoice, RiskSection, RuntimeSection, Wait, Wiring,
+    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice,
+    InstrumentsSection, LogSection, ModelSection, PrecisionChoice, RiskSection, RuntimeSection, Wait, Wiring,
 };
+pub use ticks::TickRule;
 
 /// How deep `include`s may nest.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -33,6 +36,8 @@ pub struct Config {
     pub model: ModelSection,
     /// What the strategy watches and when it acts.
     pub decide: DecideSection,
+    /// What the venue lays down about its instruments.
+    pub instruments: InstrumentsSection,
     /// Pre-trade limits.
     pub risk: RiskSection,
     /// The paper venue.
@@ -92,6 +97,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// More tick tables than a session may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("instruments.tick_tables: more than 255 different tables; join those that are equal")]
+pub struct TooManyTickTables;
+
 impl Config {
     fn read(reader: &mut Reader) -> Option<Self> {
         // Every section is read before the first failure counts, so that all violations are found.
@@ -100,6 +110,7 @@ impl Config {
         let book = BookSection::read(reader);
         let model = ModelSection::read(reader);
         let decide = DecideSection::read(reader);
+        let instruments = InstrumentsSection::read(reader);
         let risk = RiskSection::read(reader);
         let gateway = GatewaySection::read(reader);
         let guard = GuardSection::read(reader);
@@ -111,6 +122,7 @@ impl Config {
             book: book?,
             model: model?,
             decide: decide?,
+            instruments: instruments?,
             risk: risk?,
             gateway: gateway?,
             guard: guard?,
@@ -154,6 +166,38 @@ impl Config {
         }
     }
 
+    /// The symbols that the profile names, each once, in the order of their identifiers: those to watch first, then
+    /// those that may be traded, then those with tick tables of their own.
+    #[must_use]
+    pub fn named_symbols(&self) -> Vec<&str> {
+        let of_tables = self.instruments.tick_tables.iter().flat_map(|rule| &rule.symbols);
+        let names = self.decide.symbols.iter().chain(&self.risk.permitted_symbols).chain(of_tables);
+        let mut named: Vec<&str> = Vec::new();
+        for name in names.map(String::as_str) {
+            if name != "*" && !named.contains(&name) {
+                named.push(name);
+            }
+        }
+        named
+    }
+
+    /// The tick tables, by the identifiers that [`Self::named_symbols`] have.
+    ///
+    /// # Errors
+    /// When there are more different tables than a session may have.
+    pub fn tick_tables(&self) -> Result<TickTables, TooManyTickTables> {
+        let rules = &self.instruments.tick_tables;
+        let general = rules.iter().find(|rule| rule.is_general()).map_or(TickTable::US_EQUITY, |rule| rule.table);
+        let mut tables = TickTables::new(general);
+        for (name, id) in self.named_symbols().into_iter().zip(0..) {
+            let own = rules.iter().find(|rule| rule.symbols.iter().any(|known| known == name));
+            if own.is_some_and(|rule| !tables.assign(SymbolId(id), rule.table)) {
+                return Err(TooManyTickTables);
+            }
+        }
+        Ok(tables)
+    }
+
     /// The whole configuration as TOML; `origin` gives a comment for each key.
     fn print(&self, origin: &dyn Fn(&str, &str) -> String) -> String {
         let sections = [
@@ -162,6 +206,7 @@ impl Config {
             self.book.print(origin),
             self.model.print(origin),
             self.decide.print(origin),
+            self.instruments.print(origin),
             self.risk.print(origin),
             self.gateway.print(origin),
             self.guard.print(origin),
@@ -184,25 +229,28 @@ impl Config {
     }
 }
 
+/// Every section with its keys.
+pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
+    (RuntimeSection::SECTION, RuntimeSection::KEYS),
+    (FeedSection::SECTION, FeedSection::KEYS),
+    (BookSection::SECTION, BookSection::KEYS),
+    (ModelSection::SECTION, ModelSection::KEYS),
+    (DecideSection::SECTION, DecideSection::KEYS),
+    (InstrumentsSection::SECTION, InstrumentsSection::KEYS),
+    (RiskSection::SECTION, RiskSection::KEYS),
+    (GatewaySection::SECTION, GatewaySection::KEYS),
+    (GuardSection::SECTION, GuardSection::KEYS),
+    (LogSection::SECTION, LogSection::KEYS),
+];
+
 /// Every section with its keys, for people.
 #[must_use]
 pub fn schema_text() -> String {
-    let sections: [(&str, &[KeyDoc]); 9] = [
-        (RuntimeSection::SECTION, RuntimeSection::KEYS),
-        (FeedSection::SECTION, FeedSection::KEYS),
-        (BookSection::SECTION, BookSection::KEYS),
-        (ModelSection::SECTION, ModelSection::KEYS),
-        (DecideSection::SECTION, DecideSection::KEYS),
-        (RiskSection::SECTION, RiskSection::KEYS),
-        (GatewaySection::SECTION, GatewaySection::KEYS),
-        (GuardSection::SECTION, GuardSection::KEYS),
-        (LogSection::SECTION, LogSection::KEYS),
-    ];
     let mut text = String::new();
-    for (section, keys) in sections {
+    for (section, keys) in SECTIONS {
         text.push_str(&format!("[{section}]\n"));
-        for key in keys {
-            text.push_str(&format!("# {} ({}; {})\n{}\n", key.doc.trim(), key.kind, key.bound, key.key));
+        for key in *keys {
+            text.push_str(&format!("# {} ({})\n{}\n", key.doc.trim(), kind_and_bound(key.kind, key.bound), key.key));
         }
         text.push('\n');
     }
@@ -231,10 +279,14 @@ impl Loaded {
     /// The effective configuration, each value with the file and line that it came from.
     #[must_use]
     pub fn print(&self) -> String {
-        self.config.print(&|section, key| {
-            let origin = self.origins.get(&(section.to_owned(), key.to_owned()));
-            origin.map(|place| format!("  # {place}")).unwrap_or_default()
-        })
+        self.config
+            .print(&|section, key| self.origin(section, key).map(|place| format!("  # {place}")).unwrap_or_default())
+    }
+
+    /// Where a value came from: file and line, or the command line.
+    #[must_use]
+    pub fn origin(&self, section: &str, key: &str) -> Option<&str> {
+        self.origins.get(&(section.to_owned(), key.to_owned())).map(String::as_str)
     }
 
     /// A path of the configuration, seen from the profile's folder.
@@ -245,7 +297,10 @@ impl Loaded {
 }
 
 fn origin(entry: &Entry) -> String {
-    if entry.line == 0 { "command line".to_owned() } else { format!("{}:{}", entry.file.display(), entry.line) }
+    match entry.line {
+        None => entry.file.display().to_string(),
+        Some(line) => format!("{}:{line}", entry.file.display()),
+    }
 }
 
 /// Reads `file` into `entries`: includes first, so that the including file wins.
@@ -285,7 +340,7 @@ fn collect(
                     match to_value(value.get_ref()) {
                         Ok(value) => {
                             let (section, file) = (section.to_owned(), file.to_owned());
-                            own.push(Entry { section, key, value, file, line });
+                            own.push(Entry { section, key, value, file, line: Some(line) });
                         }
                         Err(what) => refuse(format!("{section}.{key}"), line, what),
                     }
@@ -320,7 +375,11 @@ fn to_value(value: &DeValue<'_>) -> Result<toml::Value, String> {
         DeValue::Array(items) => {
             items.iter().map(|item| to_value(item.get_ref())).collect::<Result<_, _>>().map(toml::Value::Array)
         }
-        DeValue::Datetime(_) | DeValue::Table(_) => Err(format!("is a {}, which no key takes", value.type_str())),
+        DeValue::Table(keys) => {
+            let keys = keys.iter().map(|(key, value)| Ok((key.get_ref().to_string(), to_value(value.get_ref())?)));
+            keys.collect::<Result<_, String>>().map(toml::Value::Table)
+        }
+        DeValue::Datetime(_) => Err(format!("is of type {}, which no key takes", value.type_str())),
     }
 }
 
@@ -348,7 +407,7 @@ fn apply_overrides(
         match to_value(parsed.get_ref()) {
             Ok(value) => {
                 let (section, key) = (section.to_owned(), key.to_owned());
-                replace(entries, Entry { section, key, value, file: file.clone(), line: 0 });
+                replace(entries, Entry { section, key, value, file: file.clone(), line: None });
             }
             Err(what) => violations.push(Violation { file: file.clone(), line: None, key: word.clone(), what }),
         }

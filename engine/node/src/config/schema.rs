@@ -43,8 +43,8 @@ pub struct Entry {
     pub value: Value,
     /// File that holds it.
     pub file: PathBuf,
-    /// Line, from 1.
-    pub line: usize,
+    /// Line, from 1; `None` for an entry of the command line.
+    pub line: Option<usize>,
 }
 
 /// One key of the schema, for `config print --schema` and the generated documentation.
@@ -154,8 +154,13 @@ impl ConfigValue for Price {
     }
 }
 
-fn wrong_type(value: &Value, wanted: &str) -> String {
-    format!("is a {}, but a {wanted} is needed", value.type_str())
+pub(super) fn wrong_type(value: &Value, wanted: &str) -> String {
+    format!("is of type {}, but what is needed is: {wanted}", value.type_str())
+}
+
+/// Type and bound in one; a choice says both with its words.
+pub(super) fn kind_and_bound(kind: &str, bound: &str) -> String {
+    if kind.starts_with("one of") || kind == bound { kind.to_owned() } else { format!("{kind}, {bound}") }
 }
 
 /// A choice out of a few words.
@@ -171,7 +176,7 @@ macro_rules! choice {
                 match value.as_str() {
                     $(Some($word) => Ok(Self::$variant),)*
                     Some(other) => Err(format!("\"{other}\" is not {}", Self::KIND)),
-                    None => Err(format!("is a {}, but {} is needed", value.type_str(), Self::KIND)),
+                    None => Err($crate::config::schema::wrong_type(value, Self::KIND)),
                 }
             }
             fn print(&self) -> String {
@@ -247,7 +252,7 @@ impl Reader {
     ) -> Option<T> {
         let name = format!("{section}.{key}");
         let Some(index) = self.entries.iter().position(|entry| entry.section == section && entry.key == key) else {
-            let what = format!("is missing; write it as a {} ({bound}): there are no defaults", T::KIND);
+            let what = format!("is missing; write it as {}: there are no defaults", kind_and_bound(T::KIND, bound));
             self.violations.push(Violation { file: self.file.clone(), line: None, key: name, what });
             return None;
         };
@@ -258,7 +263,7 @@ impl Reader {
         match checked {
             Ok(value) => Some(value),
             Err(what) => {
-                self.violations.push(Violation { file: entry.file, line: Some(entry.line), key: name, what });
+                self.violations.push(Violation { file: entry.file, line: entry.line, key: name, what });
                 None
             }
         }
@@ -270,7 +275,7 @@ impl Reader {
         for entry in self.entries.drain(..) {
             let key = format!("{}.{}", entry.section, entry.key);
             let what = "is not a key that the engine knows; see `peregrine config print --schema`".to_owned();
-            self.violations.push(Violation { file: entry.file, line: Some(entry.line), key, what });
+            self.violations.push(Violation { file: entry.file, line: entry.line, key, what });
         }
     }
 }

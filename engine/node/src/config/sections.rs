@@ -4,6 +4,7 @@
 use peregrine_types::Price;
 
 use super::schema::{choice, section};
+use super::ticks::{TickRule, hold_together};
 
 choice! {
     /// Which roles share a thread.
@@ -178,8 +179,16 @@ section! {
         min_decision_interval_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
         /// Pause of a symbol after a denial or a rejection, ns.
         denied_backoff_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
-        /// Price step of the instruments.
-        tick: Price, "above 0", |price| price.0 > 0;
+        /// What the features call a tick: the price step that the model was trained with, whatever an instrument's own.
+        feature_tick: Price, "above 0", |price| price.0 > 0;
+    }
+}
+
+section! {
+    /// What the venue lays down about its instruments.
+    InstrumentsSection = "instruments" {
+        /// Price steps by price, `{ symbols = ["*"], bands = [["0", "0.0001"], ["1", "0.01"]] }`: each band is its lowest price and the step from there on. Orders are made on them, and checked against them by risk and venue.
+        tick_tables: Vec<TickRule>, "one rule for \"*\", and no symbol in two", |rules| hold_together(rules);
     }
 }
 

@@ -242,6 +242,7 @@ fn strategy(config: &Config, midnight: EpochNanos, model: Model) -> Result<Strat
         symbol_count_max: config.feed.symbol_count_max,
         watched_count_max: config.decide.watched_count_max,
         watch: if is_all { Watch::All } else { Watch::Named(names) },
+        ticks: config.tick_tables().map_err(Failure::usage)?,
     };
     Strategy::new(strategy, model, kernel).map_err(|error| Failure::usage(format_args!("[decide]: {error}")))
 }
@@ -264,7 +265,7 @@ fn decide_config(config: &Config) -> DecideConfig {
         withdraw_on: BookState::STALE.with(BookState::HALTED).with(BookState::QUARANTINED),
         min_decision_interval: Nanos(section.min_decision_interval_ns),
         denied_backoff: Nanos(section.denied_backoff_ns),
-        tick: section.tick,
+        feature_tick: section.feature_tick,
     }
 }
 
@@ -289,16 +290,13 @@ fn risk(config: &Config) -> Result<RiskGate, Failure> {
     let mut gate = RiskGate::new(&limits, config.feed.symbol_count_max);
     let permitted = &section.permitted_symbols;
     let is_all = permitted.iter().any(|name| name == "*");
-    let rules = InstrumentRules { tick: config.decide.tick, ..InstrumentRules::US_EQUITY };
-    for (index, name) in config.decide.symbols.iter().enumerate() {
-        if permitted.contains(name) {
-            gate.permit(SymbolId(u32::try_from(index).unwrap_or(u32::MAX)), Some(rules));
+    let ticks = config.tick_tables().map_err(Failure::usage)?;
+    let named = config.named_symbols();
+    for id in 0..config.feed.symbol_count_max {
+        let name = named.get(SymbolId(id).index());
+        if is_all || name.is_some_and(|name| permitted.iter().any(|known| known == name)) {
+            gate.permit(SymbolId(id), Some(InstrumentRules { ticks: *ticks.of(SymbolId(id)) }));
         }
-    }
-    if is_all {
-        (0..config.feed.symbol_count_max).for_each(|id| {
-            gate.permit(SymbolId(id), Some(rules));
-        });
     }
     Ok(gate)
 }
@@ -309,6 +307,7 @@ fn venue(config: &Config) -> Result<PaperVenue<FifoQueue, ConstantLatency>, Fail
         symbol_count_max: symbol_count(config),
         order_count_max: order_count(config),
         fees: Fees { added: section.fee_added, removed: section.fee_removed },
+        ticks: config.tick_tables().map_err(Failure::usage)?,
     };
     let latency = ConstantLatency { to_venue: Nanos(section.to_venue_ns), from_venue: Nanos(section.from_venue_ns) };
     PaperVenue::new(paper, FifoQueue, latency).map_err(|error| Failure::usage(format_args!("[gateway]: {error}")))

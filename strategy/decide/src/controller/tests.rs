@@ -3,7 +3,7 @@
 use peregrine_model::{Heads, Regime};
 use peregrine_types::{
     BookState, EpochNanos, Execution, ExecutionKind, Level, Liquidity, MatchNumber, NewOrder, Notional, OrderId,
-    OrderIntent, Position, Price, Qty, ReasonCode, Side, SymbolId, TimeInForce, TopOfBook,
+    OrderIntent, Position, Price, Qty, ReasonCode, Side, SymbolId, TickTable, TimeInForce, TopOfBook,
 };
 
 use super::*;
@@ -20,6 +20,7 @@ struct Desk {
     bid: i64,
     ask: i64,
     state: BookState,
+    ticks: TickTable,
     now: i64,
     next_id: u64,
     out: IntentBatch,
@@ -34,6 +35,7 @@ impl Desk {
             bid: 10_000,
             ask: 10_002,
             state: BookState::GOOD,
+            ticks: TickTable::US_EQUITY,
             now: 1_000,
             next_id: 0,
             out: IntentBatch::for_symbols(1),
@@ -48,6 +50,7 @@ impl Desk {
             now: EpochNanos(self.now),
             top: TopOfBook { bid: level(self.bid), ask: level(self.ask) },
             state: self.state,
+            ticks: &self.ticks,
             heads: &self.heads,
         };
         self.now += 1;
@@ -297,4 +300,17 @@ fn quotes_keep_offset_tolerance_and_edge() {
     let config = DecideConfig { quote_edge_ticks: Some(3.0), ..for_tests() };
     assert_eq!(Desk::new(config).act(0.9).1, [quote(Side::Buy, 9_998, 100)]);
     assert_eq!(Desk::new(config).act(-0.9).1, [quote(Side::Sell, 10_004, 100)]);
+}
+
+#[test]
+fn prices_are_on_the_instruments_own_steps() {
+    let us = (TickTable::US_EQUITY, 100, Price(999_900_000));
+    let coarse = (TickTable::uniform_or_cent(Price(5 * TICK)), 10_000, Price(9_995 * TICK));
+    for (ticks, bid, expected) in [us, coarse] {
+        let mut desk = Desk::new(DecideConfig { quote_offset_ticks: 1, ..for_tests() });
+        (desk.ticks, desk.bid, desk.ask) = (ticks, bid, bid + 20);
+        let OrderIntent::New(order) = quote(Side::Buy, 0, 100) else { unreachable!() };
+        let wanted = OrderIntent::New(NewOrder { price: expected, ..order });
+        assert_eq!(desk.act(0.9), (Outcome::Quoted, vec![wanted]), "one step behind the best bid");
+    }
 }

@@ -6,7 +6,7 @@
 //! rejection pauses the symbol. Nothing rests while the model is surprised or unsure.
 
 use peregrine_types::{
-    EpochNanos, Execution, NewOrder, OrderId, OrderIntent, Position, Price, Qty, ReasonCode, Side, SymbolId,
+    EpochNanos, Execution, NewOrder, OrderId, OrderIntent, Position, Price, Qty, ReasonCode, Side, SymbolId, TickTable,
     TimeInForce,
 };
 
@@ -130,7 +130,7 @@ impl SymbolControl {
         view: &DecisionView<'_>,
         out: &mut IntentBatch,
     ) -> Outcome {
-        let fits = |working: &Working| wanted.is_some_and(|wanted| config.fits(working, &wanted));
+        let fits = |working: &Working| wanted.is_some_and(|wanted| config.fits(working, &wanted, view.ticks));
         let canceled = self.orders.cancel_unless((view.symbol, view.now), fits, out);
         let stands = |working: &Working| fits(working) && working.stage != Stage::Canceling;
         let Some(wanted) = wanted.filter(|wanted| !self.orders.quote(wanted.side).is_some_and(stands)) else {
@@ -223,7 +223,8 @@ impl DecideConfig {
             return false;
         };
         let half_spread = 0.5 * ask.price.0.saturating_sub(bid.price.0) as f64;
-        let cost = half_spread + self.fee_removed.0 as f64 + self.take_margin_ticks * self.tick.0 as f64;
+        let cost =
+            half_spread + self.fee_removed.0 as f64 + self.take_margin_ticks * view.ticks.tick(ask.price).0 as f64;
         match side {
             Side::Buy => self.predicted_move(view) > cost,
             Side::Sell => -self.predicted_move(view) > cost,
@@ -239,27 +240,29 @@ impl DecideConfig {
     /// The opposite best price, on the tick from its far side so that it reaches the level.
     fn take_price(&self, side: Side, view: &DecisionView<'_>) -> Option<Price> {
         let best = view.top.side(side.opposite())?.price;
-        round_to_tick(best.0 as f64, self.tick, side.opposite())
+        round_to_tick(best.0 as f64, view.ticks, side.opposite())
     }
 
     /// At or behind the best price of its own side, and behind the predicted price where an edge is asked for.
     fn quote_price(&self, side: Side, view: &DecisionView<'_>) -> Option<Price> {
-        let joined = behind(view.top.side(side)?.price, self.quote_offset_ticks, self.tick, side)?;
+        let best = view.top.side(side)?.price;
+        let joined = behind(best, self.quote_offset_ticks, view.ticks, side)?;
         let Some(edge_ticks) = self.quote_edge_ticks else {
             return Some(joined);
         };
-        let (mid, edge) = (0.5 * view.mid_x2()?.0 as f64, edge_ticks * self.tick.0 as f64);
+        let (mid, edge) = (0.5 * view.mid_x2()?.0 as f64, edge_ticks * view.ticks.tick(best).0 as f64);
         let fair = mid + self.predicted_move(view);
         let limit = match side {
-            Side::Buy => round_to_tick(fair - edge, self.tick, side)?,
-            Side::Sell => round_to_tick(fair + edge, self.tick, side)?,
+            Side::Buy => round_to_tick(fair - edge, view.ticks, side)?,
+            Side::Sell => round_to_tick(fair + edge, view.ticks, side)?,
         };
         Some(if joined.is_better_than(limit, side) { limit } else { joined })
     }
 
     /// Whether a working order may stay for what is wanted: its side, near enough its price, no more than its quantity.
-    fn fits(&self, working: &Working, wanted: &Wanted) -> bool {
-        let tolerance = self.tick.0.saturating_mul(i64::from(self.requote_tolerance_ticks)).unsigned_abs();
+    fn fits(&self, working: &Working, wanted: &Wanted, ticks: &TickTable) -> bool {
+        let tolerance =
+            ticks.tick(wanted.price).0.saturating_mul(i64::from(self.requote_tolerance_ticks)).unsigned_abs();
         !wanted.is_take
             && working.side == wanted.side
             && working.leaves_qty <= wanted.qty
