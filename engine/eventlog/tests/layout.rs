@@ -136,7 +136,13 @@ fn plain(name: &str) -> String {
     }
 }
 
-const RECORDS: &str = include_str!("../src/records.rs");
+const RECORDS: &str = concat!(
+    include_str!("../src/records.rs"),
+    include_str!("../src/records/feed.rs"),
+    include_str!("../src/records/decide.rs"),
+    include_str!("../src/records/send.rs"),
+    include_str!("../src/records/measure.rs"),
+);
 const EVENT: &str = include_str!("../../types/src/event.rs");
 const ORDER: &str = include_str!("../../types/src/order.rs");
 
