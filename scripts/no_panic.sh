@@ -9,4 +9,4 @@ command -v objdump >/dev/null || { echo "error: objdump is missing: install binu
 folder="${CARGO_TARGET_DIR:-target}"
 cargo build --release -p peregrine-fuzz --bin hot_entry --bin no_panic
 program="$folder/release/hot_entry"
-{ objdump -R "$program"; objdump -d -C --no-show-raw-insn "$program"; } | "$folder/release/no_panic"
+{ objdump -R "$program"; objdump -s -j .rodata "$program"; objdump -d -C --no-show-raw-insn "$program"; } | "$folder/release/no_panic"

@@ -1,13 +1,18 @@
-//! The call graph of a binary, read from its relocations and disassembly (`objdump -R`, then
-//! `objdump -d -C --no-show-raw-insn`), and what can be reached from a function.
+//! The call graph of a binary, read from its relocations, constants and disassembly (`objdump -R`, `objdump -s -j .rodata`,
+//! then `objdump -d -C --no-show-raw-insn`), and what can be reached from a function.
 //!
 //! An edge is any instruction that names an address in another function: calls, jumps (tail calls), conditional jumps,
 //! address loads (a function whose address is taken may be called), and any of these through a slot that a relocation
-//! fills with a function. A call through a register counts as resolved when the last thing moved there was such a slot.
-//! Other calls through a register or memory are kept as [`Edge::Indirect`]. Jumps through a register are taken for switches within the function, which is
-//! what compilers make of them; a tail call through a pointer would look the same and is not seen.
+//! fills with a function. A call through a register counts as resolved where, on every way there, such a slot was moved
+//! into it (`flow`). Other calls through a register or memory are kept as [`Edge::Indirect`]. Jumps through a register are
+//! taken for switches within the function, which is what compilers make of them; a tail call through a pointer would look
+//! the same and is not seen.
+
+mod flow;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use flow::{Data, Instruction, Known};
 
 /// One way out of a function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,20 +45,26 @@ impl CallGraph {
     /// Reads the lines of a disassembly.
     #[must_use]
     pub fn parse<'l>(lines: impl Iterator<Item = &'l str>) -> Self {
-        let mut graph = Self::default();
-        let (mut current, mut reader) = (None, Reader::default());
+        let (mut graph, mut slots, mut data) = (Self::default(), BTreeMap::new(), Data::default());
+        let mut functions: Vec<(u64, Vec<Instruction<'l>>)> = Vec::new();
         for line in lines {
             if let Some((slot, target)) = relocation(line) {
-                reader.slots.insert(slot, target);
+                slots.insert(slot, target);
+            } else if functions.is_empty() && data.take(line) {
+                // The constants come before the code.
             } else if let Some((address, name)) = function_head(line) {
                 graph.names.insert(address, name.to_owned());
-                graph.edges.entry(address).or_default();
-                reader.known_registers.clear();
-                reader.held_registers.clear();
-                current = Some(address);
-            } else if let (Some(from), Some(edge)) = (current, reader.edge_of(line)) {
-                graph.edges.entry(from).or_default().insert(edge);
+                functions.push((address, Vec::new()));
+            } else if let (Some((_, code)), Some(instruction)) = (functions.last_mut(), Instruction::parse(line)) {
+                code.push(instruction);
             }
+        }
+        functions.iter().for_each(|(_, code)| data.note_starts(code));
+        for (address, code) in functions {
+            let known = Known::of(&code, &slots, &data);
+            let ways = code.iter().enumerate();
+            let ways = ways.filter_map(|(at, line)| edge_of(line, &slots, |register| known.holds(at, register)));
+            graph.edges.entry(address).or_default().extend(ways);
         }
         graph
     }
@@ -130,72 +141,35 @@ fn function_head(line: &str) -> Option<(u64, &str)> {
     Some((u64::from_str_radix(address, 16).ok()?, name))
 }
 
-/// What is known while reading down a disassembly.
-#[derive(Default)]
-struct Reader {
-    /// The functions that relocations put into slots of memory.
-    slots: BTreeMap<u64, u64>,
-    /// Registers that hold the content of such a slot.
-    known_registers: BTreeSet<String>,
-    /// Registers that held one anywhere before in the function. Code behind an unconditional jump is reached from
-    /// elsewhere, so that what was moved last in the order of the text says nothing there: these are taken as known.
-    held_registers: BTreeSet<String>,
+/// The way out of the function that this instruction is, if any.
+fn edge_of(line: &Instruction<'_>, slots: &BTreeMap<u64, u64>, is_known: impl Fn(&str) -> bool) -> Option<Edge> {
+    let slot = line.slot(slots);
+    if let Some(pointer) = line.pointer() {
+        return match slot {
+            Some(edge) => Some(edge),
+            None if line.is_call() && !is_known(pointer) => Some(Edge::Indirect(format!("{} *{pointer}", line.verb))),
+            None => None,
+        };
+    }
+    if line.is_call() || line.is_jump() {
+        let (address, name) = named(line.operands)?;
+        return Some(if name.contains("@plt") { external(name) } else { Edge::To(address) });
+    }
+    if line.verb == "mov" && slot.is_some() && line.operands.rsplit(',').next()?.trim_start().starts_with('%') {
+        return slot;
+    }
+    // `lea 0x12(%rip),%rax  # 123 <name>`: only the very start of a function can be a function pointer.
+    let (address, name) = named(line.note?)?;
+    let is_code = line.verb == "lea" && !name.contains("+0x") && name.contains("::");
+    is_code.then_some(Edge::To(address))
 }
 
-impl Reader {
-    /// `12345:`, a tab, `call   6789 <name+0x12>`: the way out of the function that this instruction is, if any.
-    fn edge_of(&mut self, line: &str) -> Option<Edge> {
-        let (_, instruction) = line.split_once(":\t")?;
-        let mut words = instruction.split_ascii_whitespace().filter(|word| !is_prefix(word));
-        let (verb, operand) = (words.next()?, words.next().unwrap_or_default());
-        let (is_call, is_jump) = (verb.starts_with("call"), verb.starts_with('j'));
-        let slot = instruction.split_once("# ").and_then(|(_, note)| self.slot(note));
-        if let Some(pointer) = operand.strip_prefix('*') {
-            let is_resolved = slot.is_some() || self.known_registers.contains(pointer);
-            return match slot {
-                Some(edge) => Some(edge),
-                None if is_call && !is_resolved => Some(Edge::Indirect(format!("{verb} {operand}"))),
-                None => None,
-            };
-        }
-        if matches!(verb, "jmp" | "ret" | "ud2") {
-            self.known_registers.extend(self.held_registers.iter().cloned());
-        }
-        if is_call || is_jump {
-            let (address, name) = named(instruction.get(instruction.find(operand)?..)?)?;
-            return Some(if name.contains("@plt") { external(name) } else { Edge::To(address) });
-        }
-        let register = operand.rsplit(',').next().unwrap_or_default();
-        // A copy of a register whose slot was followed already.
-        let is_copy = verb == "mov"
-            && operand.split_once(',').is_some_and(|(from, to)| to == register && self.known_registers.contains(from));
-        // What a function restores before it returns says nothing about the code behind that return.
-        if verb != "pop" {
-            self.known_registers.remove(register);
-        }
-        if is_copy {
-            self.known_registers.insert(register.to_owned());
-            self.held_registers.insert(register.to_owned());
-            return None;
-        }
-        if verb == "mov" && slot.is_some() && register.starts_with('%') {
-            self.known_registers.insert(register.to_owned());
-            self.held_registers.insert(register.to_owned());
-            return slot;
-        }
-        // `lea 0x12(%rip),%rax  # 123 <name>`: only the very start of a function can be a function pointer.
-        let (address, name) = instruction.split_once("# ").and_then(|(_, note)| named(note))?;
-        let is_code = verb == "lea" && !name.contains("+0x") && name.contains("::");
-        is_code.then_some(Edge::To(address))
-    }
-
-    /// The function in the slot that a note names: `9000 <memcpy@GLIBC_2.14>`, or any address with a relocation.
-    fn slot(&self, note: &str) -> Option<Edge> {
-        let (address, name) = named(note)?;
-        match self.slots.get(&address) {
-            Some(target) => Some(Edge::To(*target)),
-            None => name.contains('@').then(|| external(name)),
-        }
+/// The function in the slot that a note names: `9000 <memcpy@GLIBC_2.14>`, or any address with a relocation.
+fn slot_of(note: &str, slots: &BTreeMap<u64, u64>) -> Option<Edge> {
+    let (address, name) = named(note)?;
+    match slots.get(&address) {
+        Some(target) => Some(Edge::To(*target)),
+        None => name.contains('@').then(|| external(name)),
     }
 }
 
@@ -204,10 +178,6 @@ fn relocation(line: &str) -> Option<(u64, u64)> {
     let (slot, rest) = line.split_once(" R_X86_64_RELATIVE")?;
     let (_, target) = rest.split_once("*ABS*+0x")?;
     Some((u64::from_str_radix(slot, 16).ok()?, u64::from_str_radix(target.trim(), 16).ok()?))
-}
-
-fn is_prefix(word: &str) -> bool {
-    matches!(word, "addr32" | "bnd" | "notrack" | "data16" | "rex.W" | "lock" | "rep" | "repz" | "repnz" | "cs" | "ds")
 }
 
 /// `6789 <name+0x12>`
@@ -253,9 +223,12 @@ mod tests {
 
 0000000000007000 <hot::through_slots>:
     7000:\tmov    0x10(%rip),%r13        # 9100 <_DYNAMIC+0x10>
+    7002:\tje     7006 <hot::through_slots+0x6>
     7003:\tpop    %r13
-    7004:\tcall   *%r13
-    7006:\tjmp    *0x10(%rip)        # 9200 <_DYNAMIC+0x20>
+    7004:\tret
+    7006:\tcall   *%r13
+    7008:\tcall   *%r13
+    700a:\tjmp    *0x10(%rip)        # 9200 <_DYNAMIC+0x20>
 
 0000000000008000 <hot::overwritten>:
     8000:\tmov    0x10(%rip),%r13        # 9100 <_DYNAMIC+0x10>
@@ -268,6 +241,39 @@ mod tests {
     a006:\tcall   *%rax
     a008:\tmov    %rbx,%rcx
     a00a:\tcall   *%rcx
+
+000000000000b000 <hot::one_way_only>:
+    b000:\tje     b008 <hot::one_way_only+0x8>
+    b002:\tmov    0x10(%rip),%r13        # 9100 <_DYNAMIC+0x10>
+    b008:\tcall   *%r13
+
+000000000000c000 <hot::changed_by_a_call>:
+    c000:\tmov    0x10(%rip),%rax        # 9100 <_DYNAMIC+0x10>
+    c002:\tcall   *%rax
+    c004:\tcall   *%rax
+
+000000000000d000 <hot::restored_and_reached_again>:
+    d000:\tmov    0x10(%rip),%rbx        # 9100 <_DYNAMIC+0x10>
+    d002:\tpop    %rbx
+    d004:\tjmp    d00a <hot::restored_and_reached_again+0xa>
+    d006:\tud2
+    d00a:\tcall   *%rbx
+
+000000000000e000 <hot::narrow_write_in_a_loop>:
+    e000:\tmov    0x10(%rip),%rbx        # 9100 <_DYNAMIC+0x10>
+    e002:\tcall   *%rbx
+    e004:\txor    %ebx,%ebx
+    e006:\tjne    e002 <hot::narrow_write_in_a_loop+0x2>
+    e008:\tret
+
+000000000000f000 <hot::switch>:
+    f000:\tmov    0x10(%rip),%rbx        # 9100 <_DYNAMIC+0x10>
+    f002:\tnotrack jmp *%rcx
+    f004:\tcall   *%rbx
+    f006:\tjmp    f00c <hot::switch+0xc>
+    f008:\tmov    (%rdi),%rbx
+    f00a:\tjmp    f002 <hot::switch+0x2>
+    f00c:\tret
 ";
 
     fn is_panic(name: &str) -> bool {
@@ -305,6 +311,19 @@ mod tests {
         assert_eq!(what(0x8000), ["call *%r13"], "the register was overwritten");
         assert_eq!(what(0xa000), ["call *%rcx"], "the second copy is of something else, the first one is resolved");
         assert_eq!(graph.reach_count(0xa000, is_panic), 2);
+    }
+
+    #[test]
+    fn a_register_is_known_only_where_every_way_there_loads_it() {
+        let graph = CallGraph::parse(TEXT.lines());
+        let what = |entry| -> Vec<String> {
+            graph.findings(entry, |_| false).into_iter().map(|finding| finding.what).collect()
+        };
+        assert_eq!(what(0xb000), ["call *%r13"], "one of two ways does not load it");
+        assert_eq!(what(0xc000), ["call *%rax"], "the first call changes it");
+        assert_eq!(what(0xd000), ["call *%rbx"], "restored before a jump, although text before it loaded it");
+        assert_eq!(what(0xe000), ["call *%rbx"], "the loop comes back with its lower half overwritten");
+        assert_eq!(what(0xf000), ["call *%rbx"], "the switch is reached again with something else");
     }
 
     #[test]
