@@ -10,7 +10,7 @@ steps=(fuzz fuzz_coverage controls kill loom miri asan memcheck dataset_memory)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
-commit="$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo +changes)"
+commit="$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD -- . ':!benches/record/ledger.csv' || echo +changes)"
 mkdir -p "$(dirname "$ledger")"
 [ -f "$ledger" ] || echo "date,commit,step,result,count,seconds" > "$ledger"
 log="$(mktemp)"

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A low-latency trading engine whose decisions come from a world model of the market.
 #[derive(Debug, Parser)]
-#[command(name = "peregrine", version, about, arg_required_else_help = true)]
+#[command(name = "peregrine", version, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -157,18 +157,18 @@ pub struct GenerateArgs {
     /// Date of the session.
     #[arg(long, default_value = "2026-01-05", value_name = "YYYY-MM-DD")]
     pub date: String,
-    /// Lines of a capture, 1 or 2.
-    #[arg(long, default_value_t = 2)]
-    pub lines: u8,
-    /// Packets lost on each line, percent.
-    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
-    pub loss: f64,
-    /// Packets sent twice on each line, percent.
-    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
-    pub duplication: f64,
-    /// Packets that arrive out of order on each line, percent.
-    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
-    pub reordering: f64,
+    /// Lines of a capture, 1 or 2 (default: 2).
+    #[arg(long)]
+    pub lines: Option<u8>,
+    /// Packets lost on each line of a capture, percent (default: 0).
+    #[arg(long, value_name = "PERCENT")]
+    pub loss: Option<f64>,
+    /// Packets sent twice on each line of a capture, percent (default: 0).
+    #[arg(long, value_name = "PERCENT")]
+    pub duplication: Option<f64>,
+    /// Packets that arrive out of order on each line of a capture, percent (default: 0).
+    #[arg(long, value_name = "PERCENT")]
+    pub reordering: Option<f64>,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -209,6 +209,9 @@ pub struct ConfigArgs {
     /// Prints what every key means instead.
     #[arg(long)]
     pub schema: bool,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `peregrine log`.

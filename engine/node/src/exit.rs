@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
+use peregrine_source::SourceError;
+
+use crate::input::InputError;
+
 /// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,6 +65,30 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<SourceError> for Failure {
+    /// A day that nobody told, or files that do not belong together, are errors of usage; the rest is input.
+    fn from(error: SourceError) -> Self {
+        let is_of_usage = matches!(
+            error,
+            SourceError::NoSessionDate { .. }
+                | SourceError::SessionMismatch { .. }
+                | SourceError::FormatMismatch { .. }
+                | SourceError::LineCount { .. }
+                | SourceError::Zone { .. }
+        );
+        if is_of_usage { Self::usage(error) } else { Self::io(error) }
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Source(error) => error.into(),
+            error @ (InputError::Arbiter(_) | InputError::Date(_) | InputError::Directory(_)) => Self::usage(error),
+        }
+    }
+}
 
 impl From<crate::config::ConfigError> for Failure {
     fn from(error: crate::config::ConfigError) -> Self {

@@ -1,17 +1,20 @@
 //! From a run to the report that people read.
 
+use std::collections::BTreeMap;
+
 use peregrine_book::MarketBooks;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Training;
+use peregrine_report::format::{count, nanos as span};
 use peregrine_report::{
     AnomalyRow, BookReport, DenialRow, EquityPoint, Fact, FeedReport, GapTotals, InputReport, LatencyRow, LineReport,
     LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PnlReport, RiskReport, RunReport, StrategyReport,
     SymbolRow, ThroughputReport, Verdict, VerdictOutcome,
 };
-use peregrine_runtime::Outcome;
+use peregrine_runtime::{Outcome, TurnFigures};
 use peregrine_source::Carrier;
-use peregrine_types::{Notional, Price, SymbolId};
+use peregrine_types::{Notional, Price, ReasonCode, Symbol, SymbolId};
 use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
@@ -76,12 +79,15 @@ fn is_trained(run: &Run) -> bool {
 
 fn warnings(run: &Run) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !is_trained(run) {
-        warnings.push(
-            "The model is untrained: a seeded initialisation that shows the machine at work. Its orders and its profit \
-             mean nothing; only demo, replay and bench accept it."
-                .to_owned(),
-        );
+    let strategy = &run.decide.strategy;
+    let symbols = run.input.feed().decoder().symbols();
+    let is_missing = |name: &&String| {
+        name.as_str() != "*"
+            && !Symbol::new(name).and_then(|name| symbols.id(name)).is_some_and(|id| strategy.is_watched(id))
+    };
+    let missing: Vec<&str> = run.watch.iter().filter(is_missing).map(String::as_str).collect();
+    if !missing.is_empty() {
+        warnings.push(format!("Never seen in the input, so never watched: {}.", missing.join(", ")));
     }
     let statistics = run.input.source().statistics();
     if !statistics.end.is_clean() {
@@ -92,7 +98,7 @@ fn warnings(run: &Run) -> Vec<String> {
             .skipped
             .iter()
             .filter(|(_, count)| *count > 0)
-            .map(|(reason, count)| format!("{reason:?} {count}"))
+            .map(|(reason, count)| format!("{count} {}", reason.as_str()))
             .collect();
         warnings.push(format!("Frames that were skipped: {}.", list.join(", ")));
     }
@@ -113,9 +119,6 @@ fn warnings(run: &Run) -> Vec<String> {
         }
     });
     warnings.extend(refused);
-    if run.is_interrupted {
-        warnings.push("The run was stopped before the end of its input; the log is whole up to there.".to_owned());
-    }
     warnings
 }
 
@@ -127,7 +130,14 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     };
     let end = run.input.source().statistics().end;
     let is_cut = matches!(end, peregrine_source::End::Truncated { .. });
-    say(!is_cut, "The input was read to its end.".to_owned(), format!("The input is cut: {end}."));
+    if !run.is_interrupted {
+        say(!is_cut, "The input was read to its end.".to_owned(), format!("The input is cut: {end}."));
+    }
+    if run.event_count == 0 {
+        let nothing =
+            "Nothing was replayed: no message of the input lies between --from and --to, or none is of this feed.";
+        say(false, String::new(), nothing.to_owned());
+    }
     if let Feed::Mold(feed) = run.input.feed() {
         let missing = lines(feed).1.lost_message_count;
         let good = "No message is missing.".to_owned();
@@ -138,6 +148,10 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     let halts = run.decide.counters.guard_halts;
     say(halts == 0, "The latency guard did not halt.".to_owned(), format!("The latency guard halted {halts} times."));
     verdicts.push(anomaly_verdict(run));
+    if run.is_interrupted {
+        let text = "The run was stopped before the end of its input; the log is whole up to there.";
+        verdicts.insert(0, Verdict::new(VerdictOutcome::Warn, text));
+    }
     verdicts
 }
 
@@ -169,7 +183,7 @@ fn facts(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("applied", &setting.setting, outcome));
     }
     for (name, turns) in &run.turns {
-        facts.push(Fact::new("threads", name, format!("{turns:?}")));
+        facts.push(Fact::new("threads", name, turns_text(turns)));
     }
     let manifest = &run.manifest;
     facts.push(Fact::new("run", "wiring", format!("{:?}", run.wiring)));
@@ -179,6 +193,18 @@ fn facts(run: &Run) -> Vec<Fact> {
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
     facts
+}
+
+/// What a thread did.
+fn turns_text(turns: &TurnFigures) -> String {
+    format!(
+        "{} turns, {} of them with work, {} pieces of work; longest turn {}, {} slow ones",
+        count(turns.turn_count),
+        count(turns.busy_turn_count),
+        count(turns.work_count),
+        span(turns.longest_turn.0.unsigned_abs()),
+        count(turns.slow_turn_count)
+    )
 }
 
 fn model(run: &Run) -> ModelReport {
@@ -332,6 +358,7 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
         fill_removed_count: venue.fills_removed,
         ..OrdersReport::default()
     };
+    let mut rejected = BTreeMap::<u16, u64>::new();
     for record in reader.payloads::<OrderRecord>() {
         let (_, record) = record.map_err(Failure::io)?;
         match record.transition {
@@ -340,7 +367,10 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
                 report.submitted_qty += record.qty.0;
             }
             OrderTransition::Accepted => report.accepted_count += 1,
-            OrderTransition::Rejected => report.rejected_count += 1,
+            OrderTransition::Rejected => {
+                report.rejected_count += 1;
+                *rejected.entry(record.reason.number()).or_default() += 1;
+            }
             OrderTransition::Filled => {
                 report.filled_count += 1;
                 report.filled_qty += record.qty.0;
@@ -355,6 +385,9 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
             OrderTransition::CancelRequested | OrderTransition::Repeated => {}
         }
     }
+    let rows = ReasonCode::ALL.iter().map(|reason| (*reason, rejected.get(&reason.number()).copied().unwrap_or(0)));
+    report.rejected =
+        rows.filter(|(_, count)| *count > 0).map(|(reason, count)| DenialRow::new(reason, count)).collect();
     Ok(report)
 }
 
@@ -395,7 +428,6 @@ fn symbol_row(run: &Run, row: &SymbolPnl) -> SymbolRow {
         fees: row.fees,
         net: row.net(),
         order_count: row.order_count,
-        ..SymbolRow::default()
     }
 }
 

@@ -191,6 +191,11 @@ fn every_real_file_is_sound_or_said_to_have_a_gap() {
         }
     }
     assert!(count >= 23, "{count} files");
+    // A capture of another feed is no sound capture of this one.
+    let foreign = root.join("../pcap/cme/Mdp3.Sbe.v1.9_MdIncrementalRefreshBook.pcap");
+    let ended = inspect(dir.path(), &[foreign.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("NOT sound: no frame of the capture holds MoldUDP64"), "{}", ended.out);
 }
 
 #[test]
@@ -222,6 +227,15 @@ fn log_why_tells_cause_features_verdict_and_fills() {
     let check = peregrine(dir, ["log", "check", run_dir]);
     assert_eq!(check.code, Some(1), "{check:?}");
     assert_eq!(inspect(dir, &[run_dir]).code, Some(1));
+    let cut = peregrine(dir, ["log", "why", "1", "--run", run_dir]);
+    assert_eq!(cut.code, Some(1), "{cut:?}");
+    assert!(cut.out.contains("NOT whole: stream send ends after"), "{}", cut.out);
+    let none = dir.join("none");
+    fs::create_dir(&none).unwrap();
+    for words in [vec!["log", "check"], vec!["log", "why", "1", "--run"], vec!["inspect"]] {
+        let ended = peregrine(dir, words.iter().copied().chain([none.to_str().unwrap()]));
+        assert_eq!(ended.code, Some(3), "{words:?}: {ended:?}");
+    }
 }
 
 #[test]
@@ -241,6 +255,15 @@ fn doctor_and_config_speak() {
     assert!(print.code == Some(0) && print.out.contains("limits.toml:"), "{print:?}");
     let schema = peregrine(dir.path(), ["config", "print", "--schema"]);
     assert!(schema.code == Some(0) && schema.out.contains("order_qty_max"), "{schema:?}");
+    let words = ["config", "check", "--json", "--config", config, "--set", "risk.order_qty_max=0"];
+    let broken = peregrine(dir.path(), words);
+    let value: serde_json::Value = serde_json::from_str(&broken.out).unwrap();
+    assert_eq!((broken.code, &value["violations"][0]["key"]), (Some(2), &"risk.order_qty_max".into()));
+    let print = peregrine(dir.path(), ["config", "print", "--json", "--config", config]);
+    let value: serde_json::Value = serde_json::from_str(&print.out).unwrap();
+    assert_eq!(value["risk"]["order_qty_max"]["value"], 1_000);
+    let lines = peregrine(dir.path(), ["generate", "--out", "x.itch50", "--loss", "1"]);
+    assert!(lines.code == Some(2) && lines.err.contains("--format pcap"), "{lines:?}");
     let broken = peregrine(dir.path(), ["config", "check", "--config", config, "--set", "risk.order_qty_max=0"]);
     assert_eq!(broken.code, Some(2), "{broken:?}");
     assert!(broken.err.contains("risk.order_qty_max"), "{broken:?}");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Ended, itch_file, json, peregrine, program, replay, set_words, shipped, verify};
+use common::{Ended, flip, itch_file, json, peregrine, program, replay, set_words, shipped, verify};
 use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, IntentKind};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_types::{BookState, ReasonCode};
@@ -123,6 +123,15 @@ fn parts_of_a_session_and_paces() {
     }
     let report = json(&dir.join("open-loop/report.json"));
     assert!(report["latencies"].to_string().contains("queue_wait"), "{}", report["latencies"]);
+    let series = report["throughput"]["series"].as_array().unwrap();
+    let counted = series.iter().map(|point| point["event_count"].as_u64().unwrap()).sum::<u64>();
+    assert!(series.iter().all(|point| point["interval_ns"].as_u64() > Some(1_000_000)), "{series:?}");
+    assert!(counted <= count(&whole) && counted > count(&whole) / 2, "{counted} events in the series");
+    // A part without events, and a symbol that never comes, are said to be that.
+    let (_, nothing) = replay(dir, "nothing", &[&file], &["--from", "23:30", "--to", "23:31"]);
+    assert!(nothing.code == Some(1) && nothing.out.contains("Nothing was replayed"), "{nothing:?}");
+    let (_, nobody) = replay(dir, "nobody", &[&file], &["--symbols", "HAGX,NOPE"]);
+    assert!(nobody.code == Some(0) && nobody.out.contains("never watched: NOPE."), "{nobody:?}");
     let symbols: BTreeSet<_> = decisions(&whole).iter().map(|record| record.symbol).collect();
     assert!(symbols.len() > 5, "{symbols:?}");
     let one = run("one", &["--symbols", "HAGX"]);
@@ -153,6 +162,7 @@ fn an_interrupt_stops_cleanly_with_a_report_and_a_log_that_verifies() {
     let ended = Ended::from(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(run.join("report.html").is_file() && run.join("report.json").is_file(), "{ended:?}");
+    assert!(ended.out.contains("stopped before the end") && !ended.out.contains("The input was read"), "{}", ended.out);
     let manifest = json(&run.join("run.json"));
     let events = manifest["event_count"].as_u64().unwrap();
     assert!(manifest["is_interrupted"] == true && (1..30_000).contains(&events), "{manifest}");
@@ -180,7 +190,7 @@ fn what_cannot_be_used_is_refused_with_what_where_and_what_to_do() {
         (&["notes.txt"], 3, &["notes.txt", "check what the file is"]),
         (&["."], 3, &["(.", "directory"]),
         (&["missing.pcap"], 3, &["missing.pcap", "check that the file exists"]),
-        (&["nodate.itch50"], 3, &["nodate.itch50", "--date YYYY-MM-DD"]),
+        (&["nodate.itch50"], 2, &["nodate.itch50", "--date YYYY-MM-DD"]),
         (&[&file, "--date", "2026-13-45"], 2, &["2026-13-45", "write it as"]),
         (&[&file, "--config", "nolimits.toml"], 2, &["risk.order_qty_max", "is missing", "risk.position_qty_max"]),
         (&[&file, "--config", "nowhere.toml"], 2, &["nowhere.toml"]),
@@ -224,4 +234,26 @@ fn a_cut_capture_is_replayed_up_to_the_cut_and_said_to_be_cut() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.out.contains("cut") && ended.out.contains("byte 2"), "{}", ended.out);
     assert_eq!(verify(dir, &run).code, Some(0));
+}
+
+#[test]
+fn a_changed_input_is_run_again_and_the_first_record_that_differs_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let file = itch_file(dir, 3, 20_000);
+    let (run, ended) = replay(dir, "run", &[&file], &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // One bit of the quantity of an added order in the middle.
+    let bytes = fs::read(&file).unwrap();
+    let (mut offset, mut number) = (0, 0);
+    while number < 10_000 || bytes[offset + 2] != b'A' {
+        offset += 2 + usize::from(u16::from_be_bytes([bytes[offset], bytes[offset + 1]]));
+        number += 1;
+    }
+    flip(&file, offset + 2 + 23);
+    let again = verify(dir, &run);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    for said in ["input ", "sha256", "first record of stream feed that differs: ", "InputCheckpoint"] {
+        assert!(again.out.contains(said), "{said} is missing in:\n{}", again.out);
+    }
 }

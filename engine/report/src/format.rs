@@ -109,6 +109,15 @@ pub fn time_of_day(moment: EpochNanos) -> String {
     timestamp(moment).to_zoned(TimeZone::UTC).strftime("%H:%M:%S.%3f").to_string()
 }
 
+/// Two moments in UTC with milliseconds, `2026-01-30 14:30:00.250 to 16:00:00.000 UTC`: the second with its date where
+/// that is another one.
+#[must_use]
+pub fn moments(first: EpochNanos, last: EpochNanos) -> String {
+    let date = |moment| timestamp(moment).to_zoned(TimeZone::UTC).date();
+    let day = if date(first) == date(last) { String::new() } else { format!("{} ", date(last)) };
+    format!("{} {} to {day}{} UTC", date(first), time_of_day(first), time_of_day(last))
+}
+
 /// Every i64 of nanoseconds lies in the range of a timestamp.
 fn timestamp(moment: EpochNanos) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(moment.0)).unwrap_or_default()
@@ -190,6 +199,10 @@ mod tests {
     fn moments_are_written_in_utc() {
         assert_eq!(utc(EpochNanos(1_769_783_400_250_000_000)), "2026-01-30T14:30:00.25Z");
         assert_eq!(time_of_day(EpochNanos(1_769_783_400_250_000_000)), "14:30:00.250");
+        let (day, late) =
+            (EpochNanos(1_769_783_400_250_000_000), EpochNanos(1_769_783_400_250_000_000 + 36_000_000_000_000));
+        assert_eq!(moments(day, day), "2026-01-30 14:30:00.250 to 14:30:00.250 UTC");
+        assert_eq!(moments(day, late), "2026-01-30 14:30:00.250 to 2026-01-31 00:30:00.250 UTC");
         assert_eq!(utc(EpochNanos::MIN), "1677-09-21T00:12:43.145224192Z");
         assert_eq!(utc(EpochNanos::MAX), "2262-04-11T23:47:16.854775807Z");
     }

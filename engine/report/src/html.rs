@@ -139,7 +139,7 @@ fn money_texts(report: &RunReport) -> Value {
 }
 
 fn symbol(row: &SymbolRow) -> Value {
-    let counts = [row.event_count, row.decision_count, row.order_count, row.fill_count, row.bought_qty, row.sold_qty];
+    let counts = [row.order_count, row.fill_count, row.bought_qty, row.sold_qty];
     let mark = row.mark_price.map_or_else(|| "–".to_owned(), |price| format!("{price:.2}"));
     let values = [signed(row.position), mark, money(row.turnover), money(row.gross), money(row.fees), money(row.net)];
     let cells: Vec<_> = counts.map(count).into_iter().chain(values).collect();

@@ -22,7 +22,7 @@ pub enum StoryError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The log knows no such order.
-    #[error("no order {order_id} (log {}): it holds orders up to {order_id_max}", dir.display())]
+    #[error("no order {order_id} (log {}): it holds orders up to {order_id_max}{cut}", dir.display())]
     OrderMissing {
         /// The order asked for.
         order_id: OrderId,
@@ -30,6 +30,8 @@ pub enum StoryError {
         order_id_max: OrderId,
         /// The folder of the log.
         dir: PathBuf,
+        /// Where the log was cut, if it was.
+        cut: String,
     },
 }
 
@@ -205,6 +207,8 @@ pub struct OrderStory {
     /// Fees less rebates.
     #[serde(serialize_with = "ser::notional")]
     pub fees: Notional,
+    /// Streams without their closing mark, for people: what they lost may be part of the story.
+    pub damages: Vec<String>,
 }
 
 impl OrderStory {
@@ -252,11 +256,23 @@ pub fn order_story(dir: &Path, order_id: OrderId, feature_names: &[&str]) -> Res
         }
     }
     if decision.is_none() && steps.is_empty() {
-        return Err(StoryError::OrderMissing { order_id, order_id_max, dir });
+        let cut = damage(&send).map(|what| format!("; {what}")).unwrap_or_default();
+        return Err(StoryError::OrderMissing { order_id, order_id_max, dir, cut });
     }
     let symbol = steps.first().map(|(_, step)| step.symbol).or(decision.map(|(_, made)| made.symbol));
     let symbol = symbol_name(&dir, symbol.unwrap_or_default())?;
-    Ok(assemble(order_id, symbol, &Records { decision, cancels, steps }, feature_names))
+    let damages = [&decide, &send].into_iter().filter_map(damage).collect();
+    Ok(OrderStory { damages, ..assemble(order_id, symbol, &Records { decision, cancels, steps }, feature_names) })
+}
+
+/// What is to be said of a stream that was not closed.
+fn damage(reader: &LogReader) -> Option<String> {
+    let (stream, count) = (reader.stream(), crate::format::count(reader.record_count()));
+    let text = format!(
+        "stream {stream} ends after {count} records without its closing mark: the run goes on, was cut off, or a record \
+         is damaged; `peregrine log check` says which"
+    );
+    (!reader.is_sealed()).then_some(text)
 }
 
 /// What the log holds about one order.
@@ -303,6 +319,7 @@ fn assemble(order_id: OrderId, symbol: String, records: &Records, names: &[&str]
         final_state: final_state(&records.steps).to_owned(),
         filled_qty: records.steps.iter().map(|(_, step)| step.filled_qty.0).max().unwrap_or(0),
         fees: Notional(fees),
+        damages: Vec::new(),
     }
 }
 

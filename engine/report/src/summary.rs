@@ -165,7 +165,8 @@ impl LogSummary {
             (None, true) => "whole and closed".to_owned(),
             (None, false) => "whole, but not closed: the run goes on, or was cut off".to_owned(),
         };
-        let len = self.verified.as_ref().map_or(0, |report| report.streams.iter().map(|stream| stream.len).sum());
+        let len = |report: &LogReport| bytes(report.streams.iter().map(|stream| stream.len).sum());
+        let len = self.verified.as_ref().map_or_else(|_| "–".to_owned(), len);
         let mut facts = Table::new().left("").left("");
         facts
             .row(["log", &self.dir])
@@ -173,7 +174,7 @@ impl LogSummary {
             .row(["input", &format!("{} to {}", moment(self.first_recv_time), moment(self.last_recv_time))])
             .row(["symbols", &count(u64::try_from(self.symbols.len()).unwrap_or(u64::MAX))])
             .row(["orders", &count(self.order_id_max)])
-            .row(["size", &bytes(len)])
+            .row(["size", &len])
             .row(["unreadable", &count(self.unreadable_count)])
             .row(["log hash", self.log_hash.as_deref().unwrap_or("–")]);
         let mut kinds = Table::new().left("stream").left("record").right("count");

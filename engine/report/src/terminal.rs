@@ -4,7 +4,7 @@ use peregrine_types::EpochNanos;
 
 use crate::{
     Fact, RunReport, VerdictOutcome,
-    format::{bytes, count, money, nanos, percent, signed, time_of_day, utc},
+    format::{bytes, count, moments, money, nanos, percent, signed, utc},
     table::Table,
 };
 
@@ -50,13 +50,16 @@ impl Page {
         self.line(&name);
     }
 
-    /// Names to the left, values behind them.
+    /// Names to the left, values behind them; a value that is too long goes on in the next line.
     fn pairs<const N: usize>(&mut self, pairs: [(&str, String); N]) {
-        let mut table = Table::new().left("").left("");
+        let indent = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).saturating_add(4);
         for (name, value) in pairs {
-            table.row([format!("  {name}"), value]);
+            let lines = wrapped(&plain(&value), self.width.saturating_sub(indent));
+            for (index, line) in lines.iter().enumerate() {
+                let name = if index == 0 { name } else { "" };
+                self.line(format!("  {name:<width$}{line}", width = indent.saturating_sub(2)).trim_end());
+            }
         }
-        self.text.push_str(&table.to_text(self.width));
     }
 
     fn table(&mut self, table: &Table) {
@@ -71,6 +74,21 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Lines of at most `width` characters, broken between words; a longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        let is_fitting = line.chars().count().saturating_add(word.chars().count()) < width;
+        match (line.is_empty(), is_fitting) {
+            (true, _) => line.push_str(word),
+            (false, true) => *line = format!("{line} {word}"),
+            (false, false) => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn head(page: &mut Page, report: &RunReport) {
     let title = page.painted("1", &plain(&report.title));
     page.line(&title);
@@ -78,7 +96,11 @@ fn head(page: &mut Page, report: &RunReport) {
         let text = page.painted("33", "interrupted: the figures cover what was done until then");
         page.line(&text);
     }
-    for warning in &report.warnings {
+    let untrained =
+        "the model is untrained: its orders exercise the machinery; profit, fills and decisions mean nothing";
+    for warning in
+        (!report.model.is_trained).then_some(untrained).into_iter().chain(report.warnings.iter().map(String::as_str))
+    {
         let text = page.painted("33", &format!("warning: {}", plain(warning)));
         page.line(&text);
     }
@@ -95,9 +117,10 @@ fn run(page: &mut Page, report: &RunReport) {
         ("model", format!("{} ({}, {})", model.name, model.size, model.training)),
     ]);
     let mut group = "";
+    let width = report.facts.iter().map(|fact| fact.name.chars().count()).max().unwrap_or(0).saturating_add(2);
     for Fact { group: of, name, value } in &report.facts {
         let shown = if of == group { "" } else { of.as_str() };
-        page.line(&format!("  {:<10}{:<22}{}", plain(shown), plain(name), plain(value)));
+        page.line(&format!("  {:<10}{:<width$}{}", plain(shown), plain(name), plain(value)));
         group = of;
     }
 }
@@ -138,7 +161,7 @@ fn feed(page: &mut Page, report: &RunReport) {
 /// From when to when, and how long that is.
 pub(crate) fn span_text((first, last): (EpochNanos, EpochNanos)) -> String {
     let span = u64::try_from(last.since(first).0).unwrap_or(0);
-    format!("{} to {} UTC ({})", time_of_day(first), time_of_day(last), nanos(span))
+    format!("{} ({})", moments(first, last), nanos(span))
 }
 
 pub(crate) fn gaps_text(report: &RunReport) -> String {
@@ -198,12 +221,14 @@ fn trading(page: &mut Page, report: &RunReport) {
         count(risk.denied_count())
     );
     page.pairs([("decisions", decisions), ("risk gate", verdict), ("orders", states), ("fills", fills)]);
-    if !risk.denied.is_empty() {
-        let mut denied = Table::new().left("denied because").right("count").left("meaning");
-        for row in &risk.denied {
-            denied.row([&row.name, &count(row.count), &row.text]);
+    for (head, rows) in [("denied because", &risk.denied), ("rejected because", &orders.rejected)] {
+        if !rows.is_empty() {
+            let mut table = Table::new().left(head).right("count").left("meaning");
+            for row in rows {
+                table.row([&row.name, &count(row.count), &row.text]);
+            }
+            page.table(&table);
         }
-        page.table(&denied);
     }
 }
 

@@ -3,8 +3,8 @@
 use peregrine_model::{Backend, Kernel};
 use peregrine_report::table::Table;
 use peregrine_runtime::{
-    HUGE_PAGE_LEN, HostFact, HostVerdict, Outcome, ThreadPlans, available_cores, host_report, lock_memory,
-    unlock_memory,
+    HUGE_PAGE_LEN, HostFact, HostVerdict, Outcome, ThreadPlans, WaitStrategy, available_cores, host_report,
+    lock_memory, unlock_memory,
 };
 use serde_json::json;
 
@@ -34,16 +34,34 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
 }
 
 fn table(facts: &[HostFact]) -> String {
-    let mut table = Table::new().left("").left("what").left("found").left("what would mend it");
+    let mut table = Table::new().left("").left("what").left("found");
     for fact in facts {
         let mark = match fact.verdict {
             HostVerdict::Good => "ok",
             HostVerdict::Limits => "limits",
             HostVerdict::Unknown => "?",
         };
-        table.row([mark.to_owned(), fact.key.clone(), fact.value.clone(), fact.remedy.clone().unwrap_or_default()]);
+        table.row([mark, &fact.key, &fact.value]);
     }
-    table.to_text(160)
+    // Nothing is cut: what would mend a fact is a command to be copied, and stands on a line of its own.
+    let mut text = table.to_text(usize::MAX);
+    let remedies = facts.iter().filter_map(|fact| Some((&fact.key, fact.remedy.as_ref()?)));
+    for (index, (key, remedy)) in remedies.enumerate() {
+        let head = if index == 0 { "\nWhat would mend it\n" } else { "" };
+        text.push_str(&format!("{head}{key}: {remedy}\n"));
+    }
+    text
+}
+
+/// What a role does without work, in words.
+fn wait_text(wait: WaitStrategy) -> String {
+    match wait {
+        WaitStrategy::Spin => "spins".to_owned(),
+        WaitStrategy::SpinThenYield { spin_count } => format!("yields after {spin_count} turns without work"),
+        WaitStrategy::Park { spin_count, park_time } => {
+            format!("sleeps {} us at a time after {spin_count} turns without work", park_time.as_micros())
+        }
+    }
 }
 
 /// The profile's wishes, each tried out.
@@ -61,7 +79,7 @@ fn applied(loaded: &Loaded) -> Vec<HostFact> {
     for plan in &plans {
         let core = plan.core.map_or("any core".to_owned(), |core| format!("core {core}"));
         let fifo = plan.fifo_priority.map_or("ordinary scheduler".to_owned(), |p| format!("SCHED_FIFO {p}"));
-        add(&format!("thread {}", plan.name), format!("{core}, {:?}, {fifo}", plan.wait), None);
+        add(&format!("thread {}", plan.name), format!("{core}, {}, {fifo}", wait_text(plan.wait)), None);
     }
     match ThreadPlans::check(plans, &available_cores()) {
         Ok(_) => add("thread plan", "can be kept".to_owned(), None),

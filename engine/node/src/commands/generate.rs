@@ -34,10 +34,27 @@ pub(super) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
     config.standing_order_count = args.standing_orders;
     config.validate().map_err(Failure::usage)?;
     let (files, report) = match args.format {
-        GenerateFormat::Itch => (vec![args.out.clone()], write_itch(config, &args.out)?),
+        GenerateFormat::Itch => {
+            refuse_line_options(args)?;
+            (vec![args.out.clone()], write_itch(config, &args.out)?)
+        }
         GenerateFormat::Pcap => write_pcap(config, args)?,
     };
     conclude(args, &files, &report)
+}
+
+/// A file has no lines: whoever asks for some meant a capture.
+fn refuse_line_options(args: &GenerateArgs) -> Result<(), Failure> {
+    let given = [
+        ("lines", args.lines.is_some()),
+        ("loss", args.loss.is_some()),
+        ("duplication", args.duplication.is_some()),
+        ("reordering", args.reordering.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Failure::usage(format_args!("--{name} is about captures; add --format pcap"))),
+        None => Ok(()),
+    }
 }
 
 /// The configuration of a regular day of these sizes.
@@ -59,11 +76,12 @@ pub(super) fn write_itch(config: GeneratorConfig, out: &Path) -> Result<SessionR
 }
 
 fn write_pcap(config: GeneratorConfig, args: &GenerateArgs) -> Result<(Vec<PathBuf>, SessionReport), Failure> {
-    if !(1..=2).contains(&args.lines) {
-        return Err(Failure::usage(format_args!("--lines {}: a capture has 1 or 2 lines", args.lines)));
+    let lines = args.lines.unwrap_or(2);
+    if !(1..=2).contains(&lines) {
+        return Err(Failure::usage(format_args!("--lines {lines}: a capture has 1 or 2 lines")));
     }
-    let packets = packet_config(args)?;
-    let files: Vec<PathBuf> = [args.out.clone(), line_b(&args.out)].into_iter().take(usize::from(args.lines)).collect();
+    let packets = packet_config(args, lines)?;
+    let files: Vec<PathBuf> = [args.out.clone(), line_b(&args.out)].into_iter().take(usize::from(lines)).collect();
     let mut writers = Vec::new();
     for file in &files {
         writers.push(pcap::Writer::new(create(file)?).map_err(|error| write_failed(file, &error))?);
@@ -89,8 +107,9 @@ fn write_pcap(config: GeneratorConfig, args: &GenerateArgs) -> Result<(Vec<PathB
     Ok((files, session.report()))
 }
 
-fn packet_config(args: &GenerateArgs) -> Result<PacketConfig, Failure> {
-    let ppm = |name: &str, percent: f64| -> Result<u32, Failure> {
+fn packet_config(args: &GenerateArgs, lines: u8) -> Result<PacketConfig, Failure> {
+    let ppm = |name: &str, percent: Option<f64>| -> Result<u32, Failure> {
+        let percent = percent.unwrap_or(0.0);
         if !(0.0..=100.0).contains(&percent) {
             return Err(Failure::usage(format_args!("--{name} {percent} is no percentage; give 0 to 100")));
         }
@@ -108,7 +127,7 @@ fn packet_config(args: &GenerateArgs) -> Result<PacketConfig, Failure> {
         })
     };
     let (a, b) = clean.lines;
-    let b = b.filter(|_| args.lines == 2).map(faults).transpose()?;
+    let b = b.filter(|_| lines == 2).map(faults).transpose()?;
     Ok(PacketConfig { lines: (faults(a)?, b), ..clean })
 }
 
@@ -154,6 +173,12 @@ fn conclude(args: &GenerateArgs, files: &[PathBuf], report: &SessionReport) -> R
     );
     for (path, len, sha256) in hashes {
         text.push_str(&format!("{path}  {}  sha256 {sha256}\n", peregrine_report::format::bytes(len)));
+    }
+    if args.format == GenerateFormat::Itch {
+        text.push_str(&format!(
+            "session of {date}: a file has no date, so read it with --date {date}\n",
+            date = args.date
+        ));
     }
     print(&text)?;
     Ok(Exit::Done)

@@ -6,7 +6,7 @@ mod market;
 use std::path::Path;
 
 use crate::cli::InspectArgs;
-use crate::commands::print;
+use crate::commands::{log_failure, print};
 use crate::exit::{Exit, Failure};
 
 pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
@@ -21,7 +21,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
 
 /// Our own event log.
 fn log(dir: &Path, is_json: bool) -> Result<Exit, Failure> {
-    let summary = peregrine_report::log_summary(dir).map_err(Failure::no)?;
+    let summary = peregrine_report::log_summary(dir).map_err(log_failure)?;
     print(&if is_json { summary.to_json() } else { summary.to_text(140) })?;
     let is_sound = summary.verified.as_ref().is_ok_and(peregrine_eventlog::LogReport::is_sealed);
     Ok(if is_sound { Exit::Done } else { Exit::No })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use peregrine_decide::DEFINITIONS;
 use peregrine_eventlog::{LogReport, Stream};
+use peregrine_report::StoryError;
 use peregrine_report::format::{bytes, count};
 use peregrine_types::OrderId;
 use serde_json::json;
@@ -29,9 +30,12 @@ fn why(args: &WhyArgs) -> Result<Exit, Failure> {
         None => newest_run(Path::new(OUT_DIR))?,
     };
     let names: Vec<&str> = DEFINITIONS.iter().map(|definition| definition.name).collect();
-    let story = peregrine_report::order_story(&dir, OrderId(args.order), &names).map_err(Failure::usage)?;
+    let story = peregrine_report::order_story(&dir, OrderId(args.order), &names).map_err(|error| match error {
+        StoryError::Log(error) => super::log_failure(error),
+        missing @ StoryError::OrderMissing { .. } => Failure::usage(missing),
+    })?;
     print(&if args.json { story.to_json() } else { story.to_text() })?;
-    Ok(Exit::Done)
+    Ok(if story.damages.is_empty() { Exit::Done } else { Exit::No })
 }
 
 fn newest_run(out_dir: &Path) -> Result<PathBuf, Failure> {
@@ -47,7 +51,7 @@ fn newest_run(out_dir: &Path) -> Result<PathBuf, Failure> {
 fn check(args: &LogCheckArgs) -> Result<Exit, Failure> {
     let report = match peregrine_eventlog::verify(&args.run) {
         Ok(report) => report,
-        Err(error) => return Err(Failure::no(format_args!("the log is not whole: {error}"))),
+        Err(error) => return Err(super::log_failure(error)),
     };
     if args.json {
         print_json(&to_json(&report))?

@@ -11,6 +11,7 @@ mod verify;
 
 use std::io::{self, IsTerminal, Write};
 
+use peregrine_eventlog::LogError;
 use peregrine_runtime::StopFlag;
 
 use crate::cli::{Cli, Command};
@@ -60,6 +61,11 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// A line on standard error that is no error: where things are, what was assumed.
 pub fn note(text: impl std::fmt::Display) {
     eprintln!("{text}");
+}
+
+/// A log that is not there, or cannot be read, is an input error; one that is damaged answers no.
+fn log_failure(error: LogError) -> Failure {
+    if matches!(error, LogError::Damaged { .. }) { Failure::no(error) } else { Failure::io(error) }
 }
 
 /// Whether people read standard output.

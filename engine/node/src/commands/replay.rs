@@ -70,10 +70,10 @@ fn time_range(args: &ReplayArgs, input: &InputPlan) -> Result<(Option<EpochNanos
     if args.from.is_none() && args.to.is_none() {
         return Ok((None, None));
     }
-    let midnight = crate::input::open_merged(input).map_err(Failure::io).map(|merge| {
+    let midnight = {
         use peregrine_source::Source;
-        merge.session().map(|session| session.midnight)
-    })?;
+        crate::input::open_merged(input)?.session().map(|session| session.midnight)
+    };
     let moment = |text: &Option<String>| text.as_deref().map(|text| parse_moment(text, midnight)).transpose();
     let (from, to) = (moment(&args.from)?, moment(&args.to)?);
     match (from, to) {

@@ -27,14 +27,25 @@ pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Resu
     let manifest = Manifest::read(dir)?;
     let mut differences = check_log(dir, &manifest)?;
     differences.extend(check_config(dir, &manifest)?);
-    differences.extend(check_inputs(&manifest, &args.files)?);
     if differences.is_empty() {
+        let inputs = check_inputs(&manifest, &args.files)?;
         let scratch = Scratch::new()?;
-        let again = repeat(dir, &manifest, args, &scratch.0, interrupted)?;
-        if again.is_interrupted {
-            return Err(Failure::interrupted("the verification was stopped: no verdict; run it again"));
+        match (repeat(dir, &manifest, args, &scratch.0, interrupted), inputs.is_empty()) {
+            (Ok(again), _) if again.is_interrupted => {
+                return Err(Failure::interrupted("the verification was stopped: no verdict; run it again"));
+            }
+            (Ok(again), _) => {
+                differences.extend(inputs);
+                differences.extend(compare(dir, &manifest, &again)?);
+            }
+            (Err(failure), true) => return Err(failure),
+            // What was changed may have become unreadable: the place is what was asked for.
+            (Err(failure), false) => {
+                differences.extend(inputs);
+                let (what, expected) = ("the changed input".to_owned(), "a session to run again".to_owned());
+                differences.push(Difference { what, expected, found: failure.to_string() });
+            }
         }
-        differences.extend(compare(dir, &manifest, &again)?);
     }
     conclude(&manifest, &differences, args.run.json)
 }
@@ -198,7 +209,8 @@ fn conclude(manifest: &Manifest, differences: &[Difference], is_json: bool) -> R
             manifest.state_hash
         ))?;
     } else {
-        let mut text = format!("NOT identical: {} differences\n", differences.len());
+        let plural = if differences.len() == 1 { "" } else { "s" };
+        let mut text = format!("NOT identical: {} difference{plural}\n", differences.len());
         for difference in differences {
             let Difference { what, expected, found } = difference;
             text.push_str(&format!("{what}\n  expected  {expected}\n  found     {found}\n"));

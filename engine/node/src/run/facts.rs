@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use peregrine_eventlog::records::{HistogramRecord, Measured, RunFact};
 use peregrine_eventlog::{LogReport, Measure, Stream, StreamWriter};
-use peregrine_runtime::{IntervalReader, host_report};
+use peregrine_runtime::{IntervalReader, SettingReport, host_report};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -148,6 +148,24 @@ pub(super) fn state_hash(decide: &DecideEnd) -> [u8; 32] {
     state.finalize().into()
 }
 
+/// Writes what the host gives and what it granted, before the first event: a run that dies has said where it ran.
+pub(super) fn write_start(measure: &mut StreamWriter<Measure>, settings: &[SettingReport]) -> Result<(), Failure> {
+    let host = host_report();
+    let facts = host.facts.iter().map(|fact| (fact.key.as_str(), fact.value.clone()));
+    let granted = settings.iter().map(|report| {
+        let outcome = if report.is_applied() { "applied" } else { "refused" };
+        (outcome, report.setting.clone())
+    });
+    for (name, value) in facts.chain(granted) {
+        measure.append(&RunFact::new(name, &value)).map_err(full)?;
+    }
+    Ok(())
+}
+
+fn full<T>(_: T) -> Failure {
+    Failure::io("the measure stream of the log is full: raise log.staging_records")
+}
+
 /// Writes what was measured, and with what, into the stream that no hash covers.
 pub(super) fn write_measurements(
     mut measure: StreamWriter<Measure>,
@@ -155,14 +173,11 @@ pub(super) fn write_measurements(
     decide: &DecideEnd,
     latencies: &[IntervalReader],
 ) -> Result<(), Failure> {
-    let full = |_| Failure::io("the measure stream of the log is full: raise log.staging_records");
     let facts = [
         ("wiring", format!("{wiring:?}")),
         ("backend", format!("{:?}", decide.strategy.kernel().backend())),
         ("weights", decide.strategy.model().precision().name().to_owned()),
         ("program", env!("CARGO_PKG_VERSION").to_owned()),
-        ("cpu", host_value("cpu.model")),
-        ("kernel", host_value("kernel.version")),
     ];
     for (name, value) in facts {
         measure.append(&RunFact::new(name, &value)).map_err(full)?;
@@ -184,10 +199,6 @@ pub(super) fn write_measurements(
         measure.append(&record).map_err(full)?;
     }
     Ok(())
-}
-
-fn host_value(key: &str) -> String {
-    host_report().get(key).map_or_else(String::new, |fact| fact.value.clone())
 }
 
 /// Length and SHA-256 of a file, read in pieces.

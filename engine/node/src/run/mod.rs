@@ -36,6 +36,9 @@ pub use build::{MachineParts, bundled_model, huge_pages, latency_guard, log_conf
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
 
+/// Shorter intervals say nothing about the speed: the last one of a run may be any.
+const SERIES_INTERVAL_MIN: Duration = Duration::from_millis(5);
+
 /// The stages as a replay runs them.
 pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
 /// The send stage of a replay.
@@ -108,6 +111,8 @@ pub struct Run {
     pub pace: Pace,
     /// Who shared a thread.
     pub wiring: Wiring,
+    /// The symbols that the profile watches, `*` for whatever comes first.
+    pub watch: Vec<String>,
     /// Name of the model.
     pub model_name: String,
     /// Venue's time of the first event.
@@ -161,11 +166,12 @@ impl RunPlan {
     pub fn run(self, interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> Result<Run, Failure> {
         let clock = TscClock::calibrated();
         let schedule = Schedule::new(self.pace, clock.rate());
-        let symbols = self.watched_symbols()?;
-        let input = Input::open(&self.input, &symbols).map_err(Failure::io)?.within(self.from, self.to);
+        let symbols = self.named_symbols()?;
+        let input = Input::open(&self.input, &symbols)?.within(self.from, self.to);
         let built = build::build(&self, &input, &clock, &schedule)?;
         let flags = built.flags.clone();
-        let (mut settings, measure) = (built.settings, built.measure);
+        let (mut settings, mut measure) = (built.settings, built.measure);
+        facts::write_start(&mut measure, &settings)?;
         let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
         let mut throughput = Vec::new();
         let stopwatch = TscStopwatch::new(&clock);
@@ -185,7 +191,7 @@ impl RunPlan {
         let record = plans.launch(record, &StopFlag::new()).map_err(Failure::io)?;
         let machine = Machine { books: built.books, decide: built.decide, send: built.send, inbox: built.inbox };
         let series = &mut throughput;
-        let watch = Watch { interrupted, flags: &flags, progress: &progress, on_progress, series };
+        let watch = Watch { started, interrupted, flags: &flags, progress: &progress, on_progress, series };
         let ended = match self.loaded.config.runtime.wiring {
             Wiring::Fused => run_fused(&plans, feed, machine, watch),
             Wiring::FeedApart => self.run_feed_apart(&plans, feed, machine, watch),
@@ -259,6 +265,7 @@ impl RunPlan {
             started,
             pace: self.pace,
             wiring,
+            watch: self.loaded.config.decide.symbols.clone(),
             model_name: self.loaded.config.model.file.clone(),
             first_time,
             last_time,
@@ -266,14 +273,13 @@ impl RunPlan {
         })
     }
 
-    /// The symbols that the profile names; none when it watches whatever comes first.
-    fn watched_symbols(&self) -> Result<Vec<Symbol>, Failure> {
-        let names = self.loaded.config.decide.symbols.iter().filter(|name| name.as_str() != "*");
-        names
-            .map(|name| {
-                Symbol::new(name).ok_or_else(|| Failure::usage(format_args!("decide.symbols: \"{name}\" is no symbol")))
-            })
-            .collect()
+    /// The symbols that the profile names: they get the first identifiers.
+    fn named_symbols(&self) -> Result<Vec<Symbol>, Failure> {
+        let names = self.loaded.config.named_symbols().into_iter();
+        let symbol = |name| {
+            Symbol::new(name).ok_or_else(|| Failure::usage(format_args!("the configuration: \"{name}\" is no symbol")))
+        };
+        names.map(symbol).collect()
     }
 
     fn thread_plans(&self) -> Result<ThreadPlans, Failure> {
@@ -432,6 +438,7 @@ fn join<R: Role>(role: RunningRole<R>) -> Result<FinishedRole<R>, Failure> {
 
 /// What the main thread does while the roles work.
 struct Watch<'a> {
+    started: Instant,
     interrupted: &'a StopFlag,
     flags: &'a Flags,
     progress: &'a FeedProgress,
@@ -441,29 +448,38 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Waits until `is_done`, telling the progress and passing a request to stop on to the feed role.
-    fn until(self, is_done: impl Fn() -> bool) {
-        let (mut turn, start, mut last) = (0_u32, Instant::now(), (Duration::ZERO, 0));
+    fn until(mut self, is_done: impl Fn() -> bool) {
+        let (mut turn, mut last) = (0_u32, (Duration::ZERO, 0));
         while !is_done() {
             if self.interrupted.is_requested() {
                 self.flags.stop_input.request();
             }
-            if turn.is_multiple_of(20) {
-                let (now, event_count) = (start.elapsed(), self.progress.event_count.load(Ordering::Relaxed));
-                self.series.push(ThroughputPoint {
-                    at_ns: nanos(now).0.unsigned_abs(),
-                    interval_ns: nanos(now.saturating_sub(last.0)).0.unsigned_abs(),
-                    event_count: event_count.saturating_sub(last.1),
-                });
-                last = (now, event_count);
-                (self.on_progress)(Progress {
-                    event_count,
-                    read_len: self.progress.read_len.load(Ordering::Relaxed),
-                    total_len: self.progress.total_len.load(Ordering::Relaxed),
-                });
-            }
             turn = turn.wrapping_add(1);
+            if turn.is_multiple_of(20) {
+                last = self.note(last);
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.note(last);
+    }
+
+    /// Adds the interval since `last` (when, and events until then) to the series and tells the progress.
+    fn note(&mut self, last: (Duration, u64)) -> (Duration, u64) {
+        let (now, event_count) = (self.started.elapsed(), self.progress.event_count.load(Ordering::Relaxed));
+        let interval = now.saturating_sub(last.0);
+        if interval >= SERIES_INTERVAL_MIN {
+            self.series.push(ThroughputPoint {
+                at_ns: nanos(now).0.unsigned_abs(),
+                interval_ns: nanos(interval).0.unsigned_abs(),
+                event_count: event_count.saturating_sub(last.1),
+            });
+        }
+        (self.on_progress)(Progress {
+            event_count,
+            read_len: self.progress.read_len.load(Ordering::Relaxed),
+            total_len: self.progress.total_len.load(Ordering::Relaxed),
+        });
+        if interval >= SERIES_INTERVAL_MIN { (now, event_count) } else { last }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct StrategyReport {
     pub cancel_intent_count: u64,
 }
 
-/// Orders denied for one reason.
+/// Orders denied, or rejected, for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DenialRow {
     /// The reason's number.
@@ -75,6 +75,8 @@ pub struct OrdersReport {
     pub accepted_count: u64,
     /// Orders that it refused.
     pub rejected_count: u64,
+    /// The same by reason.
+    pub rejected: Vec<DenialRow>,
     /// Orders filled completely.
     pub filled_count: u64,
     /// Orders filled in part, whatever became of the rest.
@@ -110,10 +112,6 @@ impl OrdersReport {
 pub struct SymbolRow {
     /// Its name.
     pub symbol: String,
-    /// Events about it.
-    pub event_count: u64,
-    /// Decisions on it.
-    pub decision_count: u64,
     /// Orders submitted.
     pub order_count: u64,
     /// Fills.

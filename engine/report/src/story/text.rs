@@ -42,6 +42,9 @@ impl OrderStory {
         }
         text.push_str("\nWhat became of it\n");
         text.push_str(&self.steps_text());
+        for damage in &self.damages {
+            text.push_str(&format!("\nNOT whole: {damage}\n"));
+        }
         text
     }
 

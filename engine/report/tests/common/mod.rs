@@ -122,6 +122,7 @@ fn orders() -> OrdersReport {
         submitted_count: 5_000,
         accepted_count: 4_990,
         rejected_count: 10,
+        rejected: vec![DenialRow::new(ReasonCode::VenuePostOnly, 10)],
         filled_count: 2_400,
         partially_filled_count: 90,
         canceled_count: 2_490,
@@ -137,8 +138,6 @@ fn orders() -> OrdersReport {
 fn pnl() -> PnlReport {
     let row = |symbol: &str, net: i128| SymbolRow {
         symbol: symbol.to_owned(),
-        event_count: 105_000,
-        decision_count: 45_000,
         order_count: 2_500,
         fill_count: 1_350,
         bought_qty: 61_000,

@@ -2,7 +2,7 @@
 //! book built from them holds together.
 
 use peregrine_book::{BookAnomaly, BookConfig, Books, MarketBooks};
-use peregrine_report::format::{bytes, count, time_of_day, utc};
+use peregrine_report::format::{bytes, count, moments};
 use peregrine_report::table::Table;
 use peregrine_source::Carrier;
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos, Sink, SymbolId};
@@ -93,7 +93,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         reorder_window: Nanos::from_millis(2),
         is_sequence_checked: true,
     };
-    let mut input = Input::open(&plan, &[]).map_err(Failure::io)?;
+    let mut input = Input::open(&plan, &[])?;
     let mut config = BookConfig::new(SYMBOL_COUNT_MAX, ORDER_COUNT_MAX, LEVEL_COUNT_MAX);
     config.is_unknown_state_tradable = true;
     let symbols = SymbolId(SYMBOL_COUNT_MAX).index();
@@ -171,6 +171,12 @@ impl Report<'_> {
         let counters = self.input.feed().decoder().counters();
         let statistics = self.input.source().statistics();
         faults.extend(self.read_error.clone());
+        if statistics.packet_count == 0 {
+            faults.push(match self.input.source().format() {
+                Carrier::Itch => "it holds no message".to_owned(),
+                Carrier::MoldUdp64 => "no frame of the capture holds MoldUDP64: it is not of this feed".to_owned(),
+            });
+        }
         if counters.malformed_count() > 0 {
             faults.push(format!("{} malformed messages", counters.malformed_count()));
         }
@@ -208,7 +214,7 @@ impl Report<'_> {
             warnings.push(statistics.end.to_string());
         }
         for (reason, skipped) in statistics.skipped.iter().filter(|(_, skipped)| *skipped > 0) {
-            warnings.push(format!("{skipped} frames skipped: {reason:?}"));
+            warnings.push(format!("{skipped} frames skipped: {}", reason.as_str()));
         }
         if statistics.zeroed_checksum_count > 0 {
             warnings.push(format!("{} packets with wiped IP header checksums", statistics.zeroed_checksum_count));
@@ -236,6 +242,7 @@ impl Report<'_> {
         let (statistics, counters) = (input.source().statistics(), input.feed().decoder().counters());
         let format = match input.source().format() {
             Carrier::Itch => "length-prefixed ITCH 5.0",
+            Carrier::MoldUdp64 if statistics.packet_count == 0 => "capture without MoldUDP64",
             Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
         };
         let mut text = format!(
@@ -248,7 +255,7 @@ impl Report<'_> {
         );
         if let (Some(first), Some(last)) = (findings.first, findings.last) {
             let span = last.since(first).0.max(0) / 1_000_000_000;
-            text.push_str(&format!("span       {} to {} UTC, {span} s\n", utc(first), time_of_day(last)));
+            text.push_str(&format!("span       {}, {span} s\n", moments(first, last)));
         }
         text.push_str(&format!(
             "symbols    {}; live orders at the end {}\n\n",
