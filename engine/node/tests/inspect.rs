@@ -262,6 +262,13 @@ fn doctor_and_config_speak() {
     let print = peregrine(dir.path(), ["config", "print", "--json", "--config", config]);
     let value: serde_json::Value = serde_json::from_str(&print.out).unwrap();
     assert_eq!(value["risk"]["order_qty_max"]["value"], 1_000);
+    // Away from the sources the shipped profiles come from within the program: whole, or not at all.
+    let away = peregrine(dir.path(), ["config", "print"]);
+    assert!(away.code == Some(0) && away.err.contains("configs/replay.toml is not here"), "{away:?}");
+    fs::create_dir(dir.path().join("configs")).unwrap();
+    fs::copy(config, dir.path().join("configs/replay.toml")).unwrap();
+    let half = peregrine(dir.path(), ["config", "print"]);
+    assert!(half.code == Some(2) && half.err.contains("limits.toml"), "{half:?}");
     let lines = peregrine(dir.path(), ["generate", "--out", "x.itch50", "--loss", "1"]);
     assert!(lines.code == Some(2) && lines.err.contains("--format pcap"), "{lines:?}");
     let broken = peregrine(dir.path(), ["config", "check", "--config", config, "--set", "risk.order_qty_max=0"]);

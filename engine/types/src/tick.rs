@@ -233,7 +233,6 @@ impl TickTables {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows panics, as it should")]
 mod tests {
     use super::*;
     use crate::parse_decimal;

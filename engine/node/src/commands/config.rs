@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::{ConfigArgs, ConfigCommand};
-use crate::commands::{print, print_json};
+use crate::commands::{load_profile, print, print_json};
 use crate::config::{ConfigError, KeyDoc, Loaded, SECTIONS, schema_text};
 use crate::exit::{Exit, Failure};
 use crate::run::hex;
@@ -14,7 +14,7 @@ pub(super) fn run(command: &ConfigCommand) -> Result<Exit, Failure> {
         ConfigCommand::Check(args) if args.json => return check_json(args),
         ConfigCommand::Check(args) => check(args)?,
         ConfigCommand::Print(args) => {
-            let loaded = Loaded::read(&args.config, &args.set)?;
+            let loaded = load_profile(&args.config, &args.set)?;
             if args.json { print_json(&values(&loaded))? } else { print(&loaded.print())? }
         }
     }
@@ -31,7 +31,7 @@ fn schema(is_json: bool) -> Result<(), Failure> {
 }
 
 fn check(args: &ConfigArgs) -> Result<(), Failure> {
-    let loaded = Loaded::read(&args.config, &args.set)?;
+    let loaded = load_profile(&args.config, &args.set)?;
     print(&format!("{}: sound, effective SHA-256 {}\n", args.config.display(), hex(&loaded.config.sha256())))
 }
 

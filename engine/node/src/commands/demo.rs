@@ -6,8 +6,7 @@ use peregrine_runtime::StopFlag;
 
 use crate::cli::DemoArgs;
 use crate::commands::replay::{conclude, execute, input_plan, parse_date, run_dir};
-use crate::commands::{generate, note};
-use crate::config::Loaded;
+use crate::commands::{generate, load_profile, note};
 use crate::exit::{Exit, Failure};
 use crate::run::RunPlan;
 use crate::stage::schedule::Pace;
@@ -16,7 +15,7 @@ use crate::stage::schedule::Pace;
 const DATE: &str = "2026-01-05";
 
 pub(super) fn run(args: &DemoArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
-    let loaded = Loaded::read(&args.config, &args.run.set)?;
+    let loaded = load_profile(&args.config, &args.run.set)?;
     let dir = run_dir(&args.run, &loaded, "demo");
     fs::create_dir_all(&dir)
         .map_err(|error| Failure::file("create the run's folder", &dir, &error, "set log.out_dir or --out"))?;

@@ -9,13 +9,13 @@ use peregrine_runtime::{
 use serde_json::json;
 
 use crate::cli::DoctorArgs;
-use crate::commands::{print, print_json};
+use crate::commands::{load_profile, print, print_json};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
 use crate::run::{huge_pages, thread_plans};
 
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
-    let loaded = Loaded::read(&args.config, &args.set)?;
+    let loaded = load_profile(&args.config, &args.set)?;
     let host = host_report();
     let applied = applied(&loaded);
     if args.json {

@@ -10,11 +10,13 @@ mod replay;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use peregrine_eventlog::LogError;
 use peregrine_runtime::StopFlag;
 
 use crate::cli::{Cli, Command};
+use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
 
 /// Runs one command. `interrupted` is raised by Ctrl-C.
@@ -34,6 +36,18 @@ pub fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Log(command) => log::run(&command),
     }
+}
+
+/// Reads a profile and says so when the copy within the program was taken.
+///
+/// # Errors
+/// [`Failure`] with every violation of the profile.
+fn load_profile(file: &Path, overrides: &[String]) -> Result<Loaded, Failure> {
+    let loaded = Loaded::read(file, overrides)?;
+    if loaded.is_bundled {
+        note(format_args!("{} is not here: the copy within the program is taken", file.display()));
+    }
+    Ok(loaded)
 }
 
 /// Prints a result to standard output; a reader that went away is no error.

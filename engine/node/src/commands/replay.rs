@@ -10,7 +10,7 @@ use peregrine_runtime::StopFlag;
 use peregrine_types::{EpochNanos, Nanos};
 
 use crate::cli::{ReplayArgs, RunArgs};
-use crate::commands::{note, print};
+use crate::commands::{load_profile, note, print};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
 use crate::input::InputPlan;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Fai
         let names: Vec<String> = args.symbols.iter().map(|name| format!("\"{name}\"")).collect();
         set.push(format!("decide.symbols=[{}]", names.join(",")));
     }
-    let loaded = Loaded::read(&args.config, &set)?;
+    let loaded = load_profile(&args.config, &set)?;
     let pace = match args.rate {
         Some(0) => return Err(Failure::usage("--rate 0 would never end; give events per second, at least 1")),
         Some(events_per_second) => Pace::Rate { events_per_second },

@@ -20,6 +20,12 @@ pub use sections::{
 };
 pub use ticks::TickRule;
 
+/// The shipped profiles, for a program that runs away from its sources.
+const BUNDLED: [(&str, &str); 3] = [
+    ("configs/demo.toml", include_str!("../../../../configs/demo.toml")),
+    ("configs/replay.toml", include_str!("../../../../configs/replay.toml")),
+    ("configs/limits.toml", include_str!("../../../../configs/limits.toml")),
+];
 /// How deep `include`s may nest.
 const INCLUDE_DEPTH_MAX: usize = 8;
 
@@ -55,6 +61,8 @@ pub struct Loaded {
     pub config: Config,
     /// The profile's file; relative paths in it start at its folder.
     pub file: PathBuf,
+    /// Whether the file is a shipped one that is not there, so that the copy within the program was taken.
+    pub is_bundled: bool,
     origins: BTreeMap<(String, String), String>,
 }
 
@@ -258,20 +266,23 @@ pub fn schema_text() -> String {
 }
 
 impl Loaded {
-    /// Reads the profile `file` with its includes; `overrides` are `section.key=value` from the command line.
+    /// Reads the profile `file` with its includes; `overrides` are `section.key=value` from the command line. A shipped
+    /// profile that is not there is taken from within the program, whole: never some of its files.
     ///
     /// # Errors
     /// [`ConfigError`], with every violation found.
     pub fn read(file: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut entries = Vec::new();
         let mut violations = Vec::new();
-        collect(file, 0, &mut entries, &mut violations)?;
+        let is_bundled = bundled(file).is_some() && !file.exists();
+        let files: fn(&Path) -> Option<&'static str> = if is_bundled { bundled } else { |_| None };
+        collect(file, 0, files, &mut entries, &mut violations)?;
         apply_overrides(overrides, &mut entries, &mut violations)?;
         let origins = entries.iter().map(|entry| ((entry.section.clone(), entry.key.clone()), origin(entry))).collect();
         let mut reader = Reader { file: file.to_owned(), entries, violations };
         let config = Config::read(&mut reader);
         match (config, reader.violations.is_empty()) {
-            (Some(config), true) => Ok(Self { config, file: file.to_owned(), origins }),
+            (Some(config), true) => Ok(Self { config, file: file.to_owned(), is_bundled, origins }),
             (_, _) => Err(ConfigError::Violations(reader.violations)),
         }
     }
@@ -303,14 +314,24 @@ fn origin(entry: &Entry) -> String {
     }
 }
 
-/// Reads `file` into `entries`: includes first, so that the including file wins.
+/// The text of a shipped file, from within the program.
+fn bundled(file: &Path) -> Option<&'static str> {
+    BUNDLED.iter().find(|(name, _)| Path::new(name) == file).map(|(_, text)| *text)
+}
+
+/// Reads `file` into `entries`: includes first, so that the including file wins. What `known` has is not looked for on
+/// the disk.
 fn collect(
     file: &Path,
     depth: usize,
+    known: fn(&Path) -> Option<&'static str>,
     entries: &mut Vec<Entry>,
     violations: &mut Vec<Violation>,
 ) -> Result<(), ConfigError> {
-    let text = fs::read_to_string(file).map_err(|error| ConfigError::Read { file: file.to_owned(), error })?;
+    let text = match known(file) {
+        Some(text) => text.to_owned(),
+        None => fs::read_to_string(file).map_err(|error| ConfigError::Read { file: file.to_owned(), error })?,
+    };
     let table = DeTable::parse(&text)
         .map_err(|error| ConfigError::Syntax { file: file.to_owned(), what: error.to_string() })?
         .into_inner();
@@ -331,7 +352,7 @@ fn collect(
                 }
                 for path in paths {
                     let included = file.parent().unwrap_or(Path::new(".")).join(path);
-                    collect(&included, depth + 1, entries, violations)?;
+                    collect(&included, depth + 1, known, entries, violations)?;
                 }
             }
             DeValue::Table(keys) => {
