@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
-steps=(fuzz fuzz_coverage controls kill loom miri asan memcheck dataset_memory)
+steps=(fuzz fuzz_coverage controls kill venue loom miri asan memcheck dataset_memory)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -63,6 +63,12 @@ memcheck() {
             tee -a "$log" || return 1
     done
     count="$(passed) tests"
+}
+venue() {
+    PEREGRINE_VENUE_COMMANDS="$((hours * 50000000))" PEREGRINE_VENUE_SEED="$(date -u +%Y%m%d)000" \
+        cargo test --profile gate -p peregrine-venue --test twins campaign_of_millions -- --ignored --nocapture 2>&1 |
+        tee "$log" || return 1
+    count="$((hours * 50000000)) commands"
 }
 loom() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \

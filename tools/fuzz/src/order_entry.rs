@@ -87,3 +87,37 @@ pub fn soup() -> Inputs {
         .extend(real("pcap/nasdaq_ouch50")?.into_iter().filter_map(|file| file.get(REAL_OFFSET..).map(<[u8]>::to_vec)));
     Ok(inputs)
 }
+
+/// Messages of a client behind one byte of length each, singly and in rows.
+///
+/// # Errors
+/// As [`ouch`].
+pub fn port() -> Inputs {
+    let framed = |message: &Vec<u8>| -> Vec<u8> {
+        let len = u8::try_from(message.len()).unwrap_or(u8::MAX);
+        core::iter::once(len).chain(message.iter().copied()).collect()
+    };
+    let order = |number: u32, side: u8, kind: &[u8], options: &[u8]| -> Vec<u8> {
+        let shares = 100_u32.to_be_bytes();
+        let price = 10_000_u64.to_be_bytes();
+        let head = [&b"O"[..], &number.to_be_bytes(), &[side], &shares, b"11111111", &price, kind].concat();
+        let len = u16::try_from(options.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&head[..], &[b' '; 14], &len, options].concat()
+    };
+    let story = [
+        order(1, b'B', b"0YANN", &[]),
+        order(2, b'S', b"0YANN", &[2, 29, b'N']),
+        order(3, b'S', b"5NPNN", &[5, 5, 0, 0, 0, 10]),
+        order(4, b'T', b"0YPNC", &[]),
+        [&b"U"[..], &[0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 90], &10_100_u64.to_be_bytes(), b"0YN", &[b' '; 14], &[0, 0]]
+            .concat(),
+        [&b"X"[..], &[0, 0, 0, 5, 0, 0, 0, 40]].concat(),
+        [&b"M"[..], &[0, 0, 0, 4, b'E', 0, 0, 0, 40]].concat(),
+        [&b"C"[..], &[0, 0, 0, 6], b"FIRM        ", &[0, 0]].concat(),
+    ];
+    let mut inputs: Vec<Vec<u8>> = story.iter().map(framed).collect();
+    inputs.push(story.iter().flat_map(framed).collect());
+    let rows = ouch()?;
+    inputs.extend(rows.chunks(6).map(|row| row.iter().flat_map(framed).collect()));
+    Ok(inputs)
+}

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Clients that nobody here wrote trade against the exchange: SoupBinTCP by the package nasdaq-protocols.
+
+Usage: venue_peer.py PATH/TO/peregrine-venue [--orders 20000]     (scripts/venue_peer.sh makes the environment)
+
+The package has sessions and framing; the OUCH 5.0 and GLIMPSE messages are packed and read here from the specification's
+offsets, with nothing of this project's code. Two clients trade in one book: every order must be accepted, every execution
+told to both sides with the same number, price and shares; a client that reconnects in the middle of its stream must get
+exactly the messages behind; the snapshot must hold the orders that are left. A difference ends the program with 1.
+"""
+import argparse
+import asyncio
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+try:
+    from nasdaq_protocols import soup
+except ImportError as error:
+    sys.exit(print(f"skipped: {error}; scripts/venue_peer.sh installs nasdaq-protocols", file=sys.stderr) or 3)
+
+SYMBOL = b"ALFA    "
+PORT = """
+[[port]]
+address = "127.0.0.1:0"
+username = "{user}"
+password = "password"
+firm = {firm}
+self_trade = "allow"
+is_cancel_on_disconnect = false
+order_count_max = 1_000_000
+message_count_max = 4_000_000
+"""
+CONFIG = """
+[venue]
+session = "PEERDAY001"
+start = "10:00:00"
+speed = 1
+is_spinning = false
+[hours]
+start_messages = "09:00:00"
+start_system = "09:01:00"
+open = "09:30:00"
+close = "16:00:00"
+end_system = "20:00:00"
+end_messages = "20:05:00"
+late_s = 120
+[capacity]
+order_count_max = 1_000_000
+reference_count_max = 2_000_000
+level_count_max = 10_000
+side_level_count_max = 5_000
+feed_message_count_max = 4_000_000
+[feed]
+line_a = "239.192.10.1:30001"
+line_b = "239.192.10.2:30002"
+interface = "127.0.0.1"
+ttl = 0
+payload_len_max = 1_400
+heartbeat_ms = 1_000
+end_of_session_ms = 0
+[retransmission]
+address = "127.0.0.1:0"
+[snapshot]
+address = "127.0.0.1:0"
+username = "glimps"
+password = "glimpse"
+[flow]
+kind = "none"
+[[symbol]]
+name = "ALFA"
+reference_price = "10.00"
+round_lot = 100
+"""
+
+
+def enter(number, side, shares, price, time_in_force=b"0"):
+    """OUCH 5.0, Enter Order, without options."""
+    return struct.pack(
+        ">cIcI8sQccccc14sH",
+        b"O", number, side, shares, SYMBOL, price, time_in_force, b"Y", b"P", b"N", b"N", b"peer".ljust(14), 0,
+    )
+
+
+class Trader:
+    """One port's client: what it sent and what it heard, in order."""
+
+    def __init__(self, address, user):
+        self.address, self.user = address, user
+        self.heard, self.session, self.sent = [], None, {}
+
+    async def connect(self, sequence=None):
+        sequence = len(self.heard) + 1 if sequence is None else sequence
+        self.session = await soup.connect_async(
+            self.address, self.user, "password", "", sequence, on_msg_coro=self.take, client_heartbeat_interval=1
+        )
+        return self.session.session_id.session
+
+    async def take(self, message):
+        if isinstance(message, soup.SequencedData):
+            self.heard.append(bytes(message.data))
+
+    def send(self, number, side, shares, price, time_in_force=b"0"):
+        self.sent[number] = (side, shares, price)
+        self.session.send_unseq_data(enter(number, side, shares, price, time_in_force))
+
+    async def settle(self, accepted):
+        """Waits until so many orders were accepted and nothing more comes."""
+        for _ in range(3_000):
+            before = len(self.heard)
+            await asyncio.sleep(0.02)
+            if self.count(b"A") >= accepted and len(self.heard) == before:
+                return
+        raise SystemExit(f"{self.user}: {self.count(b'A')} of {accepted} orders were accepted")
+
+    def count(self, kind):
+        return sum(message[:1] == kind for message in self.heard)
+
+    def executions(self):
+        """Match number to order, shares and price (OUCH 5.0, Order Executed)."""
+        found = {}
+        for message in self.heard:
+            if message[:1] == b"E":
+                _, _, number, shares, price, _, match = struct.unpack_from(">cQIIQcQ", message)
+                assert match not in found, f"match {match} was told twice"
+                found[match] = (number, shares, price)
+        return found
+
+    def open_shares(self):
+        """What is left of each accepted order."""
+        left = {}
+        for message in self.heard:
+            if message[:1] == b"A":
+                number, side, shares = struct.unpack_from(">IcI", message, 9)
+                assert (side, shares) == self.sent[number][:2], f"order {number} was accepted as another one"
+                left[number] = shares
+            elif message[:1] == b"E":
+                number, shares = struct.unpack_from(">II", message, 9)
+                left[number] -= shares
+            elif message[:1] == b"C":
+                number, shares = struct.unpack_from(">II", message, 9)
+                left[number] -= shares
+        assert all(shares >= 0 for shares in left.values()), "an order lost more shares than it had"
+        return {number: shares for number, shares in left.items() if shares > 0}
+
+
+async def trade(addresses, count):
+    one, two = Trader(addresses["port 0"], "one"), Trader(addresses["port 1"], "two")
+    assert await one.connect() == await two.connect() == "PEERDAY001"
+    chance = random.Random(1)
+    for number in range(1, count // 2 + 1):
+        for trader in (one, two):
+            side = chance.choice([b"B", b"S"])
+            price = 100_000 + 100 * chance.randint(-5, 5)
+            trader.send(number, side, 100 * chance.randint(1, 9), price, chance.choice([b"0", b"0", b"3"]))
+        if number % 200 == 0:
+            await asyncio.sleep(0)
+    await one.settle(count // 2)
+    await two.settle(count // 2)
+    mine, theirs = one.executions(), two.executions()
+    both = mine.keys() & theirs.keys()
+    assert both, "the two never traded with each other"
+    for match in both:
+        (a, shares, price), (b, other_shares, other_price) = mine[match], theirs[match]
+        assert (shares, price) == (other_shares, other_price), f"match {match} differs between its sides"
+        assert one.sent[a][0] != two.sent[b][0], f"match {match} has one side twice"
+    return one, two, len(both)
+
+
+async def reconnect(trader):
+    """The stream again from the middle, and from its begin: the same bytes."""
+    whole, middle = list(trader.heard), len(trader.heard) // 2
+    for begin in (middle, 0):
+        await trader.session.close()
+        trader.heard = whole[:begin]
+        await trader.connect()
+        for _ in range(3_000):
+            if len(trader.heard) >= len(whole):
+                break
+            await asyncio.sleep(0.02)
+        assert trader.heard == whole, f"the stream from number {begin + 1} differs"
+
+
+async def snapshot(address, traders):
+    """Directory, state, the orders that are left, and the end."""
+    messages = []
+    done = asyncio.Event()
+
+    async def take(message):
+        if isinstance(message, soup.SequencedData):
+            messages.append(bytes(message.data))
+            if message.data[:1] == b"G":
+                done.set()
+
+    session = await soup.connect_async(address, "glimps", "glimpse", "", 1, on_msg_coro=take)
+    await asyncio.wait_for(done.wait(), 60)
+    await session.close()
+    shown = {b"B": 0, b"S": 0}
+    for message in messages:
+        if message[:1] == b"A":
+            side, shares = struct.unpack_from(">cI", message, 19)
+            shown[side] += shares
+    left = {b"B": 0, b"S": 0}
+    for trader in traders:
+        for number, shares in trader.open_shares().items():
+            left[trader.sent[number][0]] += shares
+    assert shown == left, f"the snapshot shows {shown}, the clients have {left}"
+    assert int(messages[-1][1:]) > 1, "the snapshot says where to go on"
+    return len(messages)
+
+
+async def run(addresses, count):
+    one, two, matches = await trade(addresses, count)
+    messages = await snapshot(addresses["snapshots"], (one, two))
+    await reconnect(one)
+    await reconnect(two)
+    heard = len(one.heard) + len(two.heard)
+    for trader in (one, two):
+        await trader.session.close()
+    print(f"{count} orders, {heard} answers, {matches} executions between the two, a snapshot of {messages} messages: equal")
+
+
+def start(program, folder):
+    config = pathlib.Path(folder) / "venue.toml"
+    config.write_text(PORT.format(user="one", firm=1) + PORT.format(user="two", firm=2) + CONFIG)
+    process = subprocess.Popen([program, "--config", config], stdout=subprocess.PIPE, text=True)
+    addresses = {}
+    while "port 1" not in addresses:
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("the exchange did not start")
+        name, _, address = line.strip().partition(": ")
+        if name != "feed":
+            host, _, port = address.partition(":")
+            addresses[name] = (host, int(port))
+    return process, addresses
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--orders", type=int, default=20_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        process, addresses = start(arguments.program, folder)
+        try:
+            asyncio.run(run(addresses, arguments.orders))
+        finally:
+            process.terminate()
+            print(process.communicate(timeout=30)[0].strip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+//! The venue with its ports: bytes of every port in, bytes of every port and the feed out. Still without sockets.
+
+use peregrine_gateway::soup::{ServerEvent, ServerState};
+use peregrine_types::{EpochNanos, Symbol};
+
+use crate::config::{VenueConfig, VenueConfigError};
+use crate::orders::{AccountId, Command, OrderEvent, TimeOfDay, VenueSink};
+use crate::port::{Asked, OuchPort, PortConfig};
+use crate::schedule::Phase;
+use crate::venue::Venue;
+
+/// Where the feed goes.
+pub trait Feed {
+    /// One ITCH 5.0 message, stamped `time`.
+    fn on_message(&mut self, time: TimeOfDay, message: &[u8]);
+}
+
+impl<F: FnMut(TimeOfDay, &[u8])> Feed for F {
+    fn on_message(&mut self, time: TimeOfDay, message: &[u8]) {
+        self(time, message);
+    }
+}
+
+/// A venue and the ports of its accounts.
+#[derive(Debug)]
+pub struct Exchange {
+    venue: Venue,
+    ports: Vec<OuchPort>,
+    midnight: EpochNanos,
+    phase: Phase,
+    /// Events of the command under way, in order.
+    events: Vec<(TimeOfDay, AccountId, OrderEvent)>,
+    /// Messages of the bytes under way: their lengths and bytes.
+    inbox: Vec<u8>,
+}
+
+struct Split<'a, F> {
+    events: &'a mut Vec<(TimeOfDay, AccountId, OrderEvent)>,
+    feed: &'a mut F,
+}
+
+impl<F: Feed> VenueSink for Split<'_, F> {
+    fn on_order(&mut self, time: TimeOfDay, account: AccountId, event: OrderEvent) {
+        self.events.push((time, account, event));
+    }
+
+    fn on_market(&mut self, time: TimeOfDay, message: &[u8]) {
+        self.feed.on_message(time, message);
+    }
+}
+
+impl Exchange {
+    /// An exchange before its day, whose times of day count from `midnight`.
+    ///
+    /// # Errors
+    /// [`VenueConfigError`] for the first value that no venue can have.
+    pub fn new(config: VenueConfig, ports: &[PortConfig], midnight: EpochNanos) -> Result<Self, VenueConfigError> {
+        Ok(Self {
+            venue: Venue::new(config)?,
+            ports: ports.iter().map(|port| OuchPort::new(*port)).collect(),
+            midnight,
+            phase: Phase::Closed,
+            events: Vec::with_capacity(4_096),
+            inbox: Vec::with_capacity(1 << 16),
+        })
+    }
+
+    /// The venue.
+    #[must_use]
+    pub const fn venue(&self) -> &Venue {
+        &self.venue
+    }
+
+    /// A port, by its index in the configuration.
+    #[must_use]
+    pub fn port(&mut self, index: usize) -> Option<&mut OuchPort> {
+        self.ports.get_mut(index)
+    }
+
+    fn time_of_day(&self, now: EpochNanos) -> TimeOfDay {
+        TimeOfDay(u64::try_from(now.since(self.midnight).0).unwrap_or(0))
+    }
+
+    /// A connection to a port stands.
+    pub fn connect(&mut self, port: usize, now: EpochNanos) {
+        if let Some(port) = self.ports.get_mut(port) {
+            port.session.connect(now);
+        }
+    }
+
+    /// The connection of a port is gone: with cancel-on-disconnect its orders go too.
+    pub fn disconnect(&mut self, port: usize, now: EpochNanos, feed: &mut impl Feed) {
+        let mut is_closed = false;
+        if let Some(port) = self.ports.get_mut(port) {
+            port.session.disconnect(&mut |event| is_closed |= matches!(event, ServerEvent::Closed(_)));
+        }
+        if is_closed {
+            self.on_closed(port, now, feed);
+        }
+    }
+
+    fn on_closed(&mut self, port: usize, now: EpochNanos, feed: &mut impl Feed) {
+        if self.ports.get(port).is_some_and(OuchPort::is_cancel_on_disconnect) {
+            self.carry_out(port, Asked::Cancels { symbol: None, side: None, group_id: None }, now, feed);
+        }
+    }
+
+    /// Takes bytes that arrived on a port: every whole message is carried out before the next. Answers wait in the
+    /// sessions of the ports.
+    pub fn receive(&mut self, port: usize, bytes: &[u8], now: EpochNanos, feed: &mut impl Feed) {
+        let Some(session) = self.ports.get_mut(port).map(|port| &mut port.session) else { return };
+        let mut inbox = core::mem::take(&mut self.inbox);
+        inbox.clear();
+        let mut is_closed = false;
+        session.receive(bytes, now, &mut |event| match event {
+            ServerEvent::Unsequenced(payload) => {
+                inbox.extend_from_slice(&u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes());
+                inbox.extend_from_slice(payload);
+            }
+            ServerEvent::Closed(_) => is_closed = true,
+            ServerEvent::LoggedIn { .. } | ServerEvent::Debug(_) => {}
+        });
+        let mut rest = &inbox[..];
+        while let Some((len, tail)) = rest.split_first_chunk::<2>() {
+            let (message, tail) = tail.split_at(usize::from(u16::from_be_bytes(*len)).min(tail.len()));
+            rest = tail;
+            self.on_message(port, message, now, feed);
+        }
+        self.inbox = inbox;
+        if is_closed {
+            self.on_closed(port, now, feed);
+        }
+    }
+
+    fn on_message(&mut self, index: usize, message: &[u8], now: EpochNanos, feed: &mut impl Feed) {
+        let time = self.time_of_day(now);
+        let Some(port) = self.ports.get_mut(index) else { return };
+        port.set_time(now, time);
+        let venue = &self.venue;
+        let asked = port.on_message(message, |name: Symbol| venue.symbol(name));
+        self.carry_out(index, asked, now, feed);
+    }
+
+    fn carry_out(&mut self, index: usize, asked: Asked, now: EpochNanos, feed: &mut impl Feed) {
+        match asked {
+            Asked::Nothing => {}
+            Asked::One(command) => self.apply(&command, now, feed),
+            Asked::Modify(command, order_ref) => {
+                self.apply(&command, now, feed);
+                if let Some(port) = self.ports.get_mut(index) {
+                    port.finish_modify(order_ref);
+                }
+            }
+            Asked::Cancels { symbol, side, group_id } => {
+                let meant = self.ports.get(index).map(|port| port.meant(symbol, side, group_id)).unwrap_or_default();
+                for order_ref in meant {
+                    self.apply(&Command::Cancel { order_ref, qty: 0 }, now, feed);
+                }
+            }
+        }
+    }
+
+    /// Carries out a command of the venue's operator, or lets time pass with [`Command::Clock`].
+    pub fn apply(&mut self, command: &Command, now: EpochNanos, feed: &mut impl Feed) {
+        let time = self.time_of_day(now);
+        self.venue.apply(time, command, &mut Split { events: &mut self.events, feed });
+        self.on_phase(now, time);
+        for (time, account, event) in self.events.drain(..) {
+            for port in self.ports.iter_mut().filter(|port| port.account() == account) {
+                port.set_time(now, time);
+                port.on_event(event);
+            }
+        }
+        if let Command::Break { match_number, .. } = command {
+            for port in &mut self.ports {
+                port.set_time(now, time);
+                port.on_broken(*match_number, b'S');
+            }
+        }
+    }
+
+    /// Ports hear of the begin and the end of the day.
+    fn on_phase(&mut self, now: EpochNanos, time: TimeOfDay) {
+        let phase = self.venue.phase();
+        let event_code = match (self.phase, phase) {
+            (Phase::Closed, Phase::PreMarket | Phase::Market | Phase::PostMarket) => Some(b'S'),
+            (Phase::PreMarket | Phase::Market | Phase::PostMarket, Phase::Closed) => Some(b'E'),
+            (Phase::Closed, Phase::Closed) => None,
+            (Phase::PreMarket | Phase::Market | Phase::PostMarket, _) => None,
+        };
+        self.phase = phase;
+        if let Some(event_code) = event_code {
+            for port in &mut self.ports {
+                port.set_time(now, time);
+                port.on_system(event_code);
+            }
+        }
+    }
+
+    /// Lets time pass for the venue and every session.
+    pub fn poll(&mut self, now: EpochNanos, feed: &mut impl Feed) {
+        self.apply(&Command::Clock, now, feed);
+        for index in 0..self.ports.len() {
+            let mut is_closed = false;
+            if let Some(port) = self.ports.get_mut(index) {
+                port.session.poll(now, &mut |event| is_closed |= matches!(event, ServerEvent::Closed(_)));
+            }
+            if is_closed {
+                self.on_closed(index, now, feed);
+            }
+        }
+    }
+
+    /// Whether somebody is logged in to a port.
+    #[must_use]
+    pub fn is_active(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| port.session.state() == ServerState::Active)
+    }
+}

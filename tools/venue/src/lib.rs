@@ -1,0 +1,64 @@
+//! The simulated exchange: a matching engine for thousands of symbols that speaks ITCH 5.0 and OUCH 5.0.
+//!
+//! Floor 4. Every stage is a plain struct: [`Venue::apply`] takes a time and a [`Command`] and hands what came of it to a
+//! [`VenueSink`], order events for the accounts and ITCH 5.0 messages for the feed. No sockets, no clock, no chance:
+//! the same commands give the same events ([`EventHash`]). [`ReferenceVenue`] is the definition, written for the eye;
+//! the tests hold [`Venue`] against it, event for event and byte for byte.
+//!
+//! # How it matches
+//!
+//! - **Price, then display, then time.** At one price displayed orders come before hidden and pegged ones, and the
+//!   oldest first within each. A reserve order (iceberg) shows one part at a time; the next part joins the back of the
+//!   queue under a new reference. The resting order's price is the price of the trade.
+//! - **Arrival.** An order meets the other side as far as its limit goes. Immediate-or-cancel and market orders lose
+//!   their rest, fill-or-kill orders trade whole or not at all, post-only orders that would trade are cancelled.
+//! - **Midpoint pegs** are hidden, stand at the middle of the *displayed* best prices, rounded down to 0.0001, and never
+//!   worse than their limit; without a middle strictly between the two they wait. While an order arrives they stand
+//!   where they stood when it came; after it, those that meet the other side trade, the oldest first.
+//! - **Stop orders** sleep until a trade reaches them, wake up the oldest first, and arrive then.
+//! - **Cancel** reduces to a total size and keeps the place in the queue; of a reserve order the part that is not shown
+//!   goes first. **Replace** gives another reference and the back of the queue, always (OUCH 5.0); quantities are totals
+//!   of the chain.
+//! - **Self-trade prevention** by the arriving order's choice, between accounts of a firm; not in crosses.
+//! - **Crosses** at open, close and after a halt: the price with most volume, then least imbalance, then nearest to the
+//!   last trade, then lowest; within the bands. Orders of a cross and the book take part, pegs and stops do not.
+//! - **Halts**: halted (cancels only), quotation (orders are taken and not matched, the book may cross), resumed (a
+//!   cross, then trading). **Bands**: no trade outside; orders beyond them are refused or cancelled.
+//! - **The day** has the steps of [`DaySchedule`]; day orders end with the closing cross, everything with the system.
+//!
+//! # Capacities
+//!
+//! All memory is taken by [`Venue::new`]. An order that finds no slot is refused (processing error); one whose price
+//! level, or whose next displayed part, finds no room is cancelled (system).
+
+mod config;
+mod cross;
+mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
+mod hash;
+mod levels;
+mod matching;
+mod orders;
+mod pool;
+mod port;
+mod publish;
+mod reference;
+mod rules;
+mod schedule;
+mod ticks;
+mod venue;
+
+pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
+pub use exchange::{Exchange, Feed};
+pub use hash::EventHash;
+pub use orders::{
+    AccountId, Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, SelfTrade, Terms, TimeOfDay,
+    VenueSink,
+};
+pub use port::{OuchPort, PortConfig, PortCounters};
+pub use reference::ReferenceVenue;
+pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, reaches};
+pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};
+pub use ticks::{PRICE_MAX, STEP_MIN, TickRow, TickTable, TickTableError};
+pub use venue::{DisplayedOrder, Venue};
