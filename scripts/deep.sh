@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
-steps=(fuzz fuzz_coverage controls kill venue loom miri asan memcheck dataset_memory)
+steps=(fuzz fuzz_coverage controls kill venue venue_live loom miri asan memcheck dataset_memory)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -69,6 +69,12 @@ venue() {
         cargo test --profile gate -p peregrine-venue --test twins campaign_of_millions -- --ignored --nocapture 2>&1 |
         tee "$log" || return 1
     count="$((hours * 50000000)) commands"
+}
+# Sessions cut at every byte over loopback, and client sessions that nobody here wrote.
+venue_live() {
+    PEREGRINE_VENUE_CUTS=all cargo test --profile gate -p peregrine-venue --test live 2>&1 | tee "$log" || return 1
+    scripts/venue_peer.sh "$((hours > 0 ? hours * 200000 : 20000))" 2>&1 | tee -a "$log" || return 1
+    count="$(passed) tests, $(grep -Eo '^[0-9]+ orders' "$log" || echo 'no peer')"
 }
 loom() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \

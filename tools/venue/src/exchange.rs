@@ -1,8 +1,9 @@
 //! The venue with its ports: bytes of every port in, bytes of every port and the feed out. Still without sockets.
 
 use peregrine_gateway::soup::{ServerEvent, ServerState};
-use peregrine_types::{EpochNanos, Symbol};
+use peregrine_types::{EpochNanos, OrderRef, Symbol};
 
+use crate::clock::VenueClock;
 use crate::config::{VenueConfig, VenueConfigError};
 use crate::orders::{AccountId, Command, OrderEvent, TimeOfDay, VenueSink};
 use crate::port::{Asked, OuchPort, PortConfig};
@@ -26,7 +27,7 @@ impl<F: FnMut(TimeOfDay, &[u8])> Feed for F {
 pub struct Exchange {
     venue: Venue,
     ports: Vec<OuchPort>,
-    midnight: EpochNanos,
+    clock: VenueClock,
     phase: Phase,
     /// Events of the command under way, in order.
     events: Vec<(TimeOfDay, AccountId, OrderEvent)>,
@@ -50,15 +51,15 @@ impl<F: Feed> VenueSink for Split<'_, F> {
 }
 
 impl Exchange {
-    /// An exchange before its day, whose times of day count from `midnight`.
+    /// An exchange before its day, whose times of day are those of `clock`.
     ///
     /// # Errors
     /// [`VenueConfigError`] for the first value that no venue can have.
-    pub fn new(config: VenueConfig, ports: &[PortConfig], midnight: EpochNanos) -> Result<Self, VenueConfigError> {
+    pub fn new(config: VenueConfig, ports: &[PortConfig], clock: VenueClock) -> Result<Self, VenueConfigError> {
         Ok(Self {
             venue: Venue::new(config)?,
             ports: ports.iter().map(|port| OuchPort::new(*port)).collect(),
-            midnight,
+            clock,
             phase: Phase::Closed,
             events: Vec::with_capacity(4_096),
             inbox: Vec::with_capacity(1 << 16),
@@ -77,8 +78,21 @@ impl Exchange {
         self.ports.get_mut(index)
     }
 
-    fn time_of_day(&self, now: EpochNanos) -> TimeOfDay {
-        TimeOfDay(u64::try_from(now.since(self.midnight).0).unwrap_or(0))
+    /// Sets another clock; the venue's time never goes back.
+    pub const fn set_clock(&mut self, clock: VenueClock) {
+        self.clock = clock;
+    }
+
+    /// The time of day at `now`.
+    #[must_use]
+    pub fn time_of_day(&self, now: EpochNanos) -> TimeOfDay {
+        self.clock.time_of_day(now)
+    }
+
+    /// The moment at which the session of a port has something to do, if nothing arrives before.
+    #[must_use]
+    pub fn next_deadline(&self, port: usize) -> Option<EpochNanos> {
+        self.ports.get(port).and_then(|port| port.session.next_deadline())
     }
 
     /// A connection to a port stands.
@@ -162,9 +176,27 @@ impl Exchange {
 
     /// Carries out a command of the venue's operator, or lets time pass with [`Command::Clock`].
     pub fn apply(&mut self, command: &Command, now: EpochNanos, feed: &mut impl Feed) {
-        let time = self.time_of_day(now);
+        self.apply_at(command, self.time_of_day(now), now, feed);
+    }
+
+    /// Carries out a command at a time of day of its own: how a tape's orders come in. Returns the reference of the order
+    /// that was entered, or that took the place of another one.
+    pub fn apply_at(
+        &mut self,
+        command: &Command,
+        time: TimeOfDay,
+        now: EpochNanos,
+        feed: &mut impl Feed,
+    ) -> Option<OrderRef> {
         self.venue.apply(time, command, &mut Split { events: &mut self.events, feed });
         self.on_phase(now, time);
+        let made = self.events.iter().find_map(|(_, _, event)| {
+            if let OrderEvent::Accepted { order_ref, .. } | OrderEvent::Replaced { order_ref, .. } = event {
+                Some(*order_ref)
+            } else {
+                None
+            }
+        });
         for (time, account, event) in self.events.drain(..) {
             for port in self.ports.iter_mut().filter(|port| port.account() == account) {
                 port.set_time(now, time);
@@ -177,6 +209,7 @@ impl Exchange {
                 port.on_broken(*match_number, b'S');
             }
         }
+        made
     }
 
     /// Ports hear of the begin and the end of the day.
@@ -200,6 +233,11 @@ impl Exchange {
     /// Lets time pass for the venue and every session.
     pub fn poll(&mut self, now: EpochNanos, feed: &mut impl Feed) {
         self.apply(&Command::Clock, now, feed);
+        self.poll_sessions(now, feed);
+    }
+
+    /// Lets time pass for the sessions alone: while a tape is behind, the venue's day waits for it.
+    pub fn poll_sessions(&mut self, now: EpochNanos, feed: &mut impl Feed) {
         for index in 0..self.ports.len() {
             let mut is_closed = false;
             if let Some(port) = self.ports.get_mut(index) {

@@ -4,6 +4,7 @@ use peregrine_gateway::ouch50::Outbound;
 use peregrine_gateway::soup::{FrameDecoder, Packet, PacketType, Password, ServerConfig, SessionId, Username, header};
 use peregrine_types::{EpochNanos, Nanos, Price, Symbol};
 
+use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig};
 use crate::exchange::Exchange;
 use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
@@ -53,7 +54,7 @@ fn port() -> PortConfig {
 /// Messages of one client, each behind one byte of length: whatever they are, every answer is a legal message of OUCH
 /// 5.0, no answer is lost, capacities hold, and a lost connection leaves no order.
 pub fn port_messages(data: &[u8]) {
-    let Ok(mut exchange) = Exchange::new(config(), &[port()], EpochNanos(0)) else { return };
+    let Ok(mut exchange) = Exchange::new(config(), &[port()], VenueClock::from_midnight(EpochNanos(0))) else { return };
     let mut feed = |_: TimeOfDay, message: &[u8]| {
         assert!(peregrine_wire::itch50::parse(message).is_ok_and(|m| peregrine_wire::itch50::check(&m).is_ok()));
     };

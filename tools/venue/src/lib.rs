@@ -3,7 +3,8 @@
 //! Floor 4. Every stage is a plain struct: [`Venue::apply`] takes a time and a [`Command`] and hands what came of it to a
 //! [`VenueSink`], order events for the accounts and ITCH 5.0 messages for the feed. No sockets, no clock, no chance:
 //! the same commands give the same events ([`EventHash`]). [`ReferenceVenue`] is the definition, written for the eye;
-//! the tests hold [`Venue`] against it, event for event and byte for byte.
+//! the tests hold [`Venue`] against it, event for event and byte for byte. [`Server`] is the program `peregrine-venue`: the
+//! same stages with sockets, a clock, a tape and faults (docs/venue.md).
 //!
 //! # How it matches
 //!
@@ -31,13 +32,16 @@
 //! All memory is taken by [`Venue::new`]. An order that finds no slot is refused (processing error); one whose price
 //! level, or whose next displayed part, finds no room is cancelled (system).
 
+mod clock;
 mod config;
 mod cross;
 mod exchange;
+mod faults;
 #[doc(hidden)]
 pub mod fuzz;
 mod hash;
 mod levels;
+mod live;
 mod matching;
 mod orders;
 mod pool;
@@ -46,12 +50,19 @@ mod publish;
 mod reference;
 mod rules;
 mod schedule;
+mod settings;
+mod snapshot;
+mod stream;
+mod tape;
 mod ticks;
 mod venue;
 
+pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
 pub use exchange::{Exchange, Feed};
+pub use faults::{FaultyLine, LineCounters, LineFaults, PortFaultCounters, PortFaults};
 pub use hash::EventHash;
+pub use live::{Addresses, EndpointCounters, LineReport, PortSummary, Server, ServerError, Summary, TapeError};
 pub use orders::{
     AccountId, Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, SelfTrade, Terms, TimeOfDay,
     VenueSink,
@@ -60,5 +71,11 @@ pub use port::{OuchPort, PortConfig, PortCounters};
 pub use reference::ReferenceVenue;
 pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, reaches};
 pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};
+pub use settings::{
+    FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings, SettingsError, SnapshotSettings,
+};
+pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
+pub use stream::{FeedStream, StreamConfig, StreamCounters};
+pub use tape::{TapeCounters, TapeFlow};
 pub use ticks::{PRICE_MAX, STEP_MIN, TickRow, TickTable, TickTableError};
 pub use venue::{DisplayedOrder, Venue};

@@ -14,6 +14,7 @@ use peregrine_gateway::ouch50::{
 use peregrine_gateway::soup::{SendError, ServerConfig, ServerSession};
 use peregrine_types::{EpochNanos, OrderRef, Side, Symbol, SymbolId};
 
+use crate::faults::{PortChaos, PortFaultCounters, PortFaults};
 use crate::orders::{AccountId, Auction, Command, Display, Lifetime, NewOrder, SelfTrade, Terms, TimeOfDay};
 
 /// What a port needs to know.
@@ -84,6 +85,7 @@ pub struct OuchPort {
     pending: Option<PortOrder>,
     is_modifying: bool,
     counters: PortCounters,
+    chaos: Option<PortChaos>,
     now: EpochNanos,
     time: TimeOfDay,
 }
@@ -119,6 +121,7 @@ impl OuchPort {
             pending: None,
             is_modifying: false,
             counters: PortCounters::default(),
+            chaos: None,
             now: EpochNanos(0),
             time: TimeOfDay(0),
         }
@@ -147,6 +150,22 @@ impl OuchPort {
         self.counters
     }
 
+    /// From now on these faults happen, by chance from `seed`.
+    pub fn set_faults(&mut self, faults: PortFaults, seed: u64) {
+        self.chaos = Some(PortChaos::new(faults, seed));
+    }
+
+    /// How often its faults happened.
+    #[must_use]
+    pub fn fault_counters(&self) -> PortFaultCounters {
+        self.chaos.as_ref().map(|chaos| chaos.counters).unwrap_or_default()
+    }
+
+    /// Whether a fault happens.
+    fn has_fault(&mut self, happens: impl FnOnce(&mut PortChaos) -> bool) -> bool {
+        self.chaos.as_mut().is_some_and(happens)
+    }
+
     pub(crate) const fn set_time(&mut self, now: EpochNanos, time: TimeOfDay) {
         self.now = now;
         self.time = time;
@@ -158,6 +177,9 @@ impl OuchPort {
             self.counters.malformed_count += 1;
             return Asked::Nothing;
         };
+        if self.has_fault(PortChaos::loses_order) {
+            return Asked::Nothing;
+        }
         let verdict = message.check().map_err(|error| reason_of(error.message_type, error.offset, error.kind));
         match message {
             Inbound::EnterOrder(order, options) => {
@@ -212,6 +234,9 @@ impl OuchPort {
             return self.ignore();
         }
         let made = if self.is_enabled { made } else { Err(RejectReason::FIRM_NOT_AUTHORIZED) };
+        let time = self.time;
+        let made =
+            if self.has_fault(|chaos| chaos.is_stormy(time)) { Err(RejectReason::PROCESSING_ERROR) } else { made };
         let has_room = self.orders.len() < self.orders.capacity();
         let made = if has_room { made } else { Err(RejectReason::PROCESSING_ERROR) };
         match made {

@@ -67,6 +67,11 @@ impl Publisher {
         Self { names, now: TimeOfDay(0), held_delete: None }
     }
 
+    /// The symbols' names.
+    pub(crate) const fn names(&self) -> &[Symbol] {
+        &self.names
+    }
+
     pub(crate) const fn set_time(&mut self, now: TimeOfDay) {
         self.now = now;
     }

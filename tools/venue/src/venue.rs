@@ -43,6 +43,8 @@ pub struct DisplayedOrder {
 #[derive(Debug)]
 pub struct Venue {
     pub(crate) symbols: Box<[SymbolConfig]>,
+    /// Symbols by name.
+    by_name: Box<[(Symbol, SymbolId)]>,
     pub(crate) firms: Box<[FirmId]>,
     pub(crate) schedule: DaySchedule,
     pub(crate) pool: Pool,
@@ -77,6 +79,8 @@ impl Venue {
             range: None,
         };
         let names: Box<[Symbol]> = config.symbols.iter().map(|symbol| symbol.name).collect();
+        let mut by_name: Vec<(Symbol, SymbolId)> = names.iter().copied().zip((0..).map(SymbolId)).collect();
+        by_name.sort_unstable();
         let gathered = || Vec::with_capacity(config.order_count_max as usize);
         Ok(Self {
             pool: Pool::new(config.order_count_max, config.reference_count_max),
@@ -90,6 +94,7 @@ impl Venue {
             gathered: [gathered(), gathered()],
             prices: Vec::with_capacity(config.order_count_max as usize + 1),
             symbols: config.symbols.into_boxed_slice(),
+            by_name: by_name.into_boxed_slice(),
             firms: config.firms.into_boxed_slice(),
             schedule: config.schedule,
         })
@@ -110,8 +115,19 @@ impl Venue {
     /// The symbol of a name.
     #[must_use]
     pub fn symbol(&self, name: Symbol) -> Option<SymbolId> {
-        let index = self.symbols.iter().position(|symbol| symbol.name == name)?;
-        u32::try_from(index).ok().map(SymbolId)
+        let at = self.by_name.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+        self.by_name.get(at).map(|(_, symbol)| *symbol)
+    }
+
+    /// The latest step of the day, `None` before the first.
+    pub(crate) fn last_step(&self) -> Option<Step> {
+        self.step_next.checked_sub(1).and_then(|at| Step::ALL.get(at)).copied()
+    }
+
+    /// How many executions there were, crosses included.
+    #[must_use]
+    pub const fn match_count(&self) -> u64 {
+        self.match_last
     }
 
     /// How many orders are alive.

@@ -66,7 +66,7 @@ struct Floor {
 impl Floor {
     fn new() -> Self {
         let ports = [port("alpha", 0), port("beta", 2)];
-        let exchange = Exchange::new(config(), &ports, EpochNanos(0)).unwrap();
+        let exchange = Exchange::new(config(), &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
         let clients = [client("alpha"), client("beta")];
         let mut floor = Self { exchange, clients, heard: [vec![], vec![]], feed: vec![], now: EpochNanos(0) };
         floor.poll_at(5_001);

@@ -7,6 +7,7 @@ use peregrine_gateway::ouch50::{
 use peregrine_types::{OrderRef, Price};
 
 use super::{OuchPort, PortOrder};
+use crate::faults::PortChaos;
 use crate::orders::OrderEvent;
 
 impl OuchPort {
@@ -36,6 +37,9 @@ impl OuchPort {
                     ..OrderExecuted::blank()
                 };
                 self.send(&answer, &[]);
+                if self.has_fault(PortChaos::doubles_fill) {
+                    self.send(&answer, &[]);
+                }
             }
             OrderEvent::Canceled { order_ref, qty, reason } => {
                 let Some(user_ref_num) = self.reduce(order_ref, qty, false) else { return };
@@ -102,6 +106,9 @@ impl OuchPort {
         let Some(order) = self.pending.take() else { return };
         let order = PortOrder { order_ref, ..order };
         self.orders.push(order);
+        if self.has_fault(PortChaos::loses_answer) {
+            return;
+        }
         let answer = OrderAccepted {
             timestamp: self.time.0.into(),
             user_ref_num: order.user_ref_num.into(),

@@ -1,0 +1,120 @@
+//! What a run came to.
+
+use std::fmt;
+
+use super::{EndpointCounters, LineReport, Server};
+use crate::faults::{LineCounters, PortFaultCounters};
+use crate::port::PortCounters;
+use crate::stream::StreamCounters;
+use crate::tape::TapeCounters;
+
+/// What happened at an order port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortSummary {
+    /// At its socket.
+    pub endpoint: EndpointCounters,
+    /// To its messages.
+    pub port: PortCounters,
+    /// By its faults.
+    pub faults: PortFaultCounters,
+    /// Numbered messages of its session.
+    pub message_count: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Messages of the feed.
+    pub message_count: u64,
+    /// BLAKE3 over the feed's messages, each behind its length: two runs with the same hash published the same.
+    pub feed_hash: [u8; 32],
+    /// Executions.
+    pub match_count: u64,
+    /// Orders alive at the end.
+    pub order_count: u32,
+    /// Packets and requests.
+    pub stream: StreamCounters,
+    /// Lines A and B.
+    pub lines: [LineReport; 2],
+    /// Answers to requests: sent, and what their faults did.
+    pub retransmission: (LineReport, LineCounters),
+    /// Answers that began behind what was asked for.
+    pub lie_count: u64,
+    /// Snapshots that were handed out.
+    pub snapshot_count: u64,
+    /// The background flow.
+    pub tape: TapeCounters,
+    /// The order ports.
+    pub ports: Vec<PortSummary>,
+}
+
+impl Server {
+    /// What the run came to so far.
+    #[must_use]
+    pub fn summary(&mut self) -> Summary {
+        let message_count = self.stream.next_sequence_number() - 1;
+        let mut hasher = blake3::Hasher::new();
+        for number in 1..=message_count {
+            let message = self.stream.message(number).unwrap_or_default();
+            hasher.update(&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+            hasher.update(message);
+        }
+        let mut ports = Vec::new();
+        for (index, endpoint) in self.ports.iter().enumerate() {
+            let Some(port) = self.exchange.port(index) else { continue };
+            ports.push(PortSummary {
+                endpoint: endpoint.counters,
+                port: port.counters(),
+                faults: port.fault_counters(),
+                message_count: port.session().store().last_sequence_number(),
+            });
+        }
+        Summary {
+            message_count,
+            feed_hash: *hasher.finalize().as_bytes(),
+            match_count: self.exchange.venue().match_count(),
+            order_count: self.exchange.venue().order_count(),
+            stream: self.stream.counters(),
+            lines: [self.lines[0].report(), self.lines[1].report()],
+            retransmission: (self.requests.report, self.requests.faults()),
+            lie_count: self.requests.lie_count,
+            snapshot_count: self.snapshots.served_count,
+            tape: self.flow.counters(),
+            ports,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, tape, .. } = self;
+        write!(f, "feed: {} messages in {} packets", self.message_count, stream.packet_count)?;
+        writeln!(f, ", {} heartbeats, {} executions", stream.idle_count, self.match_count)?;
+        write!(f, "feed hash: ")?;
+        self.feed_hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        writeln!(f)?;
+        for (name, line) in ["A", "B"].iter().zip(&self.lines) {
+            let LineCounters { lost_count, outage_count, duplicated_count, reordered_count, .. } = line.faults;
+            write!(f, "line {name}: {} packets sent, {lost_count} lost, {outage_count} in outages", line.sent_count)?;
+            writeln!(f, ", {duplicated_count} twice, {reordered_count} late, {} refused", line.refused_count)?;
+        }
+        write!(f, "retransmission: {} requests answered with", stream.answered_count)?;
+        write!(f, " {} messages, {} refused", stream.retransmitted_count, stream.refused_count)?;
+        writeln!(f, ", {} answers lost, {} lies", self.retransmission.1.lost_count, self.lie_count)?;
+        writeln!(f, "snapshots: {}", self.snapshot_count)?;
+        write!(f, "flow: {} messages, {} orders", tape.message_count, tape.entered_count)?;
+        writeln!(f, ", {} refused, {} about unknown orders", tape.refused_count, tape.unknown_count)?;
+        for (index, port) in self.ports.iter().enumerate() {
+            let EndpointCounters { connection_count, cut_count, sent_len, received_len, .. } = port.endpoint;
+            write!(f, "port {index}: {connection_count} connections, {cut_count} cut, {received_len} bytes in")?;
+            write!(f, ", {sent_len} out, {} messages", port.message_count)?;
+            let PortCounters { malformed_count, ignored_count, lost_count } = port.port;
+            write!(f, "; {malformed_count} malformed, {ignored_count} ignored, {lost_count} without room")?;
+            let PortFaultCounters { stormed_count, lost_order_count, lost_answer_count, duplicate_fill_count } =
+                port.faults;
+            write!(f, "; faults: {stormed_count} refused in storms, {lost_order_count} orders lost")?;
+            writeln!(f, ", {lost_answer_count} answers lost, {duplicate_fill_count} fills twice")?;
+        }
+        write!(f, "orders alive at the end: {}", self.order_count)
+    }
+}

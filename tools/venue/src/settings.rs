@@ -1,0 +1,503 @@
+//! The configuration of the program: TOML, every key typed, unknown keys refused, every violation reported at once.
+//! Only faults have defaults: none.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use peregrine_gateway::soup::{
+    CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, SessionId, Username,
+};
+use peregrine_types::{Nanos, Price, Symbol, parse_decimal};
+use peregrine_wire::itch50::MESSAGE_LEN_MAX as ITCH_LEN_MAX;
+use peregrine_wire::moldudp64::Session;
+
+use crate::config::SymbolConfig;
+use crate::faults::{LineFaults, PortFaults};
+use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
+use crate::port::PortConfig;
+use crate::schedule::DaySchedule;
+use crate::stream::StreamConfig;
+use crate::ticks::TickTable;
+
+mod raw;
+
+use raw::{Raw, RawFlow, RawHours, RawLineFaults, RawPort, RawSelfTrade, RawSymbol};
+
+/// Longest packet of an order port, in bytes with its length: every OUCH 5.0 message with all its options.
+const PACKET_LEN_MAX: usize = 512;
+const OUTBOX_LEN_MAX: usize = 1 << 18;
+/// Bytes that an answer of an order port takes on average, at most.
+const ANSWER_LEN: usize = 96;
+
+/// Where a line of the feed goes, and what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineSettings {
+    /// Multicast group and port, or one receiver's address.
+    pub destination: SocketAddr,
+    /// Its faults.
+    pub faults: LineFaults,
+}
+
+/// The server that sends messages again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetransmissionSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Faults of its answers.
+    pub faults: LineFaults,
+    /// Answers, in millionths, that begin one message behind the one that was asked for.
+    pub lie_ppm: u32,
+}
+
+/// The server of the book's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// User that may log in.
+    pub username: Username,
+    /// Password.
+    pub password: Password,
+}
+
+/// An order port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is.
+    pub config: PortConfig,
+    /// What is wrong with its orders and answers.
+    pub faults: PortFaults,
+    /// Totals of bytes, rising, behind which its connection is cut: sent ones, received ones.
+    pub cuts: (Vec<u64>, Vec<u64>),
+}
+
+/// Where the background flow comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FlowSettings {
+    /// From nowhere: the instruments are those that are listed.
+    None {
+        /// The instruments.
+        symbols: Vec<SymbolConfig>,
+    },
+    /// A generated session over the configured hours.
+    Generator {
+        /// Its seed.
+        seed: u64,
+        /// Instruments.
+        symbol_count: u32,
+        /// Messages to aim at.
+        message_count: u64,
+        /// Volatility pauses with a reopening.
+        halt_count: u32,
+    },
+    /// A recorded session: length-prefixed ITCH 5.0, pcap or pcapng, plain or gzip.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Everything that the program needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where its day stands when the program starts.
+    pub start: TimeOfDay,
+    /// Nanoseconds of the day in one of the wall.
+    pub speed: u32,
+    /// Whether it never sleeps: the shortest way from order to answer, for one whole core.
+    pub is_spinning: bool,
+    /// The hours.
+    pub schedule: DaySchedule,
+    /// Orders, references, levels, levels of one side: at most.
+    pub capacities: [u32; 4],
+    /// How the feed is carried.
+    pub stream: StreamConfig,
+    /// Address of the interface that the feed leaves by.
+    pub interface: Ipv4Addr,
+    /// How many networks its packets may cross: 0 stays on the machine, 1 on the network.
+    pub ttl: u32,
+    /// How long the end of the session is said.
+    pub end_of_session: Nanos,
+    /// Lines A and B.
+    pub lines: [LineSettings; 2],
+    /// The server that sends messages again.
+    pub retransmission: RetransmissionSettings,
+    /// The server of the book's state.
+    pub snapshot: SnapshotSettings,
+    /// The order ports; each has the account of its place.
+    pub ports: Vec<PortSettings>,
+    /// The firm of each account; the last one is the background flow's.
+    pub firms: Vec<FirmId>,
+    /// The background flow.
+    pub flow: FlowSettings,
+    /// Seed of every fault.
+    pub seed: u64,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration ({}): {source}; give a file that exists", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or a key is missing, unknown or of another type.
+    #[error("the configuration cannot be understood ({}): {what}", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with line and column.
+        what: String,
+    },
+    /// Values that no venue can have: all of them.
+    #[error("the configuration has values that no venue can have ({}):\n  {}", .path.display(), .list.join("\n  "))]
+    Violations {
+        /// The file.
+        path: PathBuf,
+        /// Key, value and bound of each.
+        list: Vec<String>,
+    },
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with everything that is wrong.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_path_buf(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a text; `path` stands for it in messages, and relative paths in it count from its folder.
+    ///
+    /// # Errors
+    /// [`SettingsError::Syntax`] and [`SettingsError::Violations`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
+        let raw: Raw = toml::from_str(text)
+            .map_err(|error| SettingsError::Syntax { path: path.to_path_buf(), what: error.to_string() })?;
+        let mut reader = Reader { list: Vec::new() };
+        let settings = reader.settings(raw, path);
+        if reader.list.is_empty() {
+            Ok(settings)
+        } else {
+            Err(SettingsError::Violations { path: path.to_path_buf(), list: reader.list })
+        }
+    }
+}
+
+/// Turns raw values into typed ones and notes what is wrong; a placeholder stands for what is.
+struct Reader {
+    list: Vec<String>,
+}
+
+impl Reader {
+    fn refuse(&mut self, key: &str, value: &impl std::fmt::Display, bound: &str) {
+        self.list.push(format!("{key} is {value}: must be {bound}"));
+    }
+
+    fn within(&mut self, key: &str, value: u64, (least, most): (u64, u64)) -> u64 {
+        if value < least || value > most {
+            self.refuse(key, &value, &format!("{least} to {most}"));
+        }
+        value.clamp(least, most)
+    }
+
+    fn count(&mut self, key: &str, value: u64) -> u32 {
+        let most = 1 << 30;
+        u32::try_from(self.within(key, value, (1, most))).unwrap_or(1)
+    }
+
+    fn ppm(&mut self, key: &str, value: u32) -> u32 {
+        u32::try_from(self.within(key, u64::from(value), (0, 1_000_000))).unwrap_or(0)
+    }
+
+    /// A time of day as `HH:MM:SS`, as nanoseconds since midnight.
+    fn time(&mut self, key: &str, text: &str) -> TimeOfDay {
+        let time = parse_time(text);
+        if time.is_none() {
+            self.refuse(key, &format!("`{text}`"), "a time of day, HH:MM:SS");
+        }
+        time.unwrap_or_default()
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.refuse(key, &format!("`{text}`"), "an IPv4 address with port, like 127.0.0.1:30001");
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+        })
+    }
+
+    fn credentials(&mut self, key: &str, username: &str, password: &str) -> (Username, Password) {
+        let made = Username::new(username).zip(Password::new(password));
+        if made.is_none() {
+            self.refuse(key, &format!("`{username}`"), "a user of at most 6 and a password of at most 10 characters");
+        }
+        made.unwrap_or((Username([b' '; 6]), Password([b' '; 10])))
+    }
+
+    fn settings(&mut self, raw: Raw, path: &Path) -> Settings {
+        let session = self.session(&raw.venue.session);
+        let schedule = self.schedule(&raw.hours);
+        let ports: Vec<PortSettings> =
+            raw.port.iter().enumerate().map(|(index, port)| self.port(index, port, session)).collect();
+        let firms = raw.port.iter().map(|port| FirmId(port.firm)).chain([FirmId(u32::MAX)]).collect();
+        let message_count_max = self.count("capacity.feed_message_count_max", raw.capacity.feed_message_count_max);
+        let snapshot_user = self.credentials("snapshot", &raw.snapshot.username, &raw.snapshot.password);
+        let faults = raw.faults;
+        Settings {
+            start: self.time("venue.start", &raw.venue.start),
+            speed: u32::try_from(self.within("venue.speed", u64::from(raw.venue.speed), (1, 100_000))).unwrap_or(1),
+            is_spinning: raw.venue.is_spinning,
+            schedule,
+            capacities: [
+                self.count("capacity.order_count_max", raw.capacity.order_count_max),
+                self.count("capacity.reference_count_max", raw.capacity.reference_count_max),
+                self.count("capacity.level_count_max", raw.capacity.level_count_max),
+                self.count("capacity.side_level_count_max", raw.capacity.side_level_count_max),
+            ],
+            stream: StreamConfig {
+                session: Session(session.map_or([b' '; 10], |session| session.0)),
+                payload_len_max: self.size("feed.payload_len_max", raw.feed.payload_len_max, (80, 65_000)),
+                heartbeat_interval: self.millis("feed.heartbeat_ms", raw.feed.heartbeat_ms, (1, 60_000)),
+                message_count_max: message_count_max as usize,
+                byte_count_max: message_count_max as usize * ITCH_LEN_MAX,
+            },
+            interface: raw.feed.interface,
+            ttl: u32::try_from(self.within("feed.ttl", u64::from(raw.feed.ttl), (0, 255))).unwrap_or(0),
+            end_of_session: self.millis("feed.end_of_session_ms", raw.feed.end_of_session_ms, (0, 3_600_000)),
+            lines: [
+                LineSettings {
+                    destination: self.address("feed.line_a", &raw.feed.line_a),
+                    faults: self.line_faults("faults.line_a", &faults.line_a),
+                },
+                LineSettings {
+                    destination: self.address("feed.line_b", &raw.feed.line_b),
+                    faults: self.line_faults("faults.line_b", &faults.line_b),
+                },
+            ],
+            retransmission: RetransmissionSettings {
+                address: self.address("retransmission.address", &raw.retransmission.address),
+                faults: self.line_faults("faults.retransmission", &faults.retransmission),
+                lie_ppm: self.ppm("faults.retransmission_lie_ppm", faults.retransmission_lie_ppm),
+            },
+            snapshot: SnapshotSettings {
+                address: self.address("snapshot.address", &raw.snapshot.address),
+                username: snapshot_user.0,
+                password: snapshot_user.1,
+            },
+            ports,
+            firms,
+            flow: self.flow(raw.flow, &raw.symbol, path),
+            seed: faults.seed,
+        }
+    }
+
+    fn size(&mut self, key: &str, value: u64, range: (u64, u64)) -> usize {
+        usize::try_from(self.within(key, value, range)).unwrap_or(0)
+    }
+
+    fn millis(&mut self, key: &str, value: u64, range: (u64, u64)) -> Nanos {
+        Nanos::from_millis(i64::try_from(self.within(key, value, range)).unwrap_or(0))
+    }
+
+    fn session(&mut self, text: &str) -> Option<SessionId> {
+        // Ten characters fill the name, so that MoldUDP64 and SoupBinTCP, which pad on different sides, agree.
+        let session = SessionId::new(text).filter(|_| text.len() == 10);
+        if session.is_none() {
+            self.refuse("venue.session", &format!("`{text}`"), "exactly ten letters or digits");
+        }
+        session
+    }
+
+    fn schedule(&mut self, hours: &RawHours) -> DaySchedule {
+        let steps = [
+            ("hours.start_messages", &hours.start_messages),
+            ("hours.start_system", &hours.start_system),
+            ("hours.open", &hours.open),
+            ("hours.close", &hours.close),
+            ("hours.end_system", &hours.end_system),
+            ("hours.end_messages", &hours.end_messages),
+        ];
+        let times = steps.map(|(key, text)| self.time(key, text));
+        if !times.windows(2).all(|pair| pair[1].0 >= pair[0].0 + 1_000_000_000) {
+            self.refuse("hours", &"not rising", "six times, each at least a second behind the one before");
+        }
+        let late_s = self.within("hours.late_s", u64::from(hours.late_s), (0, 3_600));
+        DaySchedule { times, late_ns: late_s * 1_000_000_000 }
+    }
+
+    fn line_faults(&mut self, key: &str, raw: &RawLineFaults) -> LineFaults {
+        let micros = |value: u64| Nanos::from_micros(i64::try_from(value.min(3_600_000_000)).unwrap_or(0));
+        LineFaults {
+            loss_ppm: self.ppm(&format!("{key}.loss_ppm"), raw.loss_ppm),
+            duplicate_ppm: self.ppm(&format!("{key}.duplicate_ppm"), raw.duplicate_ppm),
+            reorder_ppm: self.ppm(&format!("{key}.reorder_ppm"), raw.reorder_ppm),
+            reorder_delay: micros(raw.reorder_delay_us),
+            delay: micros(raw.delay_us),
+            jitter: micros(raw.jitter_us),
+            outage: micros(raw.outage_us),
+            outage_every: micros(raw.outage_every_us),
+            outage_after: micros(raw.outage_after_us),
+        }
+    }
+
+    fn port(&mut self, index: usize, raw: &RawPort, session: Option<SessionId>) -> PortSettings {
+        let key = |name: &str| format!("port[{index}].{name}");
+        let (username, password) = self.credentials(&key("username"), &raw.username, &raw.password);
+        let order_count_max = self.count(&key("order_count_max"), raw.order_count_max);
+        let message_count_max = self.count(&key("message_count_max"), raw.message_count_max) as usize;
+        let faults = PortFaults {
+            reject_storms: raw
+                .faults
+                .reject_storms
+                .iter()
+                .map(|(begin, end)| {
+                    (self.time(&key("faults.reject_storms"), begin), self.time(&key("faults.reject_storms"), end))
+                })
+                .collect(),
+            lost_order_ppm: self.ppm(&key("faults.lost_order_ppm"), raw.faults.lost_order_ppm),
+            lost_answer_ppm: self.ppm(&key("faults.lost_answer_ppm"), raw.faults.lost_answer_ppm),
+            duplicate_fill_ppm: self.ppm(&key("faults.duplicate_fill_ppm"), raw.faults.duplicate_fill_ppm),
+        };
+        let cuts = (raw.faults.cut_sent_bytes.clone(), raw.faults.cut_received_bytes.clone());
+        if !cuts.0.is_sorted() || !cuts.1.is_sorted() {
+            self.refuse(&key("faults.cut_sent_bytes or cut_received_bytes"), &"not rising", "rising totals of bytes");
+        }
+        PortSettings {
+            address: self.address(&key("address"), &raw.address),
+            config: PortConfig {
+                session: ServerConfig {
+                    username,
+                    password,
+                    session: session.unwrap_or(SessionId([b' '; 10])),
+                    heartbeat_interval: HEARTBEAT_INTERVAL,
+                    silence_max: CLIENT_SILENCE_MAX,
+                    login_time_max: LOGIN_TIME_MAX,
+                    packet_len_max: PACKET_LEN_MAX,
+                    outbox_len_max: OUTBOX_LEN_MAX,
+                    message_count_max,
+                    byte_count_max: message_count_max.saturating_mul(ANSWER_LEN),
+                },
+                account: AccountId(u32::try_from(index).unwrap_or(u32::MAX)),
+                self_trade: match raw.self_trade {
+                    RawSelfTrade::Allow => SelfTrade::Allow,
+                    RawSelfTrade::DecrementBoth => SelfTrade::DecrementBoth,
+                    RawSelfTrade::CancelOldest => SelfTrade::CancelOldest,
+                    RawSelfTrade::CancelNewest => SelfTrade::CancelNewest,
+                },
+                is_cancel_on_disconnect: raw.is_cancel_on_disconnect,
+                order_count_max,
+                execution_count_max: u32::try_from(message_count_max).unwrap_or(u32::MAX),
+            },
+            faults,
+            cuts,
+        }
+    }
+
+    fn flow(&mut self, raw: RawFlow, symbols: &[RawSymbol], path: &Path) -> FlowSettings {
+        let symbols: Vec<_> = symbols.iter().enumerate().map(|(index, symbol)| self.symbol(index, symbol)).collect();
+        let is_listed = !symbols.is_empty();
+        let flow = match raw {
+            RawFlow::None {} => FlowSettings::None { symbols },
+            RawFlow::Generator { seed, symbol_count, message_count, halt_count } => {
+                FlowSettings::Generator { seed, symbol_count, message_count, halt_count }
+            }
+            RawFlow::File { path: file } => FlowSettings::File { path: path.parent().unwrap_or(path).join(file) },
+        };
+        match (&flow, is_listed) {
+            (FlowSettings::None { .. }, false) => self.refuse("symbol", &"missing", "there, where no flow brings them"),
+            (FlowSettings::Generator { .. } | FlowSettings::File { .. }, true) => {
+                self.refuse("symbol", &"given", "absent, where a flow brings its own");
+            }
+            (FlowSettings::None { .. }, true) | (FlowSettings::Generator { .. } | FlowSettings::File { .. }, false) => {
+            }
+        }
+        flow
+    }
+
+    fn symbol(&mut self, index: usize, raw: &RawSymbol) -> SymbolConfig {
+        let key = |name: &str| format!("symbol[{index}].{name}");
+        let name = Symbol::new(&raw.name);
+        if name.is_none() {
+            self.refuse(&key("name"), &format!("`{}`", raw.name), "one to eight letters");
+        }
+        let ticks = TickTable::us_equities();
+        let price = parse_decimal(&raw.reference_price).map(Price).ok().filter(|price| ticks.allows(*price));
+        if price.is_none() {
+            self.refuse(&key("reference_price"), &format!("`{}`", raw.reference_price), "a price on the tick, above 0");
+        }
+        SymbolConfig {
+            name: name.unwrap_or(Symbol([b' '; 8])),
+            ticks,
+            round_lot: self.count(&key("round_lot"), u64::from(raw.round_lot)),
+            reference_price: price.unwrap_or(Price(1_000_000_000)),
+        }
+    }
+}
+
+fn parse_time(text: &str) -> Option<TimeOfDay> {
+    let mut parts = text.split(':');
+    let mut part = |below: u64| {
+        let text = parts.next().filter(|text| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        text.parse::<u64>().ok().filter(|number| *number < below)
+    };
+    let (hours, minutes, seconds) = (part(24)?, part(60)?, part(60)?);
+    let seconds = (hours * 60 + minutes) * 60 + seconds;
+    parts.next().is_none().then_some(TimeOfDay(seconds * 1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../configs/venue.toml");
+
+    fn parse(text: &str) -> Result<Settings, SettingsError> {
+        Settings::parse(text, Path::new("configs/venue.toml"))
+    }
+
+    #[test]
+    fn the_example_is_understood() {
+        let settings = parse(GOOD).expect("the example is sound");
+        assert_eq!((settings.ports.len(), settings.firms.len()), (2, 3));
+        assert!(matches!(settings.flow, FlowSettings::Generator { .. }));
+        assert_eq!(settings.lines[0].faults, LineFaults::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = parse(&GOOD.replace("speed =", "sped =")).expect_err("no such key").to_string();
+        assert!(error.contains("sped") && error.contains("line"), "{error}");
+        let error = parse(&GOOD.replace("seed = 7", "seed = 7\nloss = 3")).expect_err("no such key").to_string();
+        assert!(error.contains("loss"), "{error}");
+    }
+
+    #[test]
+    fn every_violation_is_named_at_once() {
+        let text = GOOD
+            .replace("speed = 1", "speed = 0")
+            .replace("\"09:30:00\"", "\"9:30\"")
+            .replace("line_a = \"", "line_a = \"nowhere")
+            .replace("payload_len_max = 1_400", "payload_len_max = 70");
+        let error = parse(&text).expect_err("four violations").to_string();
+        for key in ["venue.speed", "hours.open", "feed.line_a", "feed.payload_len_max"] {
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_are_two_digits_each() {
+        assert_eq!(parse_time("09:30:01"), Some(TimeOfDay(34_201_000_000_000)));
+        for text in ["9:30:00", "24:00:00", "10:60:00", "10:00", "10:00:00:00", "aa:00:00", "+1:00:00"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+}
