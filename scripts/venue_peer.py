@@ -120,14 +120,16 @@ class Trader:
         return sum(message[:1] == kind for message in self.heard)
 
     def executions(self):
-        """Match number to order, shares and price (OUCH 5.0, Order Executed)."""
+        """Match number to order, shares and price (OUCH 5.0, Order Executed), without trades with oneself."""
         found = {}
         for message in self.heard:
             if message[:1] == b"E":
                 _, _, number, shares, price, _, match = struct.unpack_from(">cQIIQcQ", message)
-                assert match not in found, f"match {match} was told twice"
-                found[match] = (number, shares, price)
-        return found
+                found.setdefault(match, []).append((number, shares, price))
+        for match, sides in found.items():
+            assert len({self.sent[number][0] for number, _, _ in sides}) == len(sides), f"match {match} was told twice"
+            assert len({side[1:] for side in sides}) == 1, f"match {match} differs between its sides"
+        return {match: sides[0] for match, sides in found.items() if len(sides) == 1}
 
     def open_shares(self):
         """What is left of each accepted order."""
@@ -163,6 +165,7 @@ async def trade(addresses, count):
     mine, theirs = one.executions(), two.executions()
     both = mine.keys() & theirs.keys()
     assert both, "the two never traded with each other"
+    assert both == mine.keys() | theirs.keys(), "an execution was told to one side only"
     for match in both:
         (a, shares, price), (b, other_shares, other_price) = mine[match], theirs[match]
         assert (shares, price) == (other_shares, other_price), f"match {match} differs between its sides"
