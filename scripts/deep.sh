@@ -55,8 +55,10 @@ memcheck() {
     command -v valgrind >/dev/null || { skip "valgrind is not installed"; return 0; }
     local programs=() program
     mapfile -t programs < <(cargo test --profile gate -p peregrine-runtime -p peregrine-eventlog --lib --no-run 2>&1 |
-        sed -n 's/.*(\(.*\))$/\1/p')
+        sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+    [ "${#programs[@]}" -eq 2 ] || { echo "error: ${#programs[@]} test programs where 2 are due"; return 1; }
     for program in "${programs[@]}"; do
+        program="$(realpath "$program")"
         # What calls for real-time priority, other cores or much memory says little under valgrind, and takes long.
         (cd "engine/$(basename "$program" | sed 's/^peregrine_\([a-z]*\)-.*/\1/')" &&
             valgrind --quiet --error-exitcode=9 --fair-sched=yes "$program" ring staging huge format segment 2>&1) |
