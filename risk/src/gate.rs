@@ -70,8 +70,8 @@ pub enum ExecutionEffect {
     Applied,
     /// It was counted before, or it is about an order that is gone: nothing changed.
     Repeated,
-    /// It was counted although it does not fit the order (a fill of an order that is gone, or of more than was open):
-    /// somebody must look at it.
+    /// It was counted although it does not fit the order (a fill of an order that is gone, of more than was open, or of
+    /// another symbol or side, which leaves the order as it was): somebody must look at it.
     Unexpected,
 }
 
@@ -390,7 +390,10 @@ impl RiskGate {
         if !self.seen.insert(fill.match_number) {
             return ExecutionEffect::Repeated;
         }
-        let is_expected = self.orders.get(fill.order_id).is_some_and(|order| order.leaves >= fill.qty.0);
+        let order =
+            self.orders.get(fill.order_id).filter(|order| order.symbol == fill.symbol && order.side == fill.side);
+        let is_of_order = order.is_some();
+        let is_expected = order.is_some_and(|order| order.leaves >= fill.qty.0);
         let mut is_exact = true;
         if let Some(symbol) = self.symbols.get_mut(fill.symbol.index()) {
             match Position(symbol.position).after(fill.side, fill.qty) {
@@ -405,10 +408,10 @@ impl RiskGate {
             // No position that fits its type can be this large: nothing more may be sent on such books.
             self.mode = TradingMode::Halted;
         }
-        if let Some(order) = self.orders.get_mut(fill.order_id) {
+        if is_of_order && let Some(order) = self.orders.get_mut(fill.order_id) {
             order.is_filled = true;
+            self.release(fill.order_id, fill.qty.0);
         }
-        self.release(fill.order_id, fill.qty.0);
         self.recount(fill.symbol);
         if is_expected && is_exact { ExecutionEffect::Applied } else { ExecutionEffect::Unexpected }
     }

@@ -30,9 +30,11 @@
 mod exposure;
 mod gate;
 mod limits;
+mod number_map;
 mod orders;
 mod window;
 
 pub use exposure::InstrumentRules;
 pub use gate::{ApprovedOrder, ExecutionEffect, MATCHES_REMEMBERED, RiskContext, RiskGate, TradingMode};
 pub use limits::{LimitProblem, LimitViolation, Limits, LimitsConfig};
+pub use number_map::NumberMap;

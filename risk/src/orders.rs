@@ -2,73 +2,10 @@
 
 use peregrine_types::{MatchNumber, OrderId, Price, Side, SymbolId};
 
+use crate::NumberMap;
+
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// A map from non-zero numbers to slots with linear probing, at most half full, without tombstones.
-#[derive(Debug)]
-struct NumberMap {
-    entries: Box<[(u64, u32)]>,
-    mask: usize,
-}
-
-impl NumberMap {
-    fn new(capacity: usize) -> Self {
-        let len = capacity.max(4).saturating_mul(2).next_power_of_two();
-        Self { entries: vec![(0, NONE); len].into_boxed_slice(), mask: len.saturating_sub(1) }
-    }
-
-    /// Where probing for `number` begins. Multiplication by 2⁶⁴/φ (Knuth, The Art of Computer Programming 3, 6.4).
-    fn home(&self, number: u64) -> usize {
-        let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        usize::try_from(mixed).unwrap_or(0) & self.mask
-    }
-
-    /// The place of `number`, or the free place where it belongs.
-    fn find(&self, number: u64) -> (usize, Option<u32>) {
-        let mut at = self.home(number);
-        for _ in 0..self.entries.len() {
-            match self.entries.get(at) {
-                Some((found, slot)) if *found == number => return (at, Some(*slot)),
-                Some((0, _)) | None => return (at, None),
-                Some(_) => at = at.wrapping_add(1) & self.mask,
-            }
-        }
-        (at, None)
-    }
-
-    fn insert(&mut self, number: u64, slot: u32) {
-        let (at, _) = self.find(number);
-        if let Some(entry) = self.entries.get_mut(at) {
-            *entry = (number, slot);
-        }
-    }
-
-    /// Removes `number` and moves back what probing would no longer find.
-    fn remove(&mut self, number: u64) {
-        let (mut hole, Some(_)) = self.find(number) else {
-            return;
-        };
-        let mut at = hole;
-        for _ in 0..self.entries.len() {
-            at = at.wrapping_add(1) & self.mask;
-            let Some((found, slot)) = self.entries.get(at).copied().filter(|entry| entry.0 != 0) else {
-                break;
-            };
-            let (from_home, from_hole) =
-                (at.wrapping_sub(self.home(found)) & self.mask, at.wrapping_sub(hole) & self.mask);
-            if from_home >= from_hole {
-                if let Some(entry) = self.entries.get_mut(hole) {
-                    *entry = (found, slot);
-                }
-                hole = at;
-            }
-        }
-        if let Some(entry) = self.entries.get_mut(hole) {
-            *entry = (0, NONE);
-        }
-    }
-}
 
 /// One order that can still be executed.
 #[derive(Clone, Copy, Debug)]
@@ -138,13 +75,11 @@ impl OpenOrders {
     }
 
     pub(crate) fn get(&self, id: OrderId) -> Option<&OpenOrder> {
-        let (_, slot) = self.by_id.find(id.0);
-        self.slots.get(slot? as usize).filter(|_| id.0 != 0)
+        self.slots.get(self.by_id.get(id.0)? as usize)
     }
 
     pub(crate) fn get_mut(&mut self, id: OrderId) -> Option<&mut OpenOrder> {
-        let (_, slot) = self.by_id.find(id.0);
-        self.slots.get_mut(slot? as usize).filter(|_| id.0 != 0)
+        self.slots.get_mut(self.by_id.get(id.0)? as usize)
     }
 
     fn head(&self, symbol: SymbolId, side: Side) -> u32 {
@@ -188,7 +123,7 @@ impl OpenOrders {
 
     /// Removes an order.
     pub(crate) fn remove(&mut self, id: OrderId) {
-        let (_, Some(at)) = self.by_id.find(id.0) else {
+        let Some(at) = self.by_id.get(id.0) else {
             return;
         };
         let Some(order) = self.slots.get_mut(at as usize) else {
@@ -227,7 +162,7 @@ impl SeenMatches {
         if number.0 == 0 {
             return true;
         }
-        if self.map.find(number.0).1.is_some() {
+        if self.map.get(number.0).is_some() {
             return false;
         }
         if let Some(oldest) = self.ring.get_mut(self.next) {
@@ -252,24 +187,6 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     proptest! {
-        #[test]
-        fn the_map_is_a_map(steps in prop::collection::vec((1_u64..40, any::<bool>()), 1..200)) {
-            let mut map = NumberMap::new(20);
-            let mut naive = BTreeMap::new();
-            for (index, (number, is_insert)) in steps.into_iter().enumerate() {
-                if is_insert && naive.len() < 20 {
-                    naive.insert(number, u32::try_from(index).unwrap());
-                    map.insert(number, u32::try_from(index).unwrap());
-                } else {
-                    naive.remove(&number);
-                    map.remove(number);
-                }
-                for number in 1..40 {
-                    prop_assert_eq!(map.find(number).1, naive.get(&number).copied());
-                }
-            }
-        }
-
         #[test]
         fn the_lists_hold_the_open_orders(steps in prop::collection::vec((1_u64..12, 0_u32..3, any::<bool>()), 1..80)) {
             let mut orders = OpenOrders::new(3, 6);

@@ -330,6 +330,21 @@ fn executions_are_counted_once_whatever_their_order() {
     }
 }
 
+/// Money is counted where the venue says that it is; an order that it does not fit stays open in full.
+#[test]
+fn a_fill_of_another_symbol_or_side_is_counted_and_leaves_the_order_alone() {
+    let mut gate = gate(&limits());
+    let id = buy(&mut gate, 100 * ONE, 100).unwrap();
+    let other_symbol = Execution { symbol: B, ..report(ExecutionKind::Filled, id, Side::Buy, 30, 5) };
+    assert_eq!(gate.on_execution(&other_symbol), ExecutionEffect::Unexpected);
+    assert_eq!((gate.position(A), gate.position(B)), (Position(0), Position(30)));
+    assert_eq!(gate.on_execution(&report(ExecutionKind::Filled, id, Side::Sell, 30, 6)), ExecutionEffect::Unexpected);
+    assert_eq!((gate.position(A), gate.leaves_qty(id)), (Position(-30), Some(Qty(100))));
+    let rejected = report(ExecutionKind::Rejected, id, Side::Buy, 100, 0);
+    assert_eq!(gate.on_execution(&rejected), ExecutionEffect::Applied, "the order itself was never filled");
+    assert_eq!(gate.open_order_count(), 0);
+}
+
 #[test]
 fn a_rejected_and_a_revoked_order_are_not_open() {
     let mut gate = gate(&limits());

@@ -14,8 +14,8 @@ pub mod ouch50;
 mod paper;
 pub mod soup;
 
-pub use order_table::{OrderEntry, OrderEvent, OrderState, OrderTable, OrderTableFull, Outcome};
+pub use order_table::{Cause, OrderEntry, OrderEvent, OrderState, OrderTable, OrderTableFull, Outcome};
 pub use paper::{
     Arrival, ConstantLatency, Fees, FifoQueue, FillModel, LatencyModel, Market, OwnOrder, PaperConfig,
-    PaperConfigError, PaperCounters, PaperVenue, TradeThrough,
+    PaperConfigError, PaperCounters, PaperVenue, REPORTS_PER_ORDER_MAX, TradeThrough,
 };

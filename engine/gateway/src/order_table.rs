@@ -2,18 +2,22 @@
 //!
 //! | state | Submit | CancelSent | Accepted | Filled | Canceled | Rejected | CancelRejected |
 //! |---|---|---|---|---|---|---|---|
-//! | `Unknown` (no such order) | → `PendingNew` | impossible | impossible | impossible | impossible | impossible | impossible |
+//! | `Unknown` (no such order) | → `PendingNew` | impossible | impossible | unexpected | impossible | impossible | impossible |
 //! | `PendingNew` | impossible | → `PendingCancel` | → `Live` | → `Live` or `Filled` | → `Canceled` | → `Rejected` | stays |
 //! | `Live` | impossible | → `PendingCancel` | duplicate | stays or → `Filled` | → `Canceled` | impossible | stays |
 //! | `PendingCancel` | impossible | duplicate | stays | stays or → `Filled` | → `Canceled` | → `Rejected` | → `Live` |
-//! | `Filled` | impossible | too late | duplicate | impossible | duplicate | impossible | stays |
-//! | `Canceled`, `Rejected` | impossible | too late | duplicate | counted: a fill that crossed the cancel | duplicate | duplicate | stays |
+//! | `Filled` | impossible | too late | duplicate | unexpected | duplicate | impossible | stays |
+//! | `Canceled` | impossible | too late | duplicate | counted: it crossed the cancel | duplicate | duplicate | stays |
+//! | `Rejected` | impossible | too late | duplicate | unexpected | duplicate | duplicate | stays |
 //!
 //! *Impossible* and *duplicate* change nothing but their counters; the caller names them in the log. A fill is known by
-//! its match number: the same number again for the same order is a duplicate, whatever the state. A fill after a cancel
-//! is real money and is counted. Nothing is ever guessed: an order stays in flight until the venue speaks.
+//! its match number: the same number again for the same order is a duplicate, whatever the state (0 is no number and
+//! never a duplicate). Any other fill is real money and is counted in every state, here as in the risk gate and the
+//! strategy; one that the state does not allow, or of more than was ordered, is *unexpected*: counted, and an order that
+//! was open is filled. Nothing is ever guessed: an order stays in flight until the venue speaks.
 
-use peregrine_types::{Execution, ExecutionKind, MatchNumber, NewOrder, OrderId, Qty};
+use peregrine_risk::NumberMap;
+use peregrine_types::{EpochNanos, EventSeq, Execution, ExecutionKind, MatchNumber, NewOrder, OrderId, Qty};
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +78,21 @@ pub enum Outcome {
         /// The state that it met.
         state: OrderState,
     },
+    /// A fill that cannot be true in this state, or of more than was ordered. It was counted all the same, because it is
+    /// money: somebody must look at it.
+    Unexpected {
+        /// The state that it met.
+        state: OrderState,
+    },
+}
+
+/// What an order answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// The market event.
+    pub event_seq: EventSeq,
+    /// `recv_time` of that event.
+    pub decision_time: EpochNanos,
 }
 
 /// One order.
@@ -83,6 +102,8 @@ pub struct OrderEntry {
     pub order_id: OrderId,
     /// What was sent.
     pub order: NewOrder,
+    /// What it answers.
+    pub cause: Cause,
     /// Where it stands.
     pub state: OrderState,
     /// What is left of it.
@@ -94,16 +115,19 @@ pub struct OrderEntry {
 /// Why an order was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderTableFull {
-    /// Every slot holds an open order.
+    /// As many orders are open as the table has room for.
     Orders,
     /// Every fill that can be remembered was remembered: a duplicate could no longer be told.
     Fills,
 }
 
-/// Every order of a session by id. All memory is taken at construction.
+/// Our orders by id: every open one, and those that ended last, as long as nobody needs their room. All memory is taken at
+/// construction.
 #[derive(Debug)]
 pub struct OrderTable {
     slots: Box<[Option<OrderEntry>]>,
+    by_id: NumberMap,
+    free: FreeSlots,
     fills: FillSet,
     open_count: usize,
     impossible_count: u64,
@@ -111,11 +135,14 @@ pub struct OrderTable {
 }
 
 impl OrderTable {
-    /// A table for `order_count_max` orders and `fill_count_max` fills of one session.
+    /// A table for `order_count_max` open orders (at most 2³² − 1) and `fill_count_max` fills of one session.
     #[must_use]
     pub fn new(order_count_max: usize, fill_count_max: usize) -> Self {
+        let count = u32::try_from(order_count_max.max(1)).unwrap_or(u32::MAX);
         Self {
-            slots: vec![None; order_count_max.max(1)].into_boxed_slice(),
+            slots: (0..count).map(|_| None).collect(),
+            by_id: NumberMap::new(order_count_max),
+            free: FreeSlots::all(count),
             fills: FillSet::new(fill_count_max),
             open_count: 0,
             impossible_count: 0,
@@ -123,15 +150,10 @@ impl OrderTable {
         }
     }
 
-    /// The slot of an id: ids are dense, so that `order_count_max` consecutive ones never collide.
-    fn slot_of(&self, order_id: OrderId) -> usize {
-        usize::try_from(order_id.0).unwrap_or(usize::MAX).checked_rem(self.slots.len()).unwrap_or(0)
-    }
-
     /// The order of this id, if the table still holds it.
     #[must_use]
     pub fn get(&self, order_id: OrderId) -> Option<&OrderEntry> {
-        self.slots.get(self.slot_of(order_id))?.as_ref().filter(|entry| entry.order_id == order_id)
+        self.slots.get(index_of(self.by_id.get(order_id.0)?))?.as_ref()
     }
 
     /// How many orders are open.
@@ -140,7 +162,7 @@ impl OrderTable {
         self.open_count
     }
 
-    /// Events that could not be true.
+    /// Events that could not be true, unexpected fills among them.
     #[must_use]
     pub const fn impossible_count(&self) -> u64 {
         self.impossible_count
@@ -157,27 +179,28 @@ impl OrderTable {
         self.slots.iter().flatten().filter(|entry| entry.state.is_open())
     }
 
-    /// Takes in an order that is about to be sent.
+    /// Takes in an order that is about to be sent; the order that ended first makes room for it.
     ///
     /// # Errors
-    /// [`OrderTableFull`] when the slot is held by an order that is still open, or when fills can no longer be told
-    /// apart. The order must not be sent then.
-    pub fn submit(&mut self, order_id: OrderId, order: NewOrder) -> Result<Outcome, OrderTableFull> {
+    /// [`OrderTableFull`] when as many orders are open as the table can hold, or when fills can no longer be told apart.
+    /// The order must not be sent then.
+    pub fn submit(&mut self, order_id: OrderId, order: NewOrder, cause: Cause) -> Result<Outcome, OrderTableFull> {
         if self.fills.is_full() {
             return Err(OrderTableFull::Fills);
         }
-        let index = self.slot_of(order_id);
-        let Some(slot) = self.slots.get_mut(index) else { return Err(OrderTableFull::Orders) };
-        match slot {
-            Some(entry) if entry.order_id == order_id => {
-                self.impossible_count = self.impossible_count.saturating_add(1);
-                return Ok(Outcome::Impossible { state: entry.state });
-            }
-            Some(entry) if entry.state.is_open() => return Err(OrderTableFull::Orders),
-            Some(_) | None => {}
+        let known = self.get(order_id).map(|entry| entry.state);
+        if known.is_some() || order_id.0 == 0 {
+            self.impossible_count = self.impossible_count.saturating_add(1);
+            return Ok(Outcome::Impossible { state: known.unwrap_or_default() });
         }
+        let index = self.free.take().ok_or(OrderTableFull::Orders)?;
+        let slot = self.slots.get_mut(index_of(index)).ok_or(OrderTableFull::Orders)?;
         let state = OrderState::PendingNew;
-        *slot = Some(OrderEntry { order_id, order, state, leaves_qty: order.qty, filled_qty: Qty::ZERO });
+        let entry = OrderEntry { order_id, order, cause, state, leaves_qty: order.qty, filled_qty: Qty::ZERO };
+        if let Some(ended) = slot.replace(entry) {
+            self.by_id.remove(ended.order_id.0);
+        }
+        self.by_id.insert(order_id.0, index);
         self.open_count = self.open_count.saturating_add(1);
         Ok(Outcome::Applied { from: OrderState::Unknown, to: state, leaves_qty: order.qty })
     }
@@ -190,64 +213,94 @@ impl OrderTable {
     /// Applies what the venue said.
     pub fn on_execution(&mut self, execution: &Execution) -> Outcome {
         let is_fill = matches!(execution.kind, ExecutionKind::Filled);
-        if is_fill && self.fills.contains(execution.order_id, execution.match_number) {
+        if is_fill && !self.fills.insert(execution.order_id, execution.match_number) {
             self.duplicate_count = self.duplicate_count.saturating_add(1);
             return Outcome::Duplicate;
         }
         let qty = if is_fill { execution.qty } else { Qty::ZERO };
-        let outcome = self.apply(execution.order_id, OrderEvent::Venue(execution.kind), qty);
-        if is_fill && matches!(outcome, Outcome::Applied { .. }) {
-            self.fills.insert(execution.order_id, execution.match_number);
-        }
-        outcome
+        self.apply(execution.order_id, OrderEvent::Venue(execution.kind), qty)
     }
 
     fn apply(&mut self, order_id: OrderId, event: OrderEvent, filled: Qty) -> Outcome {
-        let index = self.slot_of(order_id);
-        let entry = self.slots.get_mut(index).and_then(Option::as_mut).filter(|entry| entry.order_id == order_id);
-        let Some(entry) = entry else {
+        let slot = self.by_id.get(order_id.0);
+        let entry = slot.and_then(|slot| self.slots.get_mut(index_of(slot))).and_then(Option::as_mut);
+        let (Some(slot), Some(entry)) = (slot, entry) else {
             self.impossible_count = self.impossible_count.saturating_add(1);
-            return Outcome::Impossible { state: OrderState::Unknown };
+            let state = OrderState::Unknown;
+            let is_fill = matches!(event, OrderEvent::Venue(ExecutionKind::Filled));
+            return if is_fill { Outcome::Unexpected { state } } else { Outcome::Impossible { state } };
         };
         let from = entry.state;
-        let step = if filled > entry.leaves_qty && from.is_open() {
-            Step::Impossible
-        } else {
-            step(from, event, filled == entry.leaves_qty)
+        let filled_qty = entry.filled_qty.saturating_add(filled);
+        let step = step(from, event, Left::of(filled_qty, entry.order.qty));
+        let (Step::To(to) | Step::Unexpected(to)) = step else {
+            return self.leave_as_it_is(from, &step);
         };
-        match step {
-            Step::To(to) => {
-                entry.state = to;
-                entry.filled_qty = entry.filled_qty.saturating_add(filled);
-                entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(filled) } else { Qty::ZERO };
-                if from.is_open() && !to.is_open() {
-                    self.open_count = self.open_count.saturating_sub(1);
-                }
-                Outcome::Applied { from, to, leaves_qty: entry.leaves_qty }
-            }
-            Step::Duplicate => {
-                self.duplicate_count = self.duplicate_count.saturating_add(1);
-                Outcome::Duplicate
-            }
-            Step::Impossible => {
-                self.impossible_count = self.impossible_count.saturating_add(1);
-                Outcome::Impossible { state: from }
-            }
+        (entry.state, entry.filled_qty) = (to, filled_qty);
+        entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(filled) } else { Qty::ZERO };
+        let leaves_qty = entry.leaves_qty;
+        if from.is_open() && !to.is_open() {
+            self.open_count = self.open_count.saturating_sub(1);
+            self.free.put(slot);
         }
+        if matches!(step, Step::Unexpected(_)) {
+            self.impossible_count = self.impossible_count.saturating_add(1);
+            return Outcome::Unexpected { state: from };
+        }
+        Outcome::Applied { from, to, leaves_qty }
     }
+
+    fn leave_as_it_is(&mut self, state: OrderState, step: &Step) -> Outcome {
+        if matches!(step, Step::Duplicate) {
+            self.duplicate_count = self.duplicate_count.saturating_add(1);
+            return Outcome::Duplicate;
+        }
+        self.impossible_count = self.impossible_count.saturating_add(1);
+        Outcome::Impossible { state }
+    }
+}
+
+/// A slot as an index; every slot was given an index of the table.
+fn index_of(slot: u32) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
 }
 
 enum Step {
     To(OrderState),
+    /// A fill that is counted although it does not fit.
+    Unexpected(OrderState),
     Duplicate,
     Impossible,
 }
 
-/// The table at the top of this file; `is_last` says that a fill takes all that is left.
-fn step(state: OrderState, event: OrderEvent, is_last: bool) -> Step {
+/// What the fills so far leave of an order.
+#[derive(Clone, Copy)]
+enum Left {
+    Something,
+    Nothing,
+    /// More was filled than was ordered.
+    LessThanNothing,
+}
+
+impl Left {
+    fn of(filled_qty: Qty, qty: Qty) -> Self {
+        match filled_qty.cmp(&qty) {
+            core::cmp::Ordering::Less => Self::Something,
+            core::cmp::Ordering::Equal => Self::Nothing,
+            core::cmp::Ordering::Greater => Self::LessThanNothing,
+        }
+    }
+}
+
+/// The table at the top of this file; `left` is what remains after the event, if it is a fill.
+fn step(state: OrderState, event: OrderEvent, left: Left) -> Step {
     use ExecutionKind as Venue;
     use OrderState as S;
-    let filled = |rest: S| Step::To(if is_last { S::Filled } else { rest });
+    let filled = |rest: S| match left {
+        Left::Something => Step::To(rest),
+        Left::Nothing => Step::To(S::Filled),
+        Left::LessThanNothing => Step::Unexpected(S::Filled),
+    };
     match (state, event) {
         (S::Unknown, _) | (_, OrderEvent::Submit) => Step::Impossible,
         (S::PendingNew | S::Live, OrderEvent::CancelSent) => Step::To(S::PendingCancel),
@@ -258,8 +311,11 @@ fn step(state: OrderState, event: OrderEvent, is_last: bool) -> Step {
         (S::Live | S::Filled | S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Accepted)) => Step::Duplicate,
         (S::PendingNew | S::Live, OrderEvent::Venue(Venue::Filled)) => filled(S::Live),
         (S::PendingCancel, OrderEvent::Venue(Venue::Filled)) => filled(S::PendingCancel),
-        (S::Filled | S::Rejected, OrderEvent::Venue(Venue::Filled)) => Step::Impossible,
-        (S::Canceled, OrderEvent::Venue(Venue::Filled)) => Step::To(S::Canceled),
+        (S::Filled | S::Rejected, OrderEvent::Venue(Venue::Filled)) => Step::Unexpected(state),
+        (S::Canceled, OrderEvent::Venue(Venue::Filled)) => match left {
+            Left::Something | Left::Nothing => Step::To(S::Canceled),
+            Left::LessThanNothing => Step::Unexpected(S::Canceled),
+        },
         (S::PendingNew | S::Live | S::PendingCancel, OrderEvent::Venue(Venue::Canceled)) => Step::To(S::Canceled),
         (S::Filled | S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Canceled)) => Step::Duplicate,
         (S::PendingNew | S::PendingCancel, OrderEvent::Venue(Venue::Rejected)) => Step::To(S::Rejected),
@@ -267,6 +323,40 @@ fn step(state: OrderState, event: OrderEvent, is_last: bool) -> Step {
         (S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Rejected)) => Step::Duplicate,
         (S::PendingCancel, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(S::Live),
         (_, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(state),
+    }
+}
+
+/// Slots without an open order, in the order in which they came free: a ring that can hold every slot.
+#[derive(Debug)]
+struct FreeSlots {
+    slots: Box<[u32]>,
+    first: usize,
+    count: usize,
+}
+
+impl FreeSlots {
+    fn all(count: u32) -> Self {
+        Self { slots: (0..count).collect(), first: 0, count: index_of(count) }
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        self.count = self.count.checked_sub(1)?;
+        let slot = self.slots.get(self.first).copied();
+        self.first = self.wrap(self.first.saturating_add(1));
+        slot
+    }
+
+    /// Each slot is put back once after it was taken, so that there is room.
+    fn put(&mut self, slot: u32) {
+        let last = self.wrap(self.first.saturating_add(self.count));
+        if let Some(place) = self.slots.get_mut(last) {
+            *place = slot;
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn wrap(&self, index: usize) -> usize {
+        if index >= self.slots.len() { index.saturating_sub(self.slots.len()) } else { index }
     }
 }
 
@@ -303,20 +393,18 @@ impl FillSet {
         (index, false)
     }
 
-    fn contains(&self, order_id: OrderId, number: MatchNumber) -> bool {
-        self.find((order_id.0, number.0)).1
-    }
-
-    fn insert(&mut self, order_id: OrderId, number: MatchNumber) {
+    /// Remembers a fill; false when it is remembered already. A fill without a number is never remembered.
+    fn insert(&mut self, order_id: OrderId, number: MatchNumber) -> bool {
         let key = (order_id.0, number.0);
         let (index, is_known) = self.find(key);
-        if is_known || self.count >= self.slots.len().saturating_sub(1) {
-            return;
+        if number.0 == 0 || is_known || self.count >= self.slots.len().saturating_sub(1) {
+            return number.0 == 0 || !is_known;
         }
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = key;
             self.count = self.count.saturating_add(1);
         }
+        true
     }
 }
 
@@ -325,6 +413,8 @@ mod tests {
     use super::*;
     use peregrine_types::{EpochNanos, Liquidity, Notional, Price, ReasonCode, Side, SymbolId, TimeInForce};
     use proptest::prelude::*;
+
+    const CAUSE: Cause = Cause { event_seq: EventSeq(7), decision_time: EpochNanos(8) };
 
     fn order(qty: u64) -> NewOrder {
         NewOrder {
@@ -358,7 +448,7 @@ mod tests {
     #[test]
     fn a_fill_counts_once_and_a_fill_past_a_cancel_counts_too() {
         let mut table = OrderTable::new(4, 16);
-        table.submit(OrderId(1), order(10)).unwrap();
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
         table.on_execution(&execution(1, ExecutionKind::Accepted, 10, 0));
         table.on_execution(&execution(1, ExecutionKind::Filled, 4, 7));
         assert_eq!(table.on_execution(&execution(1, ExecutionKind::Filled, 4, 7)), Outcome::Duplicate);
@@ -372,24 +462,143 @@ mod tests {
     }
 
     #[test]
-    fn an_overfill_is_impossible_and_changes_nothing() {
+    fn an_overfill_is_counted_and_ends_the_order() {
         let mut table = OrderTable::new(4, 16);
-        table.submit(OrderId(1), order(10)).unwrap();
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
         let over = table.on_execution(&execution(1, ExecutionKind::Filled, 11, 1));
-        assert_eq!(over, Outcome::Impossible { state: OrderState::PendingNew });
-        assert_eq!(table.get(OrderId(1)).unwrap().filled_qty, Qty(0));
-        assert_eq!(table.impossible_count(), 1);
+        assert_eq!(over, Outcome::Unexpected { state: OrderState::PendingNew });
+        let entry = table.get(OrderId(1)).unwrap();
+        assert_eq!((entry.state, entry.filled_qty, entry.leaves_qty), (OrderState::Filled, Qty(11), Qty(0)));
+        assert_eq!((table.impossible_count(), table.open_count()), (1, 0));
+    }
+
+    #[test]
+    fn a_fill_without_a_number_is_never_a_duplicate() {
+        let mut table = OrderTable::new(4, 16);
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        for leaves_qty in [Qty(6), Qty(2)] {
+            let outcome = table.on_execution(&execution(1, ExecutionKind::Filled, 4, 0));
+            assert!(matches!(outcome, Outcome::Applied { leaves_qty: left, .. } if left == leaves_qty), "{outcome:?}");
+        }
+    }
+
+    /// A quote that rests while others come and go: its id is far from theirs.
+    #[test]
+    fn an_old_order_keeps_its_place_and_takes_none_from_others() {
+        let mut table = OrderTable::new(2, 64);
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        for id in 2..12 {
+            let outcome = table.submit(OrderId(id), order(1), CAUSE);
+            assert!(matches!(outcome, Ok(Outcome::Applied { .. })), "order {id}: {outcome:?}");
+            assert_eq!(table.submit(OrderId(99), order(1), CAUSE), Err(OrderTableFull::Orders));
+            table.on_execution(&execution(id, ExecutionKind::Filled, 1, id));
+            assert_eq!((table.open_count(), table.get(OrderId(id)).unwrap().state), (1, OrderState::Filled));
+        }
+        assert_eq!(table.get(OrderId(1)).unwrap().leaves_qty, Qty(10));
+        assert!(table.get(OrderId(10)).is_none(), "the eleventh took its place");
+    }
+
+    /// Order 1, of 10, in a state.
+    fn in_state(state: OrderState) -> OrderTable {
+        let mut table = OrderTable::new(4, 16);
+        let reports: &[ExecutionKind] = match state {
+            OrderState::Unknown | OrderState::PendingNew => &[],
+            OrderState::Live | OrderState::PendingCancel => &[ExecutionKind::Accepted],
+            OrderState::Filled => &[ExecutionKind::Accepted, ExecutionKind::Filled],
+            OrderState::Canceled => &[ExecutionKind::Accepted, ExecutionKind::Canceled],
+            OrderState::Rejected => &[ExecutionKind::Rejected],
+        };
+        if state != OrderState::Unknown {
+            table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        }
+        for kind in reports {
+            table.on_execution(&execution(1, *kind, 10, 1));
+        }
+        if state == OrderState::PendingCancel {
+            table.cancel_sent(OrderId(1));
+        }
+        assert_eq!(table.get(OrderId(1)).map_or(OrderState::Unknown, |entry| entry.state), state);
+        table
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Cell {
+        To(OrderState),
+        Twice,
+        Not,
+        Odd,
+    }
+
+    /// Submit, CancelSent, Accepted, a fill of a part, Canceled, Rejected, CancelRejected: the rows of the table above.
+    const CELLS: [(OrderState, [Cell; 7]); 7] = {
+        use Cell::{Not, Odd, To, Twice};
+        use OrderState as S;
+        [
+            (S::Unknown, [To(S::PendingNew), Not, Not, Odd, Not, Not, Not]),
+            (
+                S::PendingNew,
+                [
+                    Not,
+                    To(S::PendingCancel),
+                    To(S::Live),
+                    To(S::Live),
+                    To(S::Canceled),
+                    To(S::Rejected),
+                    To(S::PendingNew),
+                ],
+            ),
+            (S::Live, [Not, To(S::PendingCancel), Twice, To(S::Live), To(S::Canceled), Not, To(S::Live)]),
+            (
+                S::PendingCancel,
+                [Not, Twice, To(S::PendingCancel), To(S::PendingCancel), To(S::Canceled), To(S::Rejected), To(S::Live)],
+            ),
+            (S::Filled, [Not, To(S::Filled), Twice, Odd, Twice, Not, To(S::Filled)]),
+            (S::Canceled, [Not, To(S::Canceled), Twice, To(S::Canceled), Twice, Twice, To(S::Canceled)]),
+            (S::Rejected, [Not, To(S::Rejected), Twice, Odd, Twice, Twice, To(S::Rejected)]),
+        ]
+    };
+
+    #[test]
+    fn every_cell_is_as_the_table_says() {
+        for (state, row) in CELLS {
+            for (column, cell) in row.into_iter().enumerate() {
+                let mut table = in_state(state);
+                let before = table.get(OrderId(1)).map_or(Qty::ZERO, |entry| entry.filled_qty);
+                let outcome = match column {
+                    0 => table.submit(OrderId(1), order(10), CAUSE).unwrap(),
+                    1 => table.cancel_sent(OrderId(1)),
+                    column => table.on_execution(&execution(1, kind(u8::try_from(column - 2).unwrap()), 4, 2)),
+                };
+                let is_as_said = match (cell, outcome) {
+                    (Cell::To(to), Outcome::Applied { from, to: found, .. }) => from == state && found == to,
+                    (Cell::Twice, Outcome::Duplicate) => true,
+                    (Cell::Not, Outcome::Impossible { state: met })
+                    | (Cell::Odd, Outcome::Unexpected { state: met }) => met == state,
+                    (_, _) => false,
+                };
+                assert!(is_as_said, "{state:?}, column {column}: {cell:?}, found {outcome:?}");
+                let entry = table.get(OrderId(1));
+                let filled = Qty(if column == 3 && entry.is_some() { 4 } else { 0 });
+                let after = entry.map_or(Qty::ZERO, |entry| entry.filled_qty);
+                assert_eq!(after, before.saturating_add(filled), "{state:?}, column {column}");
+                assert_eq!(table.open_count(), usize::from(entry.is_some_and(|entry| entry.state.is_open())));
+                // The same fill once more is a duplicate in every state.
+                if column == 3 {
+                    assert_eq!(table.on_execution(&execution(1, ExecutionKind::Filled, 4, 2)), Outcome::Duplicate);
+                }
+            }
+        }
     }
 
     #[test]
     fn open_orders_are_never_overwritten_and_fills_never_forgotten() {
         let mut table = OrderTable::new(2, 1);
-        table.submit(OrderId(1), order(1)).unwrap();
-        table.submit(OrderId(2), order(1)).unwrap();
-        assert_eq!(table.submit(OrderId(3), order(1)), Err(OrderTableFull::Orders));
-        assert!(matches!(table.submit(OrderId(1), order(1)), Ok(Outcome::Impossible { .. })));
+        table.submit(OrderId(1), order(1), CAUSE).unwrap();
+        table.submit(OrderId(2), order(1), CAUSE).unwrap();
+        assert_eq!(table.submit(OrderId(3), order(1), CAUSE), Err(OrderTableFull::Orders));
+        assert!(matches!(table.submit(OrderId(1), order(1), CAUSE), Ok(Outcome::Impossible { .. })));
         table.on_execution(&execution(1, ExecutionKind::Filled, 1, 1));
-        assert_eq!(table.submit(OrderId(3), order(1)), Err(OrderTableFull::Fills));
+        assert_eq!(table.submit(OrderId(3), order(1), CAUSE), Err(OrderTableFull::Fills));
     }
 
     fn kind(index: u8) -> ExecutionKind {
@@ -410,7 +619,7 @@ mod tests {
             let mut next = 1;
             for (what, id, qty, number) in steps {
                 match what {
-                    0 => if table.submit(OrderId(next), order(10)).is_ok() { next += 1 },
+                    0 => if table.submit(OrderId(next), order(10), CAUSE).is_ok() { next += 1 },
                     1 => { table.cancel_sent(OrderId(id)); }
                     _ => { table.on_execution(&execution(id, kind(what), qty, number)); }
                 }

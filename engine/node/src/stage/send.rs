@@ -4,11 +4,11 @@
 use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_eventlog::Send;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
-use peregrine_gateway::{Arrival, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
+use peregrine_gateway::{Arrival, Cause, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
 use peregrine_risk::ApprovedOrder;
 use peregrine_types::{
-    EpochNanos, EventSeq, Execution, ExecutionKind, Full, MarketEvent, OrderCommand, OrderId, Position, Qty,
-    ReasonCode, Sink, SymbolId,
+    EpochNanos, Execution, ExecutionKind, Full, MarketEvent, OrderCommand, OrderId, Position, Qty, ReasonCode, Sink,
+    SymbolId,
 };
 
 use super::log::LosslessLog;
@@ -24,17 +24,8 @@ pub struct SendStage<F, L> {
 #[derive(Debug)]
 struct BookKeeper {
     table: OrderTable,
-    causes: Box<[Cause]>,
     positions: Box<[Position]>,
     log: LosslessLog<Send>,
-}
-
-/// Which event an order answers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cause {
-    order_id: OrderId,
-    event_seq: EventSeq,
-    decision_time: EpochNanos,
 }
 
 impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
@@ -49,7 +40,6 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
     ) -> Self {
         let book_keeper = BookKeeper {
             table: OrderTable::new(order_count_max, fill_count_max),
-            causes: vec![Cause::default(); order_count_max.max(1)].into_boxed_slice(),
             positions: vec![Position::FLAT; symbol_count_max].into_boxed_slice(),
             log,
         };
@@ -106,8 +96,7 @@ impl BookKeeper {
     fn on_arrival(&mut self, arrival: &Arrival) -> bool {
         match arrival.command {
             OrderCommand::New { order_id, order, cause, decision_time } => {
-                self.note_cause(Cause { order_id, event_seq: cause, decision_time });
-                let outcome = self.table.submit(order_id, order);
+                let outcome = self.table.submit(order_id, order, Cause { event_seq: cause, decision_time });
                 let is_taken = matches!(outcome, Ok(Outcome::Applied { .. }));
                 let (transition, reason) = if is_taken {
                     (OrderTransition::Submitted, ReasonCode::None)
@@ -115,6 +104,8 @@ impl BookKeeper {
                     (OrderTransition::Rejected, ReasonCode::VenueCapacity)
                 };
                 let record = OrderRecord {
+                    event_seq: cause,
+                    decision_time,
                     qty: order.qty,
                     price: order.price,
                     side: order.side,
@@ -133,7 +124,7 @@ impl BookKeeper {
                 let transition = match outcome {
                     Outcome::Applied { .. } => OrderTransition::CancelRequested,
                     Outcome::Duplicate => OrderTransition::Repeated,
-                    Outcome::Impossible { .. } => OrderTransition::Illegal,
+                    Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
                 };
                 let record = OrderRecord { transition, ..self.record(order_id, symbol, arrival.at) };
                 self.log.append(&record);
@@ -142,17 +133,17 @@ impl BookKeeper {
         }
     }
 
-    /// Applies a report of the venue, writes it, and passes it on.
+    /// Applies a report of the venue, writes it, and passes it on, unless it was said before.
     fn on_execution(&mut self, execution: Execution, out: &mut impl Sink<Execution>) -> Result<(), Full<Execution>> {
         let outcome = self.table.on_execution(&execution);
         let is_fill = execution.kind == ExecutionKind::Filled;
         let transition = match outcome {
             Outcome::Applied { to, .. } => transition(execution.kind, to),
             Outcome::Duplicate => OrderTransition::Repeated,
-            Outcome::Impossible { .. } => OrderTransition::Illegal,
+            Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
         };
         if is_fill
-            && matches!(outcome, Outcome::Applied { .. })
+            && outcome != Outcome::Duplicate
             && let Some(position) = self.positions.get_mut(execution.symbol.index())
         {
             *position = position.after(execution.side, execution.qty).unwrap_or(*position);
@@ -171,14 +162,13 @@ impl BookKeeper {
             ..self.record(execution.order_id, execution.symbol, execution.venue_time)
         };
         self.log.append(&record);
-        out.push(execution)
+        if outcome == Outcome::Duplicate { Ok(()) } else { out.push(execution) }
     }
 
     /// What every record about an order says.
     fn record(&self, order_id: OrderId, symbol: SymbolId, venue_time: EpochNanos) -> OrderRecord {
-        let cause = self.causes.get(self.cause_index(order_id)).copied().unwrap_or_default();
-        let cause = if cause.order_id == order_id { cause } else { Cause::default() };
         let entry = self.table.get(order_id);
+        let cause = entry.map_or(Cause::default(), |entry| entry.cause);
         OrderRecord {
             order_id,
             symbol,
@@ -195,18 +185,6 @@ impl BookKeeper {
             leaves_qty: entry.map_or(Qty::ZERO, |entry| entry.leaves_qty),
             ..OrderRecord::default()
         }
-    }
-
-    fn note_cause(&mut self, cause: Cause) {
-        let index = self.cause_index(cause.order_id);
-        if let Some(slot) = self.causes.get_mut(index) {
-            *slot = cause;
-        }
-    }
-
-    /// Ids are dense, so that as many consecutive ones as there are slots never collide.
-    fn cause_index(&self, order_id: OrderId) -> usize {
-        usize::try_from(order_id.0).unwrap_or(usize::MAX).checked_rem(self.causes.len()).unwrap_or(0)
     }
 }
 

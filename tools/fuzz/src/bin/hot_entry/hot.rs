@@ -4,7 +4,7 @@ use peregrine_book::{BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureEngine, FeatureVector, Input, IntentBatch, NoStopwatch, Strategy};
 use peregrine_eventlog::records::{DecisionRecord, OrderRecord};
 use peregrine_eventlog::{Decide, LogFull, RecordIndex, Send, StreamWriter};
-use peregrine_gateway::{Arrival, ConstantLatency, FifoQueue, OrderTable, OrderTableFull, Outcome, PaperVenue};
+use peregrine_gateway::{Arrival, Cause, ConstantLatency, FifoQueue, OrderTable, OrderTableFull, Outcome, PaperVenue};
 use peregrine_model::layers::LstmClassifier;
 use peregrine_model::{Heads, Kernel, Latent, LatentStore, Model, NonFinite, PositionInput};
 use peregrine_risk::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate};
@@ -41,7 +41,7 @@ pub(crate) type SlotPush = fn(&mut Ring, MarketEvent) -> Result<(), Full<MarketE
 pub(crate) type SlotPop = fn(&mut SlotConsumer<MarketEvent>) -> Option<MarketEvent>;
 pub(crate) type IndexPush = fn(&mut IndexProducer<Execution>, Execution) -> Result<(), Full<Execution>>;
 pub(crate) type IndexPop = fn(&mut IndexConsumer<Execution>) -> Option<Execution>;
-pub(crate) type TableSubmit = fn(&mut OrderTable, OrderId, NewOrder) -> Result<Outcome, OrderTableFull>;
+pub(crate) type TableSubmit = fn(&mut OrderTable, OrderId, NewOrder, Cause) -> Result<Outcome, OrderTableFull>;
 pub(crate) type TableCancelSent = fn(&mut OrderTable, OrderId) -> Outcome;
 pub(crate) type TableOnExecution = fn(&mut OrderTable, &Execution) -> Outcome;
 pub(crate) type PaperAccept = fn(&mut Venue, ApprovedOrder) -> Result<(), Full<ApprovedOrder>>;
@@ -186,8 +186,9 @@ pub(crate) fn order_table_submit(
     table: &mut OrderTable,
     order_id: OrderId,
     order: NewOrder,
+    cause: Cause,
 ) -> Result<Outcome, OrderTableFull> {
-    table.submit(order_id, order)
+    table.submit(order_id, order, cause)
 }
 
 #[inline(never)]
