@@ -7,7 +7,8 @@
 //!
 //! What it honours: latency both ways, queue position order by order, own orders in one queue, liquidity taken once
 //! (shares that an own order took stay taken until the real market takes or withdraws them), post-only and
-//! immediate-or-cancel, price steps, halts (new orders are rejected, cancels work), the end of market hours. What it leaves out: the
+//! immediate-or-cancel, price steps, halts (new orders are rejected, resting ones are not filled, cancels work), the end
+//! of market hours. What it leaves out: the
 //! market does not react to our orders, and own orders take no part in auctions.
 //!
 //! Time is `recv_time`, the clock of the input; the configured way to the venue therefore includes the way of the feed.
@@ -35,6 +36,9 @@ use taken::Taken;
 
 /// Levels that one marketable order may walk through.
 const TAKE_LEVELS_MAX: usize = 32;
+
+/// Reports that one message of ours can cause at once: the acceptance, a fill on every level, the end of the rest.
+pub const REPORTS_PER_ORDER_MAX: usize = TAKE_LEVELS_MAX + 2;
 
 /// Fees per share, in price units (10⁻⁹ of the currency); negative is a rebate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,23 +245,25 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         if self.orders.is_empty_of(symbol) && self.taken.is_empty() {
             return;
         }
+        // In a halt orders come and go, but nobody meets anybody.
+        let is_trading = !books.state(symbol).contains(BookState::HALTED);
         match update.action {
-            BookAction::Executed if update.trade.is_some_and(|trade| trade.is_printable) => {
+            BookAction::Executed if is_trading && update.trade.is_some_and(|trade| trade.is_printable) => {
                 self.offer(symbol, Market::Executed { side, price, priority, qty }, now, out);
             }
             // What an auction executes (not printable one by one) leaves the queue, but no aggressor met us.
             BookAction::Executed | BookAction::Canceled | BookAction::Deleted | BookAction::Replaced => {
                 self.offer(symbol, Market::Withdrawn { side, price, priority, qty }, now, out);
             }
-            BookAction::Added => self.offer(symbol, Market::Joined { side, price, qty }, now, out),
+            BookAction::Added if is_trading => self.offer(symbol, Market::Joined { side, price, qty }, now, out),
             BookAction::Traded => {
-                if let Some(trade) = update.trade {
+                if let Some(trade) = update.trade.filter(|_| is_trading) {
                     self.offer(symbol, Market::HiddenTrade { price: trade.price, qty: trade.qty }, now, out);
                 }
             }
-            BookAction::NoChange | BookAction::StateChanged => {}
+            BookAction::Added | BookAction::NoChange | BookAction::StateChanged => {}
         }
-        if let Some(placed) = update.replacement {
+        if let Some(placed) = update.replacement.filter(|_| is_trading) {
             let joined = Market::Joined { side, price: placed.price, qty: placed.qty };
             self.offer(symbol, joined, now, out);
         }
@@ -267,12 +273,16 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
 
     /// Offers what the market did to every own order of the symbol, first in the queue first.
     fn offer(&mut self, symbol: SymbolId, market: Market, now: EpochNanos, out: &mut impl Sink<Execution>) {
-        let mut available = match market {
-            Market::Executed { side, price, qty, .. } => {
-                // Shares that we took before are executed against us in the real market: nobody gets them twice.
-                qty.saturating_sub(self.taken.reduce(symbol, side, price, qty))
+        let (mut available, market) = match market {
+            Market::Executed { side, price, priority, qty } => {
+                // Shares that we took before are executed against us in the real market: nobody gets them twice, and
+                // they stand ahead of nobody.
+                let qty = qty.saturating_sub(self.taken.reduce(symbol, side, price, qty));
+                (qty, Market::Executed { side, price, priority, qty })
             }
-            Market::Withdrawn { qty, .. } | Market::Joined { qty, .. } | Market::HiddenTrade { qty, .. } => qty,
+            Market::Withdrawn { qty, .. } | Market::Joined { qty, .. } | Market::HiddenTrade { qty, .. } => {
+                (qty, market)
+            }
         };
         for side in Side::BOTH {
             let mut next = self.orders.first(symbol, side);
@@ -403,9 +413,11 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         }
     }
 
-    /// The end of market hours: every resting order is cancelled, every new one rejected.
+    /// The end of market hours: every resting order is cancelled, every new one rejected. What was taken is over too: the
+    /// next session's books are others.
     fn close(&mut self, now: EpochNanos, out: &mut impl Sink<Execution>) {
         self.is_open = false;
+        self.taken.clear();
         while let Some(resting) = self.orders.remove_any() {
             self.report_cancel(&resting, ReasonCode::VenueClosed, now, out);
         }

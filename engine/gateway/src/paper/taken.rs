@@ -29,6 +29,11 @@ impl Taken {
         Self { notes: vec![Note::default(); capacity].into_boxed_slice(), len: 0, next_given_up: 0 }
     }
 
+    /// Forgets every note.
+    pub(super) const fn clear(&mut self) {
+        self.len = 0;
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }

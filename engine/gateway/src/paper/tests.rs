@@ -154,6 +154,22 @@ fn liquidity_is_taken_once() {
     assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 150, 1, 10)), []);
 }
 
+/// A level of 100, 60 of which an own order took: an own order that joins has 40 ahead of it, and executions of the 60 do
+/// not move it forward.
+#[test]
+fn taken_shares_stand_ahead_of_nobody() {
+    let mut floor = Floor::new();
+    floor.add(100, 1, Side::Buy, 50, 100);
+    floor.send(100, Side::Sell, Price(50), Qty(60), TimeInForce::ImmediateOrCancel, false);
+    let own = floor.order(101, Side::Buy, 50, 100);
+    assert_eq!(fills(&floor.add(120, 2, Side::Sell, 70, 1)), [(1, 50, 60)]);
+    assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 130, 1, 50)), []);
+    assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 140, 1, 50)), []);
+    // All that stood ahead is gone now; whoever joined behind is behind.
+    floor.add(150, 3, Side::Buy, 50, 10);
+    assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 160, 3, 10)), [(own.0, 50, 10)]);
+}
+
 #[test]
 fn post_only_is_refused_where_it_would_take_and_ioc_leaves_nothing() {
     let mut floor = Floor::new();
@@ -216,6 +232,43 @@ fn halts_reject_new_orders_and_the_close_cancels_the_rest() {
         (own, ExecutionKind::Canceled, ReasonCode::VenueClosed)
     );
     assert_eq!(floor.venue.resting_count(), 0);
+}
+
+#[test]
+fn nobody_is_filled_in_a_halt_and_queues_still_move() {
+    let mut floor = Floor::new();
+    floor.add(100, 1, Side::Buy, 50, 10);
+    let own = floor.order(100, Side::Buy, 50, 5);
+    floor.add(120, 2, Side::Buy, 50, 10); // behind us
+    let action = |at, state| {
+        let mut action = Floor::event(EventKind::TradingAction, at);
+        action.detail = state;
+        action
+    };
+    floor.market(action(130, b'H'));
+    assert_eq!(fills(&floor.add(140, 3, Side::Sell, 40, 30)), [], "it crosses us and waits for the auction");
+    assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 150, 2, 5)), []);
+    let mut hidden = Floor::event(EventKind::Trade, 160);
+    (hidden.price, hidden.qty) = (Price(45), Qty(9));
+    assert_eq!(fills(&floor.market(hidden)), []);
+    floor.reduce(EventKind::DeleteOrder, 170, 1, 0); // what stood ahead leaves
+    floor.reduce(EventKind::DeleteOrder, 171, 3, 0);
+    floor.market(action(180, b'T'));
+    assert_eq!(fills(&floor.reduce(EventKind::ExecuteOrder, 190, 2, 3)), [(own.0, 50, 3)]);
+}
+
+#[test]
+fn what_was_taken_is_forgotten_with_the_session() {
+    let mut floor = Floor::new();
+    floor.add(100, 1, Side::Sell, 60, 10);
+    floor.send(100, Side::Buy, Price(60), Qty(10), TimeInForce::ImmediateOrCancel, false);
+    assert_eq!(fills(&floor.add(120, 2, Side::Buy, 40, 1)), [(1, 60, 10)]);
+    for (at, kind) in [(130, EventKind::SessionEnd), (140, EventKind::SessionStart)] {
+        floor.market(Floor::event(kind, at));
+    }
+    floor.add(150, 1, Side::Sell, 60, 10);
+    let own = floor.send(150, Side::Buy, Price(60), Qty(10), TimeInForce::ImmediateOrCancel, false);
+    assert_eq!(fills(&floor.add(170, 2, Side::Buy, 40, 1)), [(own.0, 60, 10)]);
 }
 
 #[test]
