@@ -174,7 +174,7 @@ fn rig<W: Stopwatch>(dir: &Path, stopwatch: W) -> Rig<W> {
     let (machine, _readers) = machine(&loaded, midnight, parts).unwrap();
     let arbiter = ArbiterConfig { line_count: 2, reorder_window_ns: Nanos::from_millis(2), ..ArbiterConfig::default() };
     let feed = MoldFeed::new(arbiter, Decoder::new(midnight, 64)).unwrap();
-    let feed_log = FeedLog::new(LosslessLog::new(log.feed, failed));
+    let feed_log = FeedLog::new(LosslessLog::new(log.feed, failed), midnight);
     Rig { feed, event_count: 0, machine, feed_log, recorder: log.recorder }
 }
 

@@ -146,7 +146,7 @@ impl BitOrAssign for EventFlags {
 /// | `DirectListingCollars` | upper collar | lower collar | near price | – | – | – |
 /// | `GapStart` | first missing sequence number | next received one | – | missing count | – | 1 when they are given up: no `GapEnd` follows |
 /// | `GapEnd` | first missing sequence number | next received one | – | recovered count | – | – |
-/// | `SessionStart`, `SessionEnd` | first eight bytes of the session | next sequence number | – | – | – | – |
+/// | `SessionStart`, `SessionEnd` | first eight bytes of the session | next sequence number | – | its last two bytes | – | – |
 ///
 /// A dash means: zero, and nobody reads it. Prices kept in `id_a` or `id_b` are [`Price`] units as `u64`.
 /// `exch_time` is the venue's stamp, `recv_time` ours; both are UTC nanoseconds. `symbol` is

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
+use peregrine_wire::arbiter::LINE_COUNT_MAX;
 use peregrine_wire::itch50::Decoder;
 use peregrine_wire::{ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, MoldFeed};
 
@@ -41,6 +42,12 @@ pub enum InputError {
     /// A symbol of the configuration has no room.
     #[error("the symbol directory has room for {0} symbols only: raise feed.symbol_count_max")]
     Directory(u32),
+    /// More captures than a feed can have lines.
+    #[error("{0} captures are given, one feed has at most {LINE_COUNT_MAX} lines: give those of one feed")]
+    Lines(usize),
+    /// Raw files have no sequence numbers: nothing would tell copies of a message apart.
+    #[error("{0} files of messages are given, which cannot be told apart as lines of one feed: give one at a time")]
+    RawFiles(usize),
 }
 
 /// Turns packets or messages into events.
@@ -101,9 +108,13 @@ impl Input {
             decoder.register(*symbol).map_err(|_| InputError::Directory(plan.symbol_count_max))?;
         }
         let feed = match source.format() {
+            Carrier::Itch if plan.files.len() > 1 => return Err(InputError::RawFiles(plan.files.len())),
+            Carrier::MoldUdp64 if plan.files.len() > LINE_COUNT_MAX => {
+                return Err(InputError::Lines(plan.files.len()));
+            }
             Carrier::Itch => Feed::File(Box::new(FileFeed::new(decoder))),
             Carrier::MoldUdp64 => {
-                let line_count = u8::try_from(plan.files.len().clamp(1, 4)).unwrap_or(4);
+                let line_count = u8::try_from(plan.files.len().max(1)).unwrap_or(u8::MAX);
                 let config = ArbiterConfig {
                     line_count,
                     reorder_window_ns: plan.reorder_window,

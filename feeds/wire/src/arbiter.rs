@@ -62,8 +62,8 @@ impl LineId {
 pub enum JoinPolicy {
     /// At message 1: whatever lies before the first packet received is a gap.
     FromStart,
-    /// At the first packet received (a capture cut out of a day). Books built from it are not whole, and the
-    /// `SessionStart` event says so by a number above 1.
+    /// The first session at the first packet received (a capture cut out of a day): books built from it are not whole,
+    /// and the `SessionStart` event says so by a number above 1. Every later session from its start.
     AtFirstPacket,
 }
 

@@ -144,12 +144,14 @@ impl<S: Sink<MarketEvent>> Deliver for Wire<'_, S> {
 fn notice_event(notice: &Notice, now: EpochNanos) -> MarketEvent {
     let of = |kind, id_a, id_b| MarketEvent { id_a, id_b, ..MarketEvent::new(kind, SymbolId::MARKET, now, now) };
     match *notice {
-        Notice::SessionStarted { session, next_sequence_number } => {
-            of(EventKind::SessionStart, session.first_eight(), next_sequence_number)
-        }
-        Notice::SessionEnded { session, next_sequence_number } => {
-            of(EventKind::SessionEnd, session.first_eight(), next_sequence_number)
-        }
+        Notice::SessionStarted { session, next_sequence_number } => MarketEvent {
+            qty: Qty(session.last_two().into()),
+            ..of(EventKind::SessionStart, session.first_eight(), next_sequence_number)
+        },
+        Notice::SessionEnded { session, next_sequence_number } => MarketEvent {
+            qty: Qty(session.last_two().into()),
+            ..of(EventKind::SessionEnd, session.first_eight(), next_sequence_number)
+        },
         Notice::GapDetected(gap) => MarketEvent {
             qty: Qty(gap.message_count()),
             detail: GAP_DETECTED,

@@ -27,6 +27,13 @@ impl Session {
         let [a, b, c, d, e, f, g, h, _, _] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
+
+    /// The other two bytes as one number.
+    #[must_use]
+    pub const fn last_two(self) -> u16 {
+        let [.., i, j] = self.0;
+        u16::from_be_bytes([i, j])
+    }
 }
 
 /// The header of every downstream packet.
@@ -297,6 +304,7 @@ mod tests {
         assert_eq!(bytes[10..18], [0, 0, 0, 0, 0x01, 0x22, 0x0E, 0x5D]);
         assert_eq!(bytes[18..22], [0, 1, 0, 0x24]);
         assert_eq!(SESSION.first_eight().to_be_bytes(), *b"00001005");
+        assert_eq!(SESSION.last_two().to_be_bytes(), *b"9B");
     }
 
     #[test]

@@ -240,6 +240,19 @@ fn a_late_joiner_starts_where_the_stream_is() {
     assert_eq!(rig.feed(0, &packet(900, 2), 0), [started(1), detected(1, 900)]);
 }
 
+/// Whoever listens when the next session begins reads it from its start: its first packets may come on one line alone.
+#[test]
+fn a_session_that_begins_while_we_listen_is_read_from_its_start() {
+    let mut rig = Rig::new(ArbiterConfig { join: JoinPolicy::AtFirstPacket, ..config(100) });
+    rig.feed(0, &packet(900, 2), 0);
+    rig.feed(0, Header::end_of_session(SESSION, 902).as_bytes(), 5);
+    let begin = Out::Notice(Notice::SessionStarted { session: NEXT_SESSION, next_sequence_number: 1 });
+    assert_eq!(rig.feed(0, &packet_of(NEXT_SESSION, 11, 2), 10), [begin, detected(1, 11)]);
+    let held = concat(&[&messages(1..13), &[recovered(1, 11, 10)]]);
+    assert_eq!(rig.feed(1, &packet_of(NEXT_SESSION, 1, 10), 20), held);
+    assert_eq!(rig.arbiter.lines()[1].duplicate_count, 0);
+}
+
 #[test]
 fn a_full_window_gives_up_the_oldest_gap() {
     let mut rig = Rig::new(ArbiterConfig { held_packet_count_max: 2, ..config(1_000_000) });

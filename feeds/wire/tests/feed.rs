@@ -2,7 +2,7 @@
 
 mod common;
 
-use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent};
+use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Qty};
 use peregrine_wire::itch50::{Decoded, Decoder};
 use peregrine_wire::moldudp64::{Header, Packet, PacketBuilder, Session};
 use peregrine_wire::{ArbiterConfig, FileFeed, LineId, MoldFeed};
@@ -81,6 +81,7 @@ fn two_lossy_lines_give_what_the_file_gives() {
     assert_eq!(feed.on_packet(LineId::A, end.as_bytes(), EpochNanos(now), &mut sink), Ok(()));
     let (first, last) = (events[0], events[events.len() - 1]);
     assert_eq!((first.kind, first.id_a.to_be_bytes(), first.id_b), (EventKind::SessionStart, *b"00001005", 1));
+    assert_eq!((first.qty, last.qty), (Qty(u64::from(u16::from_be_bytes(*b"9B"))), first.qty));
     assert_eq!((last.kind, last.id_b), (EventKind::SessionEnd, at as u64 + 1));
     let got: Vec<MarketEvent> = events[1..events.len() - 1].iter().map(content).collect();
     assert_eq!(got, wanted);

@@ -29,7 +29,7 @@ pub enum OrderTransition {
     CancelRejected = 7,
     /// A report that was known already; nothing changed.
     Repeated = 8,
-    /// A report that the order's state does not allow; nothing changed, and it was counted.
+    /// A report that the order's state does not allow: counted, and nothing changed, but a fill is money and was booked.
     Illegal = 9,
 }
 

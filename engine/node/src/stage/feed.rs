@@ -7,6 +7,7 @@ use peregrine_eventlog::records::{
     TradingStateRecord,
 };
 use peregrine_types::{EpochNanos, EventKind, EventSeq, MarketEvent};
+use peregrine_wire::feed::GAP_LOST;
 
 use super::hash::RunningHash;
 use super::log::LosslessLog;
@@ -23,14 +24,18 @@ pub struct FeedLog {
     first_exch_time: Option<EpochNanos>,
     last_exch_time: Option<EpochNanos>,
     next_checkpoint: u64,
+    midnight: EpochNanos,
+    has_session: bool,
 }
 
 impl FeedLog {
-    /// Nothing seen yet.
+    /// Nothing seen yet; `midnight` is that of the session's day in the venue's zone.
     #[must_use]
-    pub fn new(log: LosslessLog<Feed>) -> Self {
+    pub fn new(log: LosslessLog<Feed>, midnight: EpochNanos) -> Self {
         Self {
             log,
+            midnight,
+            has_session: false,
             hash: RunningHash::default(),
             event_count: 0,
             message_count: 0,
@@ -132,7 +137,11 @@ impl FeedLog {
                 });
             }
             EventKind::GapStart | EventKind::GapEnd => {
-                let phase = if event.kind == EventKind::GapStart { GapPhase::Start } else { GapPhase::Recovered };
+                let phase = match (event.kind, event.detail) {
+                    (EventKind::GapStart, GAP_LOST) => GapPhase::Lost,
+                    (EventKind::GapStart, _) => GapPhase::Start,
+                    (_, _) => GapPhase::Recovered,
+                };
                 self.log.append(&GapRecord {
                     first_missing: event.id_a,
                     next_received: event.id_b,
@@ -143,19 +152,7 @@ impl FeedLog {
                     reserved: [0; 7],
                 });
             }
-            EventKind::SessionStart | EventKind::SessionEnd => {
-                let phase = if event.kind == EventKind::SessionStart { SessionPhase::Start } else { SessionPhase::End };
-                let [a, b, c, d, e, f, g, h] = event.id_a.to_be_bytes();
-                self.log.append(&SessionRecord {
-                    session: [a, b, c, d, e, f, g, h, 0, 0],
-                    phase,
-                    reserved: [0; 5],
-                    next_sequence: event.id_b,
-                    midnight: event.exch_time,
-                    event_seq,
-                    recv_time,
-                });
-            }
+            EventKind::SessionStart | EventKind::SessionEnd => self.note_session(event_seq, event),
             EventKind::AddOrder
             | EventKind::ExecuteOrder
             | EventKind::ExecuteOrderAtPrice
@@ -175,6 +172,33 @@ impl FeedLog {
             | EventKind::RetailInterest
             | EventKind::DirectListingPrices
             | EventKind::DirectListingCollars => {}
+        }
+    }
+
+    fn note_session(&mut self, event_seq: EventSeq, event: &MarketEvent) {
+        let [a, b, c, d, e, f, g, h] = event.id_a.to_be_bytes();
+        let [i, j] = u16::try_from(event.qty.0).unwrap_or(0).to_be_bytes();
+        let record = SessionRecord {
+            session: [a, b, c, d, e, f, g, h, i, j],
+            phase: self.session_phase(event.kind),
+            reserved: [0; 5],
+            next_sequence: event.id_b,
+            midnight: self.midnight,
+            event_seq,
+            recv_time: event.recv_time,
+        };
+        self.log.append(&record);
+    }
+
+    /// A session after another one takes that one's place.
+    fn session_phase(&mut self, kind: EventKind) -> SessionPhase {
+        match (kind, self.has_session) {
+            (EventKind::SessionStart, false) => {
+                self.has_session = true;
+                SessionPhase::Start
+            }
+            (EventKind::SessionStart, true) => SessionPhase::Roll,
+            (_, _) => SessionPhase::End,
         }
     }
 }

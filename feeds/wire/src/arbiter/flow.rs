@@ -121,8 +121,9 @@ impl Arbiter {
             None => {}
         }
         let first = match self.config.join {
-            JoinPolicy::FromStart => 1,
-            JoinPolicy::AtFirstPacket => packet.sequence_number(),
+            JoinPolicy::AtFirstPacket if self.counters.session_count == 0 => packet.sequence_number(),
+            // We listen when a later session begins: what lies before its first packet is missing.
+            JoinPolicy::FromStart | JoinPolicy::AtFirstPacket => 1,
         };
         out.notice(Notice::SessionStarted { session, next_sequence_number: first })?;
         self.begin_session(session, first);
