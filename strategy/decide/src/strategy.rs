@@ -99,8 +99,6 @@ pub struct StrategyCounters {
     pub book_not_good_count: u64,
     /// Observations refused because something was not finite.
     pub non_finite_count: u64,
-    /// Symbols that were to be watched when there was no room.
-    pub watch_refused_count: u64,
     /// Reports on symbols that are not watched.
     pub stray_execution_count: u64,
 }
@@ -129,6 +127,10 @@ pub struct Strategy<C = ThresholdController> {
     /// Slot whose latent has observed and not yet advanced.
     advance_due: Option<usize>,
     is_halted: bool,
+    /// Whether orders are left in a book that they are to leave.
+    is_withdrawal_due: bool,
+    /// Nothing is decided before.
+    decide_from: EpochNanos,
     counters: StrategyCounters,
 }
 
@@ -185,9 +187,16 @@ impl<C: Controller> Strategy<C> {
             decision: Decision::NONE,
             advance_due: None,
             is_halted: false,
+            is_withdrawal_due: false,
+            decide_from: EpochNanos::MIN,
             counters: StrategyCounters::default(),
             config,
         })
+    }
+
+    /// Decides nothing on events before `from`. Books, features and positions are brought up to date by them all the same.
+    pub const fn decide_from(&mut self, from: EpochNanos) {
+        self.decide_from = from;
     }
 
     /// A batch with room for whatever one event can bring about.
@@ -285,6 +294,7 @@ impl<C: Controller> Strategy<C> {
     /// acceptance is awaited follow by [`Self::withdraw_all`] once it came). Clears `out` first.
     pub fn halt(&mut self, now: EpochNanos, out: &mut IntentBatch) {
         self.is_halted = true;
+        self.is_withdrawal_due = true;
         out.clear();
         self.withdraw_all(now, out);
     }
@@ -293,6 +303,26 @@ impl<C: Controller> Strategy<C> {
     pub fn withdraw_all(&mut self, now: EpochNanos, out: &mut IntentBatch) {
         for slot in 0..self.watched.len() {
             self.controller.withdraw(slot, now, out);
+        }
+    }
+
+    /// Whether orders are left in a book that they are to leave: they were on their way when it went bad, or their cancel
+    /// was refused. [`Self::keep_withdrawing`] is then to be called after every event, whatever its symbol.
+    #[must_use]
+    #[inline]
+    pub const fn is_withdrawal_due(&self) -> bool {
+        self.is_withdrawal_due
+    }
+
+    /// Asks for the cancellation of what is left in books that orders are to leave, as soon as it can be cancelled and
+    /// however silent its symbol is. Clears `out` first.
+    #[cold]
+    pub fn keep_withdrawing<B: MarketBooks>(&mut self, now: EpochNanos, books: &B, out: &mut IntentBatch) {
+        out.clear();
+        self.is_withdrawal_due = false;
+        for slot in 0..self.watched.len() {
+            let symbol = self.watched.get(slot).map_or(SymbolId::MARKET, |watched| watched.symbol);
+            self.withdraw_if_bad(slot, books.state(symbol), now, out);
         }
     }
 
@@ -321,10 +351,7 @@ impl<C: Controller> Strategy<C> {
                 true
             }
             Ok(_) => true,
-            Err(_) => {
-                self.counters.watch_refused_count = self.counters.watch_refused_count.saturating_add(1);
-                false
-            }
+            Err(_) => false,
         }
     }
 
@@ -333,6 +360,13 @@ impl<C: Controller> Strategy<C> {
     #[inline]
     pub fn is_watched(&self, symbol: SymbolId) -> bool {
         self.features.slot(symbol).is_some()
+    }
+
+    /// `recv_time` of the newest event of a watched symbol, `None` before its first.
+    #[must_use]
+    #[inline]
+    pub fn data_time(&self, symbol: SymbolId) -> Option<EpochNanos> {
+        self.features.symbol(self.features.slot(symbol)?)?.last_time()
     }
 
     /// What is held of a symbol, by the fills reported; flat for symbols not watched.
@@ -382,11 +416,12 @@ impl<C: Controller> Strategy<C> {
         hasher.finalize().into()
     }
 
-    /// Whether the event may make a symbol watched.
+    /// Whether the event may make a symbol watched: none does once there is no room.
     #[inline]
     fn is_news_to_watch(&self, input: &Input<'_>) -> bool {
         let symbol = input.update.symbol;
-        self.config.watch.is_news(input.event, symbol, self.is_watched(symbol))
+        self.watched.len() < self.watched.capacity()
+            && self.config.watch.is_news(input.event, symbol, self.is_watched(symbol))
     }
 
     #[cold]
@@ -402,7 +437,8 @@ impl<C: Controller> Strategy<C> {
         let Some(watched) = self.watched.get(slot) else {
             return false;
         };
-        if trigger == Trigger::None || self.is_halted || watched.is_blocked {
+        let is_early = input.event.recv_time < self.decide_from;
+        if trigger == Trigger::None || self.is_halted || watched.is_blocked || is_early {
             return false;
         }
         if trigger == Trigger::BookNotGood {
@@ -420,6 +456,7 @@ impl<C: Controller> Strategy<C> {
         let is_blocked = self.is_halted || self.watched.get(slot).is_some_and(|watched| watched.is_blocked);
         let is_bad = state.bits() & self.config.decide.withdraw_on.bits() != 0;
         if (is_bad || is_blocked) && self.controller.has_orders(slot) {
+            self.is_withdrawal_due = true;
             self.controller.withdraw(slot, now, out);
         }
     }
@@ -495,6 +532,7 @@ impl<C: Controller> Strategy<C> {
         if let Some(watched) = self.watched.get_mut(slot) {
             watched.is_blocked = true;
         }
+        self.is_withdrawal_due = true;
         self.controller.withdraw(slot, now, out);
         Outcome::NonFinite
     }

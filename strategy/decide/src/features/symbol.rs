@@ -121,6 +121,13 @@ impl SymbolFeatures {
         }
     }
 
+    /// `recv_time` of the newest event, `None` before the first.
+    #[must_use]
+    #[inline]
+    pub const fn last_time(&self) -> Option<EpochNanos> {
+        if self.is_started { Some(EpochNanos(self.time)) } else { None }
+    }
+
     fn pass_time(&mut self, recv_time: i64) {
         if !self.is_started {
             self.is_started = true;
