@@ -162,7 +162,7 @@ pub fn open_loop(
     for message in session.messages().take(load.count) {
         let mut take = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
             if index == 0 {
-                schedule.begin(stopwatch.start(), event.recv_time);
+                schedule.begin(stopwatch.start(), index, event.recv_time);
             }
             index = index.wrapping_add(1);
             machine.on_event(&event);

@@ -84,7 +84,8 @@ pub struct ReplayArgs {
     /// Open loop: N events per second, their times fixed in advance, waiting counted (no coordinated omission).
     #[arg(long, value_name = "N", conflicts_with = "pace")]
     pub rate: Option<u64>,
-    /// First moment: `09:30[:00[.5]]` of the venue's day, or nanoseconds since 1970.
+    /// Decide from this moment on: `09:30[:00[.5]]` of the venue's day, or nanoseconds since 1970. What comes before it is
+    /// read too, so that books and features are whole.
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Last moment, excluded.
@@ -97,7 +98,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub date: Option<String>,
     /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical.
-    #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "from", "to", "symbols", "date"])]
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "pace", "config", "from", "to", "symbols", "date", "out"])]
     pub verify: Option<PathBuf>,
     /// How the run is made and reported.
     #[command(flatten)]

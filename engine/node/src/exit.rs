@@ -85,7 +85,11 @@ impl From<InputError> for Failure {
     fn from(error: InputError) -> Self {
         match error {
             InputError::Source(error) => error.into(),
-            error @ (InputError::Arbiter(_) | InputError::Date(_) | InputError::Directory(_)) => Self::usage(error),
+            error @ (InputError::Arbiter(_)
+            | InputError::Date(_)
+            | InputError::Directory(_)
+            | InputError::Lines(_)
+            | InputError::RawFiles(_)) => Self::usage(error),
         }
     }
 }

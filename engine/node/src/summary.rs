@@ -14,7 +14,7 @@ use peregrine_report::{
 };
 use peregrine_runtime::{Outcome, TurnFigures};
 use peregrine_source::Carrier;
-use peregrine_types::{Notional, Price, ReasonCode, Symbol, SymbolId};
+use peregrine_types::{BookState, Notional, Price, ReasonCode, Symbol, SymbolId};
 use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
@@ -82,12 +82,11 @@ fn warnings(run: &Run) -> Vec<String> {
     let strategy = &run.decide.strategy;
     let symbols = run.input.feed().decoder().symbols();
     let is_missing = |name: &&String| {
-        name.as_str() != "*"
-            && !Symbol::new(name).and_then(|name| symbols.id(name)).is_some_and(|id| strategy.is_watched(id))
+        name.as_str() != "*" && Symbol::new(name).and_then(|name| strategy.data_time(symbols.id(name)?)).is_none()
     };
     let missing: Vec<&str> = run.watch.iter().filter(is_missing).map(String::as_str).collect();
     if !missing.is_empty() {
-        warnings.push(format!("Never seen in the input, so never watched: {}.", missing.join(", ")));
+        warnings.push(format!("Never seen in the input: {}.", missing.join(", ")));
     }
     let statistics = run.input.source().statistics();
     if !statistics.end.is_clean() {
@@ -133,9 +132,10 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     if !run.is_interrupted {
         say(!is_cut, "The input was read to its end.".to_owned(), format!("The input is cut: {end}."));
     }
-    if run.event_count == 0 {
+    let is_nothing = run.manifest.from.is_some_and(|from| run.last_time.is_none_or(|last| last.0 < from));
+    if is_nothing || run.event_count == 0 {
         let nothing =
-            "Nothing was replayed: no message of the input lies between --from and --to, or none is of this feed.";
+            "Nothing was replayed: no message of the input comes between --from and --to, or none is of this feed.";
         say(false, String::new(), nothing.to_owned());
     }
     if let Feed::Mold(feed) = run.input.feed() {
@@ -148,6 +148,10 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     let halts = run.decide.counters.guard_halts;
     say(halts == 0, "The latency guard did not halt.".to_owned(), format!("The latency guard halted {halts} times."));
     verdicts.push(anomaly_verdict(run));
+    if run.decide.strategy.counters().decision_count == 0 && !is_nothing && run.event_count > 0 {
+        let text = "Nothing was decided: no watched symbol had a good book whose best bid or ask changed.";
+        verdicts.push(Verdict::new(VerdictOutcome::Warn, text));
+    }
     if run.is_interrupted {
         let text = "The run was stopped before the end of its input; the log is whole up to there.";
         verdicts.insert(0, Verdict::new(VerdictOutcome::Warn, text));
@@ -155,17 +159,10 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     verdicts
 }
 
-/// Impossible events fail a run, unless it began within the session: then orders from before are unknown to its books.
 fn anomaly_verdict(run: &Run) -> Verdict {
-    match (run.books.anomalies().total(), run.manifest.from) {
-        (0, _) => Verdict::new(VerdictOutcome::Pass, "The books saw no impossible event."),
-        (count, None) => Verdict::new(VerdictOutcome::Fail, format!("{count} impossible events.")),
-        (count, Some(_)) => Verdict::new(
-            VerdictOutcome::Warn,
-            format!(
-                "{count} impossible events: the run began within the session, so that orders from before are unknown."
-            ),
-        ),
+    match run.books.anomalies().total() {
+        0 => Verdict::new(VerdictOutcome::Pass, "The books saw no impossible event."),
+        count => Verdict::new(VerdictOutcome::Fail, format!("{count} impossible events.")),
     }
 }
 
@@ -228,15 +225,23 @@ fn inputs(run: &Run) -> Vec<InputReport> {
     let names = ["A", "B", "C", "D"];
     let files = run.manifest.inputs.iter().enumerate();
     files
-        .map(|(index, file)| InputReport {
-            path: file.path.display().to_string(),
-            format: format.to_owned(),
-            line: names.get(index).copied().unwrap_or("?").to_owned(),
-            len: file.len,
-            sha256: file.sha256.clone(),
-            packet_count: statistics.packet_count,
-            message_count: run.input.feed().decoder().counters().message_count(),
-            end: statistics.end.to_string(),
+        .map(|(index, file)| {
+            let (packet_count, message_count) = match run.input.feed() {
+                Feed::Mold(feed) => {
+                    feed.arbiter().lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count))
+                }
+                Feed::File(feed) => (statistics.packet_count, feed.decoder().counters().message_count()),
+            };
+            InputReport {
+                path: file.path.display().to_string(),
+                format: format.to_owned(),
+                line: names.get(index).copied().unwrap_or("?").to_owned(),
+                len: file.len,
+                sha256: file.sha256.clone(),
+                packet_count,
+                message_count,
+                end: statistics.end.to_string(),
+            }
         })
         .collect()
 }
@@ -299,7 +304,7 @@ fn symbol_name(run: &Run, symbol: SymbolId) -> String {
 
 fn book(run: &Run) -> BookReport {
     let symbols = run.input.feed().decoder().symbols();
-    let quarantined = symbols.iter().filter(|(id, _)| run.books.symbol_anomalies(*id).total() > 0);
+    let quarantined = symbols.iter().filter(|(id, _)| run.books.state(*id).contains(BookState::QUARANTINED));
     BookReport {
         symbol_count: u64::from(symbols.count()),
         live_order_count: u64::try_from(run.books.order_count()).unwrap_or(u64::MAX),
@@ -325,8 +330,8 @@ fn strategy(run: &Run) -> StrategyReport {
         throttled_count: counters.throttled_count,
         book_not_good_count: counters.book_not_good_count,
         non_finite_count: counters.non_finite_count,
-        new_intent_count: run.decide.counters.orders_approved + denied_count(run),
-        cancel_intent_count: run.decide.counters.cancels_approved,
+        new_intent_count: run.decide.counters.orders_approved + denied_count(run) - run.decide.counters.cancels_denied,
+        cancel_intent_count: run.decide.counters.cancels_approved + run.decide.counters.cancels_denied,
     }
 }
 
@@ -405,7 +410,7 @@ fn pnl(run: &Run) -> PnlReport {
         fees,
         net,
         turnover: sum(|row| row.turnover),
-        gross_exposure_max: curve.iter().map(|point| point.gross).max().unwrap_or_default(),
+        gross_exposure_max: run.decide.pnl.gross_max(),
         symbols: sorted.into_iter().take(SYMBOL_ROWS_MAX).map(|row| symbol_row(run, row)).collect(),
         traded_symbol_count: u64::try_from(rows.len()).unwrap_or(u64::MAX),
         curve: curve

@@ -8,14 +8,15 @@
 //! ```
 //! `─►` is a call, `═►` a ring, `|` separates threads. All wirings give the same orders, log and state: see `Floor`.
 
+mod record;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use peregrine_book::MarketBooks;
-use peregrine_eventlog::{LogError, Recorder};
 use peregrine_gateway::{FillModel, LatencyModel};
 use peregrine_risk::ApprovedOrder;
-use peregrine_runtime::{IntervalReader, RingConsumer, RingProducer, Role, StopFlag, Stopwatch, TscClock};
+use peregrine_runtime::{RingConsumer, RingProducer, Role, StopFlag, Stopwatch};
 use peregrine_source::SourceError;
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Sink};
 
@@ -26,6 +27,8 @@ use crate::stage::log::wait_turn;
 use crate::stage::machine::{Inbox, Machine};
 use crate::stage::schedule::{Schedule, wait_until};
 use crate::stage::send::SendStage;
+
+pub use record::RecordRole;
 
 /// Events that a role handles in one turn at most.
 const EVENTS_PER_TURN_MAX: usize = 256;
@@ -112,7 +115,7 @@ impl<P: RingProducer<MarketEvent>> Sink<MarketEvent> for FeedRings<P> {
     #[inline]
     fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
         for ring in &mut self.rings {
-            push_waiting(ring, event, &self.failed);
+            push_waiting(ring, event, &self.failed, || {});
         }
         Ok(())
     }
@@ -124,8 +127,8 @@ impl<P: RingProducer<MarketEvent>> EventSink for FeedRings<P> {
     }
 }
 
-/// Pushes, waiting for room; gives up when the run has failed or nobody reads any more.
-fn push_waiting<T, P: RingProducer<T>>(ring: &mut P, value: T, failed: &StopFlag) {
+/// Pushes, waiting for room and doing `meanwhile`; gives up when the run has failed or nobody reads any more.
+fn push_waiting<T, P: RingProducer<T>>(ring: &mut P, value: T, failed: &StopFlag, mut meanwhile: impl FnMut()) {
     let mut turns = 0;
     let mut value = value;
     while let Err(Full(back)) = ring.push(value) {
@@ -133,7 +136,27 @@ fn push_waiting<T, P: RingProducer<T>>(ring: &mut P, value: T, failed: &StopFlag
             return;
         }
         value = back;
+        meanwhile();
         wait_turn(&mut turns);
+    }
+}
+
+/// Takes what the venue said so far; what does not fit waits in the ring.
+fn drain(executions: &mut impl RingConsumer<Execution>, inbox: &mut Inbox, failed: &StopFlag) {
+    while inbox.has_room() {
+        let Some(execution) = executions.pop() else { return };
+        if inbox.push(execution).is_err() {
+            failed.request();
+        }
+    }
+}
+
+/// [`drain`] of a role that waits. When nothing fits any more the send role waits too, for room that will never come: the
+/// run has failed.
+fn drain_or_fail(executions: &mut impl RingConsumer<Execution>, inbox: &mut Inbox, failed: &StopFlag) {
+    drain(executions, inbox, failed);
+    if !inbox.has_room() && executions.len() == executions.capacity() {
+        failed.request();
     }
 }
 
@@ -228,14 +251,15 @@ pub struct DecideRole<C, E, O, B, W> {
 impl<C, E, O, B, W> DecideRole<C, E, O, B, W>
 where
     E: RingConsumer<Execution>,
+    B: MarketBooks,
+    W: Stopwatch,
 {
-    /// Takes what the venue said so far; what does not fit waits in the ring.
-    fn drain(&mut self) {
-        while self.inbox.has_room() {
-            let Some(execution) = self.executions.pop() else { return };
-            if self.inbox.push(execution).is_err() {
-                self.lockstep.failed.request();
-            }
+    /// Tells the stage every report that is visible by `now`, those that still wait in the ring included.
+    fn hear(&mut self, now: EpochNanos) {
+        loop {
+            drain(&mut self.executions, &mut self.inbox, &self.lockstep.failed);
+            let Some(execution) = self.inbox.pop_visible(now) else { return };
+            self.decide.on_execution(&execution);
         }
     }
 }
@@ -258,19 +282,17 @@ where
         while done < EVENTS_PER_TURN_MAX {
             let Some(event) = self.events.peek().copied() else { break };
             self.lockstep.decided.publish(event.recv_time);
-            let is_venue_known = self.lockstep.venue.time() > event.recv_time.minus(self.way_back_min);
-            self.drain();
-            if !is_venue_known {
+            if self.lockstep.venue.time() <= event.recv_time.minus(self.way_back_min) {
+                drain_or_fail(&mut self.executions, &mut self.inbox, &self.lockstep.failed);
                 return done;
             }
             let started = self.decide.begin(&event);
             let update = self.books.apply(&event);
-            while let Some(execution) = self.inbox.pop_visible(event.recv_time) {
-                self.decide.on_execution(&execution);
-            }
-            let (orders, failed) = (&mut self.orders, &self.lockstep.failed);
+            self.hear(event.recv_time);
+            let (orders, executions, inbox) = (&mut self.orders, &mut self.executions, &mut self.inbox);
+            let failed = &self.lockstep.failed;
             let mut out = |order| {
-                push_waiting(orders, order, failed);
+                push_waiting(orders, order, failed, || drain_or_fail(executions, inbox, failed));
                 Ok(())
             };
             let applied = Applied { started, event: &event, update: &update };
@@ -281,10 +303,7 @@ where
         if done == 0 && has_ended && self.events.is_empty() && !self.is_done {
             self.lockstep.decided.publish(EpochNanos::MAX);
             let is_venue_done = self.lockstep.venue.time() == EpochNanos::MAX;
-            self.drain();
-            while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
-                self.decide.on_execution(&execution);
-            }
+            self.hear(EpochNanos::MAX);
             if is_venue_done && self.executions.is_empty() {
                 self.decide.finish(&self.books);
                 self.is_done = true;
@@ -355,13 +374,15 @@ where
         let mut done = 0;
         while done < EVENTS_PER_TURN_MAX {
             let Some(event) = self.events.peek().copied() else { break };
-            if self.lockstep.decided.time() <= event.recv_time.minus(self.way_there_min) {
+            // Before anything else, so that the decide role never waits for room while this one waits for it.
+            let is_decided = self.lockstep.decided.time() > event.recv_time.minus(self.way_there_min);
+            self.take_orders();
+            if !is_decided {
                 return done;
             }
-            self.take_orders();
             let (executions, failed) = (&mut self.executions, &self.lockstep.failed);
             let mut out = |execution| {
-                push_waiting(executions, execution, failed);
+                push_waiting(executions, execution, failed, || {});
                 Ok(())
             };
             self.send.before_event(event.recv_time, &self.books, &mut out);
@@ -376,7 +397,7 @@ where
             self.take_orders();
             let (executions, failed) = (&mut self.executions, &self.lockstep.failed);
             let mut out = |execution| {
-                push_waiting(executions, execution, failed);
+                push_waiting(executions, execution, failed, || {});
                 Ok(())
             };
             self.send.before_event(EpochNanos::MAX, &self.books, &mut out);
@@ -388,69 +409,6 @@ where
 
     fn is_finished(&self) -> bool {
         self.is_done || self.lockstep.failed.is_requested()
-    }
-}
-
-/// The record role: copies the log to its files, keeps its hash chain, and reads the histograms in intervals.
-#[derive(Debug)]
-pub struct RecordRole {
-    /// The log's files.
-    pub recorder: Recorder,
-    /// Histograms of the other roles.
-    pub readers: Vec<IntervalReader>,
-    /// The clock of syncs.
-    pub clock: TscClock,
-    /// Raised by this role when the log can take no more: everybody stops.
-    pub failed: StopFlag,
-    /// Raised when every other role has ended.
-    pub others_done: StopFlag,
-    /// Why the log failed.
-    pub error: Option<LogError>,
-    is_drained: bool,
-}
-
-impl RecordRole {
-    /// A role that ends once `others_done` is raised and everything is copied.
-    #[must_use]
-    pub const fn new(
-        recorder: Recorder,
-        readers: Vec<IntervalReader>,
-        clock: TscClock,
-        failed: StopFlag,
-        others_done: StopFlag,
-    ) -> Self {
-        Self { recorder, readers, clock, failed, others_done, error: None, is_drained: false }
-    }
-}
-
-impl Role for RecordRole {
-    fn name(&self) -> &str {
-        "record"
-    }
-
-    fn duty_cycle(&mut self) -> usize {
-        if self.error.is_some() {
-            return 0;
-        }
-        let are_others_done = self.others_done.is_requested();
-        let copied = match self.recorder.poll(self.clock.now()) {
-            Ok(copied) => copied,
-            Err(error) => {
-                self.error = Some(error);
-                self.failed.request();
-                return 0;
-            }
-        };
-        for reader in &mut self.readers {
-            reader.request();
-            while reader.take_interval().is_some() {}
-        }
-        self.is_drained = are_others_done && copied == 0;
-        usize::try_from(copied).unwrap_or(usize::MAX)
-    }
-
-    fn is_finished(&self) -> bool {
-        self.is_drained || (self.error.is_some() && self.others_done.is_requested())
     }
 }
 
@@ -508,8 +466,8 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
     fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
         let index = self.log.event_count();
         if self.schedule.is_timed() {
-            if index == 0 {
-                self.schedule.begin(self.stopwatch.start(), event.recv_time);
+            if self.schedule.is_to_begin(event.recv_time) {
+                self.schedule.begin(self.stopwatch.start(), index, event.recv_time);
             }
             if let Some(due) = self.schedule.due(index, event.recv_time) {
                 wait_until(due, self.stopwatch, || self.sink.idle());

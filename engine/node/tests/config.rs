@@ -103,6 +103,31 @@ fn the_command_line_overrides_and_is_checked_like_a_file() {
     assert!(crossed.unwrap_err().to_string().contains("must be above"));
 }
 
+/// What a replay would refuse when it builds its stages is said by the check already.
+#[test]
+fn values_that_do_not_hold_together_are_violations() {
+    let set = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Loaded::read(&shipped("replay.toml"), &words).map(drop)
+    };
+    let cases: &[(&[&str], &str)] = &[
+        (&["risk.duplicate_window_ns=1000000001"], "risk.duplicate_window_ns"),
+        (&["decide.action_threshold=0.0", "decide.action_hysteresis=0.0"], "decide.action_threshold"),
+        (&["decide.action_hysteresis=0.4"], "decide.action_hysteresis"),
+        (&["decide.is_quoting_by_prediction=true", "decide.quote_edge_ticks=-1.0"], "decide.quote_edge_ticks"),
+        (&["decide.symbols=[\"A\",\"B\",\"A\"]", "decide.watched_count_max=1"], "decide.watched_count_max"),
+        (&["risk.permitted_symbols=[\"A\",\"B\"]", "feed.symbol_count_max=1"], "feed.symbol_count_max"),
+        (&["decide.watched_count_max=128"], "runtime.order_slots"),
+        (&["risk.open_orders_max=4097"], "runtime.order_slots"),
+    ];
+    for (words, key) in cases {
+        let message = set(words).unwrap_err().to_string();
+        assert!(message.contains("1 violation:") && message.contains(key), "{words:?}: {message}");
+    }
+    set(&["decide.symbols=[\"A\",\"*\",\"A\"]", "decide.watched_count_max=1"]).unwrap();
+    set(&["decide.watched_count_max=128", "risk.open_orders_max=100"]).unwrap();
+}
+
 #[test]
 fn broken_files_name_the_place() {
     assert!(refused("[risk\n").contains("no TOML"));

@@ -87,6 +87,24 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
     }
 }
 
+/// Orders, or reports, that find no room between decide and send: every wiring ends with an error that says so, and none
+/// waits for ever or calls the part of the input that it saw the whole.
+#[test]
+fn a_run_without_room_for_orders_or_reports_fails_in_every_wiring() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = itch_file(dir.path(), 3, 30_000);
+    for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
+        for (name, way) in [("there", [10_000_000_000, 20_000]), ("back", [20_000, 10_000_000_000])] {
+            let mut plan = plan(dir.path(), &file, wiring, BackendChoice::Auto);
+            plan.dir = dir.path().join(format!("{wiring:?}-{name}"));
+            plan.loaded.config.runtime.order_slots = 4;
+            [plan.loaded.config.gateway.to_venue_ns, plan.loaded.config.gateway.from_venue_ns] = way;
+            let failure = plan.run(&StopFlag::new(), &mut |_| {}).map(drop).unwrap_err().to_string();
+            assert!(failure.contains("raise runtime.order_slots"), "{wiring:?}, the way {name}: {failure}");
+        }
+    }
+}
+
 /// Narrow weights give other decisions than f32, and the same ones on every backend.
 #[test]
 fn every_precision_has_one_outcome_on_all_backends() {
@@ -236,6 +254,45 @@ fn verify_finds_a_flipped_byte_a_cut_and_a_missing_file_of_every_stream() {
         assert_eq!(code, Some(1), "{name} gone: {said}");
         assert!(said.contains(stream.name()), "{name} gone: {said}");
     }
+}
+
+/// A model beside its profile, named by a relative path: the verification finds it from anywhere.
+#[test]
+fn verify_finds_a_model_that_the_profile_names_by_a_relative_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, profiles) = (itch_file(dir.path(), 3, 4_000), dir.path().join("profiles"));
+    fs::create_dir_all(profiles.join("models")).unwrap();
+    fs::write(profiles.join("models/copy.safetensors"), peregrine_node::run::bundled_model()).unwrap();
+    let include = shipped("demo.toml").canonicalize().unwrap();
+    let profile = format!("include = [\"{}\"]\n[model]\nfile = \"models/copy.safetensors\"\n", include.display());
+    fs::write(profiles.join("own.toml"), profile).unwrap();
+    let mut words = ["replay", "--config", "profiles/own.toml", "--out", "run"].map(str::to_owned).to_vec();
+    words.push(file.display().to_string());
+    words.extend(common::set_words(dir.path(), &[]));
+    let ended = peregrine(dir.path(), words);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir_all(&elsewhere).unwrap();
+    let again = verify(&elsewhere, &dir.path().join("run"));
+    assert_eq!(again.code, Some(0), "{again:?}");
+    fs::remove_file(profiles.join("models/copy.safetensors")).unwrap();
+    let missing = verify(&elsewhere, &dir.path().join("run"));
+    assert!(missing.code != Some(0) && missing.err.contains("copy.safetensors"), "{missing:?}");
+}
+
+#[test]
+fn verify_refuses_words_that_it_would_ignore_and_files_that_are_not_all() {
+    let scene = Scene::new(4_000);
+    let run = scene.run.to_str().unwrap();
+    for words in [["--pace", "x2"], ["--config", "other.toml"], ["--out", "there"]] {
+        let ended = peregrine(scene.dir.path(), ["replay", "--verify", run].iter().chain(&words));
+        assert_eq!(ended.code, Some(2), "{words:?}: {ended:?}");
+        assert!(ended.err.contains(words[0]), "{words:?}: {ended:?}");
+    }
+    let file = scene.file.to_str().unwrap();
+    let ended = peregrine(scene.dir.path(), ["replay", "--verify", run, file, file]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("2 files are given, the run had 1"), "{ended:?}");
 }
 
 #[test]

@@ -20,6 +20,34 @@ fn inspect(dir: &Path, words: &[&str]) -> Ended {
 }
 
 #[test]
+fn more_captures_than_lines_and_several_files_of_messages_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let file = itch_file(dir, 3, 1_000);
+    let file = file.to_str().unwrap();
+    let ended = inspect(dir, &[file, file]);
+    assert!(ended.code != Some(0) && ended.err.contains("2 files of messages"), "{ended:?}");
+    let capture = dir.join("session.pcap");
+    let capture = capture.to_str().unwrap();
+    let words = [
+        "generate",
+        "--format",
+        "pcap",
+        "--lines",
+        "1",
+        "--messages",
+        "4000",
+        "--symbol-count",
+        "20",
+        "--out",
+        capture,
+    ];
+    assert_eq!(peregrine(dir, words).code, Some(0));
+    let ended = inspect(dir, &[capture; 5]);
+    assert!(ended.code != Some(0) && ended.err.contains("at most 4 lines"), "{ended:?}");
+}
+
+#[test]
 fn a_sound_file_is_sound_and_a_damaged_one_is_named_with_its_offset() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

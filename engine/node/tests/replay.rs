@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Ended, flip, itch_file, json, peregrine, program, replay, set_words, shipped, verify};
-use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, IntentKind};
+use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GapPhase, GapRecord, IntentKind};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_types::{BookState, ReasonCode};
 
@@ -90,6 +90,11 @@ fn what_is_lost_on_every_line_makes_the_books_stale_and_stops_orders() {
             sent += 1;
         }
     }
+    let reader = LogReader::open(&run, Stream::Feed).unwrap();
+    let phases: Vec<_> = reader.payloads::<GapRecord>().map(|record| record.unwrap().1.phase).collect();
+    let count = |phase: GapPhase| phases.iter().filter(|found| **found == phase).count();
+    assert!(count(GapPhase::Start) > 0 && count(GapPhase::Lost) > 0, "{phases:?}");
+    assert_eq!(count(GapPhase::Recovered), 0, "{phases:?}");
     let report = json(&run.join("report.json"));
     assert!(report["strategy"].to_string().contains("bad_book_count") || sent < 10_000, "{}", report["strategy"]);
     let [clean, _] = capture(dir, "clean.pcap", &["--lines", "1"]);
@@ -114,9 +119,16 @@ fn parts_of_a_session_and_paces() {
     let whole = run("whole", &[]);
     let count = |run: &Path| last_checkpoint(run).event_count;
     let (early, late) = (run("early", &["--to", "12:00"]), run("late", &["--from", "12:00"]));
-    assert_eq!(count(&early) + count(&late), count(&whole));
-    assert!(count(&early) > 0 && count(&late) > 0);
+    assert!(count(&early) > 0 && count(&early) < count(&whole));
     assert_eq!(verify(dir, &late).code, Some(0));
+    // A later start reads everything, so that its books are whole, and decides from then on.
+    assert_eq!(last_checkpoint(&late).books_hash, last_checkpoint(&whole).books_hash);
+    assert_eq!(count(&late), count(&whole));
+    let until = decisions(&early).iter().map(|record| record.recv_time).max().unwrap();
+    let since = decisions(&late).iter().map(|record| record.recv_time).min().unwrap();
+    assert!(until < since, "{until:?} {since:?}");
+    let [all, before, after] = [&whole, &early, &late].map(|run| last_checkpoint(run).decision_count);
+    assert_eq!(before + after, all);
     // Neither pace changes an order.
     for (name, words) in [("fast", ["--pace", "x200000"]), ("open-loop", ["--rate", "100000"])] {
         assert_eq!(hashes(&run(name, &words)), hashes(&whole), "{words:?}");
@@ -131,7 +143,7 @@ fn parts_of_a_session_and_paces() {
     let (_, nothing) = replay(dir, "nothing", &[&file], &["--from", "23:30", "--to", "23:31"]);
     assert!(nothing.code == Some(1) && nothing.out.contains("Nothing was replayed"), "{nothing:?}");
     let (_, nobody) = replay(dir, "nobody", &[&file], &["--symbols", "HAGX,NOPE"]);
-    assert!(nobody.code == Some(0) && nobody.out.contains("never watched: NOPE."), "{nobody:?}");
+    assert!(nobody.code == Some(0) && nobody.out.contains("Never seen in the input: NOPE."), "{nobody:?}");
     let symbols: BTreeSet<_> = decisions(&whole).iter().map(|record| record.symbol).collect();
     assert!(symbols.len() > 5, "{symbols:?}");
     let one = run("one", &["--symbols", "HAGX"]);

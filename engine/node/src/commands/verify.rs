@@ -89,6 +89,11 @@ fn check_config(dir: &Path, manifest: &Manifest) -> Result<Option<Difference>, F
 
 /// The files: those of the manifest, or others given in their place.
 fn check_inputs(manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
+    let (count, before) = (given.len(), manifest.inputs.len());
+    if count != 0 && count != before {
+        let what = format!("{count} files are given, the run had {before}: give all of them in their order, or none");
+        return Err(Failure::usage(what));
+    }
     let mut differences = Vec::new();
     for (index, expected) in manifest.inputs.iter().enumerate() {
         let found = InputFile::of(given.get(index).unwrap_or(&expected.path))?;
@@ -110,7 +115,10 @@ fn repeat(
     scratch: &Path,
     interrupted: &StopFlag,
 ) -> Result<Run, Failure> {
-    let loaded = Loaded::read(&dir.join(CONFIG_NAME), &args.run.set)?;
+    let mut loaded = Loaded::read(&dir.join(CONFIG_NAME), &args.run.set)?;
+    if let Some(folder) = &manifest.config_dir {
+        loaded.file = folder.join(CONFIG_NAME);
+    }
     let given: Vec<PathBuf> = manifest.inputs.iter().map(|input| input.path.clone()).collect();
     let files = if args.files.is_empty() { &given } else { &args.files };
     let input = input_plan(&loaded, files, manifest.date.as_deref())?;

@@ -1,5 +1,6 @@
 //! The configuration: one TOML profile with `include`s, read into typed sections, refused with every violation at once.
 
+mod across;
 mod schema;
 mod sections;
 mod ticks;
@@ -140,40 +141,6 @@ impl Config {
         Some(config)
     }
 
-    /// Rules that join keys of several sections.
-    fn check_across(&self, reader: &mut Reader) {
-        let file = reader.file.clone();
-        let mut refuse = |key: &str, what: String| {
-            reader.violations.push(Violation { file: file.clone(), line: None, key: key.to_owned(), what });
-        };
-        if self.guard.inference_p99_halt_ns <= self.guard.inference_p99_warn_ns {
-            let (halt, warn) = (self.guard.inference_p99_halt_ns, self.guard.inference_p99_warn_ns);
-            refuse("guard.inference_p99_halt_ns", format!("{halt} must be above inference_p99_warn_ns = {warn}"));
-        }
-        if self.guard.samples_min > self.guard.window_samples {
-            let (least, window) = (self.guard.samples_min, self.guard.window_samples);
-            refuse("guard.samples_min", format!("{least} must not be above window_samples = {window}"));
-        }
-        if self.feed.session_close_s <= self.feed.session_open_s {
-            let (close, open) = (self.feed.session_close_s, self.feed.session_open_s);
-            refuse("feed.session_close_s", format!("{close} must be above session_open_s = {open}"));
-        }
-        let slots_needed = self.risk.open_orders_max.saturating_mul(2);
-        if self.runtime.order_slots < slots_needed as usize {
-            let slots = self.runtime.order_slots;
-            let what = format!("{slots} is below twice risk.open_orders_max = {slots_needed}: a ring could fill up");
-            refuse("runtime.order_slots", what);
-        }
-        if self.decide.order_qty > self.risk.order_qty_max {
-            let (qty, limit) = (self.decide.order_qty, self.risk.order_qty_max);
-            refuse("decide.order_qty", format!("{qty} is above risk.order_qty_max = {limit}: no order would pass"));
-        }
-        if self.decide.target_position_qty > self.risk.position_qty_max {
-            let (qty, limit) = (self.decide.target_position_qty, self.risk.position_qty_max);
-            refuse("decide.target_position_qty", format!("{qty} is above risk.position_qty_max = {limit}"));
-        }
-    }
-
     /// The symbols that the profile names, each once, in the order of their identifiers: those to watch first, then
     /// those that may be traded, then those with tick tables of their own.
     #[must_use]
@@ -303,7 +270,13 @@ impl Loaded {
     /// A path of the configuration, seen from the profile's folder.
     #[must_use]
     pub fn resolve(&self, path: &str) -> PathBuf {
-        self.file.parent().unwrap_or(Path::new(".")).join(path)
+        self.folder().join(path)
+    }
+
+    /// The profile's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 }
 

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
-use peregrine_decide::{DecideConfig, Strategy, StrategyConfig, Watch};
+use peregrine_decide::{Strategy, StrategyConfig, Watch};
 use peregrine_eventlog::{Decide, EventLog, LogConfig, Measure, Recorder, RunFacts, Send, StreamWriter};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
 use peregrine_model::{Backend, Kernel, Model, Precision};
-use peregrine_risk::{InstrumentRules, LimitsConfig, RiskGate};
+use peregrine_risk::{InstrumentRules, RiskGate};
 use peregrine_runtime::{
     HugePageScope, HugePages, IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder,
     SettingReport, Stopwatch, ThreadPlan, TscClock, TscStopwatch, WaitStrategy, latency_recorder, lock_memory,
     system_now,
 };
-use peregrine_types::{BookState, EpochNanos, Nanos, Notional, Qty, Symbol, SymbolId};
+use peregrine_types::{EpochNanos, Nanos, Symbol, SymbolId};
 
 use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
 use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring};
@@ -77,8 +77,11 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
     if config.runtime.lock_memory {
         settings.push(lock_memory());
     }
-    let Machine { books, decide, send, inbox } = machine;
-    let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()));
+    let Machine { books, mut decide, send, inbox } = machine;
+    if let Some(from) = plan.from {
+        decide.decide_from(from);
+    }
+    let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()), input.session().midnight);
     let (recorder, measure) = (log.recorder, log.measure);
     Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags })
 }
@@ -236,7 +239,7 @@ fn strategy(config: &Config, midnight: EpochNanos, model: Model) -> Result<Strat
     let names: Vec<Symbol> = config.decide.symbols.iter().filter_map(|name| Symbol::new(name)).collect();
     let is_all = config.decide.symbols.iter().any(|name| name == "*");
     let strategy = StrategyConfig {
-        decide: decide_config(config),
+        decide: config.decide_config(),
         session_open: midnight.plus(Nanos::from_secs(config.feed.session_open_s)),
         session_close: midnight.plus(Nanos::from_secs(config.feed.session_close_s)),
         symbol_count_max: config.feed.symbol_count_max,
@@ -244,46 +247,20 @@ fn strategy(config: &Config, midnight: EpochNanos, model: Model) -> Result<Strat
         watch: if is_all { Watch::All } else { Watch::Named(names) },
         ticks: config.tick_tables().map_err(Failure::usage)?,
     };
-    Strategy::new(strategy, model, kernel).map_err(|error| Failure::usage(format_args!("[decide]: {error}")))
-}
-
-fn decide_config(config: &Config) -> DecideConfig {
-    let section = &config.decide;
-    DecideConfig {
-        order_qty: Qty(section.order_qty),
-        target_position_qty: Qty(section.target_position_qty),
-        action_threshold: section.action_threshold,
-        action_hysteresis: section.action_hysteresis,
-        quote_offset_ticks: section.quote_offset_ticks,
-        quote_edge_ticks: section.is_quoting_by_prediction.then_some(section.quote_edge_ticks),
-        requote_tolerance_ticks: section.requote_tolerance_ticks,
-        take_horizon_index: section.take_horizon_index,
-        take_margin_ticks: section.take_margin_ticks,
-        fee_removed: config.gateway.fee_removed,
-        surprise_max: section.surprise_max,
-        regime_confidence_min: section.regime_confidence_min,
-        withdraw_on: BookState::STALE.with(BookState::HALTED).with(BookState::QUARANTINED),
-        min_decision_interval: Nanos(section.min_decision_interval_ns),
-        denied_backoff: Nanos(section.denied_backoff_ns),
-        feature_tick: section.feature_tick,
+    let strategy = Strategy::new(strategy, model, kernel);
+    let mut strategy = strategy.map_err(|error| Failure::usage(format_args!("[decide]: {error}")))?;
+    // By name from the first event on: an input that begins within the session may never announce them.
+    for (name, id) in config.named_symbols().into_iter().zip(0..) {
+        if config.decide.symbols.iter().any(|watched| watched == name) && !strategy.watch(SymbolId(id)) {
+            return Err(Failure::usage(format_args!("decide.watched_count_max leaves no room for {name}: raise it")));
+        }
     }
+    Ok(strategy)
 }
 
 fn risk(config: &Config) -> Result<RiskGate, Failure> {
     let section = &config.risk;
-    let limits = LimitsConfig {
-        order_qty_max: Some(Qty(section.order_qty_max)),
-        order_notional_max: Some(Notional(i128::from(section.order_notional_max.0))),
-        price_collar_bps: Some(section.price_collar_bps),
-        position_qty_max: Some(Qty(section.position_qty_max)),
-        gross_notional_max: Some(Notional(i128::from(section.gross_notional_max.0))),
-        open_orders_max: Some(section.open_orders_max),
-        order_rate_max: Some(section.order_rate_max),
-        order_rate_window: Some(Nanos(section.order_rate_window_ns)),
-        duplicate_window: Some(Nanos(section.duplicate_window_ns)),
-        data_age_max: Some(Nanos(section.data_age_ns_max)),
-    };
-    let limits = limits.validate().map_err(|violations| {
+    let limits = config.limits().validate().map_err(|violations| {
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         Failure::usage(format_args!("[risk]: {}", list.join("; ")))
     })?;

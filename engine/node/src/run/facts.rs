@@ -54,6 +54,9 @@ pub struct Manifest {
     pub is_interrupted: bool,
     /// SHA-256 of the effective configuration (`config.toml` beside this file).
     pub config_sha256: String,
+    /// Absolute folder that relative paths of the configuration start at; a run of an earlier program does not tell it.
+    #[serde(default)]
+    pub config_dir: Option<PathBuf>,
     /// SHA-256 of the model.
     pub model_sha256: String,
     /// SHA-256 of the program.
@@ -91,6 +94,7 @@ impl Manifest {
             packet_count,
             is_interrupted,
             config_sha256: hex(&plan.loaded.config.sha256()),
+            config_dir: fs::canonicalize(plan.loaded.folder()).ok(),
             model_sha256: decide.strategy.model().sha256_hex(),
             binary_sha256: hex(&binary_sha256()),
             log_hash: hex(&log.log_hash()),

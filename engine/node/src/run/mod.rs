@@ -165,9 +165,9 @@ impl RunPlan {
     /// [`Failure`] when the input, the log or the host refuse.
     pub fn run(self, interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> Result<Run, Failure> {
         let clock = TscClock::calibrated();
-        let schedule = Schedule::new(self.pace, clock.rate());
+        let schedule = Schedule::new(self.pace, clock.rate()).starting(self.from);
         let symbols = self.named_symbols()?;
-        let input = Input::open(&self.input, &symbols)?.within(self.from, self.to);
+        let input = Input::open(&self.input, &symbols)?.within(None, self.to);
         let built = build::build(&self, &input, &clock, &schedule)?;
         let flags = built.flags.clone();
         let (mut settings, mut measure) = (built.settings, built.measure);
@@ -208,6 +208,7 @@ impl RunPlan {
             record,
             elapsed,
             is_interrupted,
+            has_failed: flags.failed.is_requested(),
             started: started_utc,
             throughput,
             measure,
@@ -215,7 +216,7 @@ impl RunPlan {
     }
 
     fn conclude(self, with: Concluding) -> Result<Run, Failure> {
-        let Concluding { ended, record, elapsed, is_interrupted, started, throughput, measure } = with;
+        let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure } = with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
             return Err(Failure::io(error));
@@ -229,10 +230,10 @@ impl RunPlan {
         let decide = ended.decide.end();
         let (venue, orders) = ended.send.end();
         let undelivered = venue.counters().undelivered + decide.counters.undelivered;
-        if undelivered > 0 {
-            return Err(Failure::io(format_args!(
-                "{undelivered} orders or reports found no room between decide and send: raise runtime.order_slots"
-            )));
+        if undelivered > 0 || has_failed {
+            return Err(Failure::io(
+                "orders or reports found no room between decide and send: raise runtime.order_slots",
+            ));
         }
         let mut latencies = readers;
         latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
@@ -376,6 +377,8 @@ struct Concluding {
     record: FinishedRole<RecordRole>,
     elapsed: Duration,
     is_interrupted: bool,
+    /// Whether a role gave up, and with it the run.
+    has_failed: bool,
     started: EpochNanos,
     throughput: Vec<ThroughputPoint>,
     measure: StreamWriter<Measure>,

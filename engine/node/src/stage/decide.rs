@@ -4,19 +4,23 @@
 //! are measured beside the decision and never enter it; the one exception, a halt by the latency guard, is written to the
 //! log as an input, and a verification replays it from there.
 
+mod record;
+#[cfg(test)]
+mod tests;
+
 use std::marker::PhantomData;
 
 use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_decide::{Decision, Input, IntentBatch, Stage, Strategy};
 use peregrine_eventlog::Decide;
-use peregrine_eventlog::records::{
-    DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, HORIZON_COUNT_MAX, IntentKind,
-};
+use peregrine_eventlog::records::{DecideCheckpoint, GuardAction, GuardHalt};
 use peregrine_risk::{ApprovedOrder, RiskContext, RiskGate, TradingMode};
 use peregrine_runtime::{GuardTransition, GuardVerdict, LatencyGuard, LatencyRecorder, Stopwatch};
 use peregrine_types::{
-    EpochNanos, EventSeq, Execution, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink, TopOfBook,
+    EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink, TopOfBook,
 };
+
+use record::{fill_intent, heads_of, record_of};
 
 use super::hash::RunningHash;
 use super::log::LosslessLog;
@@ -68,6 +72,8 @@ pub struct DecideCounters {
     pub orders_approved: u64,
     /// Cancels approved.
     pub cancels_approved: u64,
+    /// Cancels denied; those in [`Self::denied`] that are no new orders.
+    pub cancels_denied: u64,
     /// Times that the latency guard warned.
     pub guard_warnings: u64,
     /// Times that it halted.
@@ -92,6 +98,8 @@ pub struct DecideStage<B, W> {
     counters: DecideCounters,
     pnl: Pnl,
     hash: RunningHash,
+    /// Horizons of the model.
+    horizon_count: u8,
     next_seq: u64,
     last_time: EpochNanos,
     next_checkpoint: u64,
@@ -161,6 +169,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// A stage that has seen nothing.
     #[must_use]
     pub fn new(parts: DecideParts<W>) -> Self {
+        let horizon_count = u8::try_from(parts.strategy.model().meta().horizons.len()).unwrap_or(u8::MAX);
         Self {
             intents: parts.strategy.intent_batch(),
             strategy: parts.strategy,
@@ -176,6 +185,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             },
             pnl: parts.pnl,
             hash: RunningHash::default(),
+            horizon_count,
             next_seq: 0,
             last_time: EpochNanos(0),
             next_checkpoint: DECISIONS_PER_CHECKPOINT,
@@ -253,20 +263,30 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             }
         }
         self.watch_latency(&input, inference, books, out);
-        if self.risk.mode() == TradingMode::Halted {
+        if self.risk.mode() == TradingMode::Halted || self.strategy.is_withdrawal_due() {
             self.keep_withdrawing(&input, books, out);
         }
         self.pnl.on_time(event.recv_time, books);
     }
 
-    /// After a halt: an order that was on its way then, or whose cancel was refused, is cancelled as soon as it can be,
-    /// however silent its symbol is.
+    /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
+    /// refused, is cancelled as soon as it can be, however silent its symbol is.
+    #[cold]
     fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
-        if self.strategy.has_orders() {
+        let now = input.event.recv_time;
+        if self.risk.mode() == TradingMode::Halted {
             self.intents.clear();
-            self.strategy.withdraw_all(input.event.recv_time, &mut self.intents);
-            self.act(input, false, books, out);
+            self.strategy.withdraw_all(now, &mut self.intents);
+        } else {
+            self.strategy.keep_withdrawing(now, books, &mut self.intents);
         }
+        self.act(input, false, books, out);
+    }
+
+    /// Decides nothing on events before `from`; books and features follow them all the same.
+    pub const fn decide_from(&mut self, from: EpochNanos) {
+        self.strategy.decide_from(from);
+        self.pnl.begin(from);
     }
 
     /// Checks every intent, writes it, and hands over what was approved.
@@ -298,7 +318,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             book_state: books.state(symbol),
             reference_price: reference_price(&top),
             top,
-            data_time: now,
+            data_time: self.strategy.data_time(symbol).unwrap_or(EpochNanos::MIN),
             is_input_finite: decision.is_none_or(|decision| decision.non_finite.is_none()),
         };
         let checked = self.risk.check(&intent, &context, input.seq, now);
@@ -312,27 +332,36 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         record.book_state = context.book_state.bits();
         record.verdict = verdict;
         record.order_id = order_id;
-        fill_intent(&mut record, &intent, number);
+        fill_intent(&mut record, &intent, (number, self.horizon_count));
         self.hash.value(&record);
         self.log.append(&record);
         match checked {
-            Ok(order) => {
-                self.strategy.on_approved(&intent, order_id);
-                match intent {
-                    OrderIntent::New(_) => self.counters.orders_approved += 1,
-                    OrderIntent::Cancel { .. } => self.counters.cancels_approved += 1,
+            Ok(order) => match out.push(order) {
+                Ok(()) => {
+                    self.strategy.on_approved(&intent, order_id);
+                    match intent {
+                        OrderIntent::New(_) => self.counters.orders_approved += 1,
+                        OrderIntent::Cancel { .. } => self.counters.cancels_approved += 1,
+                    }
                 }
-                if out.push(order).is_err() {
-                    self.counters.undelivered += 1;
-                }
-            }
+                Err(Full(order)) => self.take_back(order, &intent, now),
+            },
             Err(reason) => {
                 self.strategy.on_denied(&intent, reason, now);
+                self.counters.cancels_denied += u64::from(matches!(intent, OrderIntent::Cancel { .. }));
                 if let Some((_, count)) = self.counters.denied.iter_mut().find(|(code, _)| *code == reason) {
                     *count += 1;
                 }
             }
         }
+    }
+
+    /// An approved order found no room on its way: it is not open, and what follows is as after a denial.
+    #[cold]
+    fn take_back(&mut self, order: ApprovedOrder, intent: &OrderIntent, now: EpochNanos) {
+        self.risk.revoke(order);
+        self.strategy.on_denied(intent, ReasonCode::RingFull, now);
+        self.counters.undelivered += 1;
     }
 
     fn record_times(&mut self, started: Started) {
@@ -380,6 +409,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let mut latent = RunningHash::default();
         latent.value(&state);
         let mut positions = RunningHash::default();
+        positions.word(self.risk.state_hash());
         for row in self.pnl.rows() {
             positions.word(u64::from(row.symbol.0));
             positions.word(row.position.0.cast_unsigned());
@@ -482,75 +512,6 @@ const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
         GuardVerdict::Warning => Some(GuardAction::Warn),
         GuardVerdict::Halted => Some(GuardAction::Halt),
     }
-}
-
-/// The heads as bits, for the hash and the log.
-struct HeadWords {
-    words: [u32; 12],
-}
-
-fn heads_of(decision: &Decision) -> HeadWords {
-    let heads = &decision.heads;
-    let mut words = [0; 12];
-    let values = heads.return_mean.iter().chain(&heads.return_log_var).map(|value| value.to_bits());
-    let rest = [heads.up_probability, heads.regime.confidence, heads.action, heads.surprise];
-    words.iter_mut().zip(values.chain(rest.map(f32::to_bits))).for_each(|(to, from)| *to = from);
-    HeadWords { words }
-}
-
-fn record_of(input: &Input<'_>, decision: Option<&Decision>, top: &TopOfBook) -> DecisionRecord {
-    let event = input.event;
-    let level = |level: Option<peregrine_types::Level>| level.unwrap_or_default();
-    let mut record = DecisionRecord {
-        event_seq: input.seq,
-        recv_time: event.recv_time,
-        exch_time: event.exch_time,
-        cause_id: event.id_a,
-        cause_price: event.price,
-        cause_qty: event.qty,
-        cause_kind: event.kind,
-        cause_side: event.side,
-        cause_detail: event.detail,
-        bid_price: level(top.bid).price,
-        bid_qty: level(top.bid).qty,
-        ask_price: level(top.ask).price,
-        ask_qty: level(top.ask).qty,
-        ..DecisionRecord::default()
-    };
-    if let Some(decision) = decision {
-        let heads = &decision.heads;
-        record.features = decision.features;
-        for index in 0..HORIZON_COUNT_MAX {
-            record.return_mean[index] = heads.return_mean.get(index).copied().unwrap_or(0.0);
-            record.return_log_var[index] = heads.return_log_var.get(index).copied().unwrap_or(0.0);
-        }
-        record.up_probability = heads.up_probability;
-        record.regime_confidence = heads.regime.confidence;
-        record.action = heads.action;
-        record.surprise = heads.surprise;
-        record.regime = u8::try_from(heads.regime.index).unwrap_or(u8::MAX);
-    }
-    record
-}
-
-fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, number: usize) {
-    match intent {
-        OrderIntent::New(order) => {
-            record.intent_kind = IntentKind::New;
-            record.intent_side = order.side;
-            record.intent_price = order.price;
-            record.intent_qty = order.qty;
-            record.time_in_force = order.time_in_force;
-            record.is_post_only = order.is_post_only;
-        }
-        OrderIntent::Cancel { order_id, .. } => {
-            record.intent_kind = IntentKind::Cancel;
-            record.order_id = *order_id;
-        }
-    }
-    let number = u8::try_from(number).unwrap_or(u8::MAX);
-    let horizons = u8::try_from(HORIZON_COUNT_MAX).unwrap_or(u8::MAX);
-    record.horizons_and_intent = DecisionRecord::pack_counts(horizons, number);
 }
 
 /// Times the strategy's stages into the histograms.

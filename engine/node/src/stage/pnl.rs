@@ -54,6 +54,7 @@ pub struct Pnl {
     curve: Vec<EquityPoint>,
     step: Nanos,
     next_point: EpochNanos,
+    gross_max: Notional,
 }
 
 impl Pnl {
@@ -66,18 +67,30 @@ impl Pnl {
             curve: Vec::with_capacity(CURVE_POINTS_MAX),
             step,
             next_point: EpochNanos::MIN,
+            gross_max: Notional::ZERO,
         }
     }
 
-    /// Books a fill; other reports change no money.
+    /// The curve begins at `from`.
+    pub const fn begin(&mut self, from: EpochNanos) {
+        self.next_point = from;
+    }
+
+    /// Books a fill and counts an accepted order; other reports leave no trace.
     pub fn on_execution(&mut self, execution: &Execution) {
+        match execution.kind {
+            ExecutionKind::Filled => self.on_fill(execution),
+            ExecutionKind::Accepted => {
+                if let Some(row) = self.row(execution.symbol) {
+                    row.order_count = row.order_count.saturating_add(1);
+                }
+            }
+            ExecutionKind::Canceled | ExecutionKind::Rejected | ExecutionKind::CancelRejected => {}
+        }
+    }
+
+    fn on_fill(&mut self, execution: &Execution) {
         let Some(row) = self.row(execution.symbol) else { return };
-        if execution.kind == ExecutionKind::Accepted {
-            row.order_count = row.order_count.saturating_add(1);
-        }
-        if execution.kind != ExecutionKind::Filled {
-            return;
-        }
         let value = execution.price.times(execution.qty);
         row.position = row.position.after(execution.side, execution.qty).unwrap_or(row.position);
         match execution.side {
@@ -118,6 +131,7 @@ impl Pnl {
             equity = equity.saturating_add(row.cash).saturating_sub(row.fees).saturating_add(held);
             gross = gross.saturating_add(Notional(held.0.saturating_abs()));
         }
+        self.gross_max = self.gross_max.max(gross);
         if self.curve.len() == CURVE_POINTS_MAX {
             let mut index = 0_usize;
             self.curve.retain(|_| {
@@ -130,7 +144,7 @@ impl Pnl {
         self.next_point = now.plus(self.step);
     }
 
-    /// Every symbol that was traded, in order of its first fill.
+    /// Every symbol with an accepted order or a fill, in order of the first one.
     #[must_use]
     pub fn rows(&self) -> &[SymbolPnl] {
         &self.rows
@@ -140,6 +154,12 @@ impl Pnl {
     #[must_use]
     pub fn curve(&self) -> &[EquityPoint] {
         &self.curve
+    }
+
+    /// Largest value of all holdings without their signs at any point noted, those that the curve has given up included.
+    #[must_use]
+    pub const fn gross_max(&self) -> Notional {
+        self.gross_max
     }
 
     fn row(&mut self, symbol: SymbolId) -> Option<&mut SymbolPnl> {
@@ -170,5 +190,43 @@ impl SymbolPnl {
     #[must_use]
     pub fn net(&self) -> Notional {
         self.cash.saturating_sub(self.fees).saturating_add(self.value())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peregrine_types::{MatchNumber, OrderId, Price, Qty, ReasonCode};
+
+    fn report(symbol: u32, kind: ExecutionKind) -> Execution {
+        Execution {
+            order_id: OrderId(1),
+            symbol: SymbolId(symbol),
+            side: Side::Buy,
+            kind,
+            liquidity: Liquidity::Added,
+            reason: ReasonCode::None,
+            price: Price(5),
+            qty: Qty(10),
+            leaves_qty: Qty(0),
+            match_number: MatchNumber(1),
+            venue_time: EpochNanos(0),
+            visible_time: EpochNanos(0),
+            fee: Notional(3),
+        }
+    }
+
+    #[test]
+    fn what_was_only_refused_has_no_row_and_takes_no_place() {
+        let mut pnl = Pnl::new(4, 1, Nanos::from_secs(1));
+        for kind in [ExecutionKind::Rejected, ExecutionKind::CancelRejected, ExecutionKind::Canceled] {
+            pnl.on_execution(&report(0, kind));
+        }
+        assert!(pnl.rows().is_empty());
+        pnl.on_execution(&report(1, ExecutionKind::Accepted));
+        pnl.on_execution(&report(1, ExecutionKind::Filled));
+        let row = pnl.rows()[0];
+        assert_eq!((row.symbol, row.order_count, row.fills_added), (SymbolId(1), 1, 1));
+        assert_eq!((row.cash, row.fees, row.position), (Notional(-50), Notional(3), Position(10)));
     }
 }

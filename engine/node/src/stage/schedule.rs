@@ -46,15 +46,17 @@ impl FromStr for Pace {
 pub struct Schedule {
     pace: Pace,
     rate: TickRate,
-    /// Ticks of the first event and its `recv_time`; 0 until the first event.
-    start: Arc<[AtomicU64; 2]>,
+    /// Events before this moment are due at once, and the schedule begins with the first one that is not.
+    from: EpochNanos,
+    /// Ticks of the first event (0 until then), its `recv_time` and its index.
+    start: Arc<[AtomicU64; 3]>,
 }
 
 impl Schedule {
     /// A schedule that begins with its first event.
     #[must_use]
     pub fn new(pace: Pace, rate: TickRate) -> Self {
-        Self { pace, rate, start: Arc::new([AtomicU64::new(0), AtomicU64::new(0)]) }
+        Self { pace, rate, from: EpochNanos::MIN, start: Arc::default() }
     }
 
     /// Whether events are due at fixed times at all.
@@ -63,10 +65,24 @@ impl Schedule {
         !matches!(self.pace, Pace::Max)
     }
 
-    /// Notes that the first event came: `now` in ticks.
-    pub fn begin(&self, now: u64, first_time: EpochNanos) {
-        let [ticks, time] = &*self.start;
+    /// The same schedule, beginning with the first event of `from` or later.
+    #[must_use]
+    pub fn starting(self, from: Option<EpochNanos>) -> Self {
+        Self { from: from.unwrap_or(EpochNanos::MIN), ..self }
+    }
+
+    /// Whether the schedule has not begun and an event of `recv_time` begins it.
+    #[inline]
+    #[must_use]
+    pub fn is_to_begin(&self, recv_time: EpochNanos) -> bool {
+        self.start[0].load(Ordering::Relaxed) == 0 && recv_time >= self.from
+    }
+
+    /// Notes that the first event, `index`, came: `now` in ticks.
+    pub fn begin(&self, now: u64, index: u64, first_time: EpochNanos) {
+        let [ticks, time, first_index] = &*self.start;
         time.store(first_time.0.cast_unsigned(), Ordering::Relaxed);
+        first_index.store(index, Ordering::Relaxed);
         ticks.store(now.max(1), Ordering::Release);
     }
 
@@ -75,18 +91,21 @@ impl Schedule {
     #[inline]
     #[must_use]
     pub fn due(&self, index: u64, recv_time: EpochNanos) -> Option<u64> {
+        if !self.is_timed() {
+            return None;
+        }
+        let [ticks, time, first_index] = &*self.start;
+        let start = ticks.load(Ordering::Acquire);
+        let index = index.checked_sub(first_index.load(Ordering::Relaxed)).filter(|_| start != 0)?;
         let after = match self.pace {
             Pace::Max => return None,
             Pace::Rate { events_per_second } => span(index, 1_000_000_000, events_per_second),
             Pace::Recorded { speed_milli } => {
-                let first = EpochNanos(self.start[1].load(Ordering::Relaxed).cast_signed());
+                let first = EpochNanos(time.load(Ordering::Relaxed).cast_signed());
                 span(recv_time.since(first).0.max(0).cast_unsigned(), 1_000, speed_milli)
             }
         };
-        match self.start[0].load(Ordering::Acquire) {
-            0 => None,
-            start => Some(start.saturating_add(self.rate.ticks(after))),
-        }
+        Some(start.saturating_add(self.rate.ticks(after)))
     }
 }
 
@@ -122,11 +141,27 @@ mod tests {
         let rate = TickRate::measured(2_000_000_000, Nanos(1_000_000_000)).unwrap();
         let schedule = Schedule::new(Pace::Rate { events_per_second: 1_000 }, rate);
         assert_eq!(schedule.due(0, EpochNanos(5)), None);
-        schedule.begin(100, EpochNanos(5));
+        schedule.begin(100, 0, EpochNanos(5));
         assert_eq!(schedule.due(3, EpochNanos(5)), Some(100 + 6_000_000));
         let recorded = Schedule::new(Pace::Recorded { speed_milli: 2_000 }, rate);
-        recorded.begin(100, EpochNanos(5));
+        recorded.begin(100, 0, EpochNanos(5));
         assert_eq!(recorded.due(9, EpochNanos(1_005)), Some(100 + 1_000));
         assert_eq!(Schedule::new(Pace::Max, rate).due(9, EpochNanos(0)), None);
+    }
+
+    #[test]
+    fn a_schedule_that_begins_later_lets_what_is_earlier_pass() {
+        let rate = TickRate::measured(2_000_000_000, Nanos(1_000_000_000)).unwrap();
+        for (pace, second) in [
+            (Pace::Rate { events_per_second: 1_000 }, 100 + 2_000_000),
+            (Pace::Recorded { speed_milli: 1_000 }, 100 + 2 * 40),
+        ] {
+            let schedule = Schedule::new(pace, rate).starting(Some(EpochNanos(50)));
+            assert!(!schedule.is_to_begin(EpochNanos(49)) && schedule.is_to_begin(EpochNanos(60)));
+            schedule.begin(100, 7, EpochNanos(60));
+            assert!(!schedule.is_to_begin(EpochNanos(70)));
+            let due = [(6, 49), (7, 60), (8, 100)].map(|(index, time)| schedule.due(index, EpochNanos(time)));
+            assert_eq!(due, [None, Some(100), Some(second)], "{pace:?}");
+        }
     }
 }

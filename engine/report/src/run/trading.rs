@@ -112,7 +112,7 @@ impl OrdersReport {
 pub struct SymbolRow {
     /// Its name.
     pub symbol: String,
-    /// Orders submitted.
+    /// Orders that the venue accepted.
     pub order_count: u64,
     /// Fills.
     pub fill_count: u64,

@@ -1,0 +1,110 @@
+//! What the stage tells the risk gate about the market.
+
+use std::path::Path;
+
+use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
+use peregrine_runtime::{NullStopwatch, StopFlag, TscClock};
+use peregrine_types::{EventKind, NewOrder, Price, Qty, Side, SymbolId, TimeInForce};
+
+use super::*;
+use crate::config::Loaded;
+use crate::run::{MachineParts, ReplayMachine, latency_guard, machine};
+use crate::stage::machine::Machine;
+use crate::stage::schedule::Pace;
+
+const CENT: i64 = 10_000_000;
+
+fn replay_machine(dir: &Path) -> ReplayMachine<NullStopwatch> {
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/demo.toml");
+    let set = [
+        "book.order_count_max=1024",
+        "book.level_count_max=1024",
+        "book.is_unknown_state_tradable=true",
+        "feed.symbol_count_max=4",
+        "risk.data_age_ns_max=1000",
+    ];
+    let loaded = Loaded::read(&profile, &set.map(str::to_owned)).unwrap();
+    let log = LogConfig {
+        dir: dir.join("log"),
+        staging_dir: Some(dir.to_owned()),
+        staging_record_counts: [1 << 10; 4],
+        segment_len_max: 1 << 20,
+        stream_len_max: 1 << 24,
+        sync_interval: Nanos::from_millis(100),
+        is_memory_locked: false,
+    };
+    let log = EventLog::create(&log, &RunFacts::default()).unwrap();
+    let parts = MachineParts {
+        decide_log: LosslessLog::new(log.decide, StopFlag::new()),
+        send_log: LosslessLog::new(log.send, StopFlag::new()),
+        guard: Guard::Measured(latency_guard(&loaded.config).unwrap()),
+        schedule: Schedule::new(Pace::Max, TscClock::calibrated().rate()),
+        stopwatch: NullStopwatch,
+    };
+    machine(&loaded, EpochNanos(0), parts).unwrap().0
+}
+
+fn add(id: u64, symbol: u32, side: Side, price: i64, time: i64) -> MarketEvent {
+    let (time, id_a) = (EpochNanos(time), id);
+    let event = MarketEvent::new(EventKind::AddOrder, SymbolId(symbol), time, time);
+    MarketEvent { id_a, side, price: Price(price * CENT), qty: Qty(10), ..event }
+}
+
+fn buy(symbol: u32, price: i64) -> OrderIntent {
+    OrderIntent::New(NewOrder {
+        symbol: SymbolId(symbol),
+        side: Side::Buy,
+        price: Price(price * CENT),
+        qty: Qty(1),
+        time_in_force: TimeInForce::Day,
+        is_post_only: true,
+    })
+}
+
+/// An order for a symbol whose last event is longer ago than `risk.data_age_ns_max` does not leave, however new the event
+/// is that it answers.
+#[test]
+fn the_age_of_data_is_that_of_the_orders_own_symbol() {
+    let dir = tempfile::tempdir().unwrap();
+    let Machine { mut books, mut decide, .. } = replay_machine(dir.path());
+    let mut is_sent = |event: MarketEvent, price: i64, symbol: Option<u32>| {
+        let update = books.apply(&event);
+        decide.on_event(&Applied { started: Started(None), event: &event, update: &update }, &books, &mut |_| Ok(()));
+        let symbol = symbol?;
+        let input = Input { seq: EventSeq(99), event: &event, update: &update };
+        let mut is_sent = false;
+        let mut out = |_: ApprovedOrder| {
+            is_sent = true;
+            Ok(())
+        };
+        decide.submit((&input, None), (0, buy(symbol, price)), &books, &mut out);
+        let stale = decide.counters().denied.iter().find(|(reason, _)| *reason == ReasonCode::DataStale);
+        Some((is_sent, stale.map_or(0, |(_, count)| *count)))
+    };
+    for (symbol, id) in [(0, 1), (1, 3)] {
+        is_sent(add(id, symbol, Side::Buy, 9_000, 5_000), 0, None);
+        is_sent(add(id + 1, symbol, Side::Sell, 9_002, 5_000), 0, None);
+    }
+    assert_eq!(is_sent(add(5, 1, Side::Buy, 8_000, 6_000), 8_990, Some(0)), Some((true, 0)), "1,000 ns are allowed");
+    assert_eq!(is_sent(add(6, 1, Side::Buy, 8_001, 6_001), 8_991, Some(0)), Some((false, 1)));
+    assert_eq!(is_sent(add(7, 1, Side::Buy, 8_002, 6_002), 8_992, Some(1)), Some((true, 1)), "its own event is new");
+}
+
+#[test]
+fn an_order_that_cannot_be_handed_over_is_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let Machine { mut books, mut decide, .. } = replay_machine(dir.path());
+    for (id, side, price) in [(1, Side::Buy, 9_000), (2, Side::Sell, 9_002), (3, Side::Buy, 8_000)] {
+        let event = add(id, 0, side, price, 5_000);
+        let update = books.apply(&event);
+        let applied = Applied { started: Started(None), event: &event, update: &update };
+        decide.on_event(&applied, &books, &mut |_| Ok(()));
+        let (open, undelivered) = (decide.risk.open_order_count(), decide.counters().undelivered);
+        let input = Input { seq: EventSeq(id), event: &event, update: &update };
+        decide.submit((&input, None), (0, buy(0, 8_990 + i64::try_from(id).unwrap())), &books, &mut |order| {
+            Err(Full(order))
+        });
+        assert_eq!(decide.risk.open_order_count(), open);
+        assert_eq!(decide.counters().undelivered, undelivered + 1);
+    }
+}
