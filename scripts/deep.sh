@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
-steps=(fuzz fuzz_coverage controls kill venue venue_live loom miri asan memcheck dataset_memory)
+steps=(fuzz fuzz_coverage controls kill venue venue_live loom miri asan memcheck dataset_memory truth)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -95,6 +95,20 @@ miri() {
 dataset_memory() {
     cargo test --profile gate -p peregrine-dataset --test storage -- --ignored --nocapture 2>&1 | tee "$log" || return 1
     count="$(passed) tests"
+}
+# A market whose truth is known: three seeds with a signal, three without, and a control that must fail.
+truth() {
+    local out seed
+    out="$(mktemp -d)"
+    lab() { cargo run --profile gate -q -p peregrine-lab -- truth --out "$out" --ledger "$out/trials.sqlite" "$@"; }
+    for seed in 1 2 3; do
+        { lab --seed "$seed" && lab --seed "$seed" --without-signal; } 2>&1 | tee -a "$log" || { rm -rf "$out"; return 1; }
+    done
+    local status=0
+    lab --seed 1 --shuffled 2>&1 | tee -a "$log" || status=$?
+    [ "$status" -eq 1 ] || { echo "error: shuffled targets: status $status, 1 is due"; rm -rf "$out"; return 1; }
+    rm -rf "$out"
+    count="6 trials, 1 control"
 }
 
 failed=0

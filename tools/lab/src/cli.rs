@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Trials(TrialsArgs),
     /// Make the default model of the demonstration: generated session, dataset, training, diagnosis.
     DemoModel(DemoModelArgs),
+    /// Train on a generated market whose truth is known and hold the model against the filter that knows it.
+    Truth(TruthArgs),
 }
 
 /// `peregrine-lab dataset`.
@@ -113,6 +115,9 @@ pub(crate) struct FoldArgs {
     /// Rows before this moment are left out.
     #[arg(long)]
     pub(crate) from: Option<String>,
+    /// A rolling window: only this many days before --until (or before the end of the data) are used.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) window_days: Option<u32>,
 }
 
 /// What a training run is told beside its data.
@@ -245,12 +250,39 @@ pub(crate) struct DemoModelArgs {
     /// Folder of the diagnosis.
     #[arg(long, default_value = "peregrine-out/diagnosis")]
     pub(crate) diagnosis: PathBuf,
-    /// Seed of the generated session; the demonstration replays another one.
+    /// Seed of the first of five generated sessions: three train, one validates, one is held out. The demonstration replays another
+    /// one.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) seed: u64,
-    /// Messages of the generated session, about.
-    #[arg(long, default_value_t = 1_500_000)]
+    /// Messages of each generated session, about.
+    #[arg(long, default_value_t = 1_800_000)]
     pub(crate) messages: u64,
+    /// How the run is kept.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// `peregrine-lab truth`.
+#[derive(Debug, Args)]
+pub(crate) struct TruthArgs {
+    /// Profile of the training; its own seed gives way to --seed.
+    #[arg(long, default_value = "configs/train/truth.toml")]
+    pub(crate) config: PathBuf,
+    /// Seed of data and training.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Rows to train on; a quarter as many validate.
+    #[arg(long, default_value_t = 192_000)]
+    pub(crate) rows: usize,
+    /// Rows that the model is judged on.
+    #[arg(long, default_value_t = 60_000)]
+    pub(crate) held_out_rows: usize,
+    /// A market of the same features in which nothing predicts a return: the model must find nothing.
+    #[arg(long)]
+    pub(crate) without_signal: bool,
+    /// A control that must fail: the return targets of training and validation are dealt out to the rows at random.
+    #[arg(long)]
+    pub(crate) shuffled: bool,
     /// How the run is kept.
     #[command(flatten)]
     pub(crate) run: RunArgs,

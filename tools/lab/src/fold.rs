@@ -10,6 +10,8 @@ use peregrine_node::exit::Failure;
 
 use crate::cli::FoldArgs;
 
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// A training fold and the later validation fold.
 pub(crate) struct Folds {
     pub(crate) train: Dataset,
@@ -75,8 +77,10 @@ pub(crate) fn folds(args: &FoldArgs) -> Result<Folds, Failure> {
     let purge = purge_rows(&data);
     let (first, last) =
         span(&data).ok_or_else(|| Failure::usage(format_args!("{} has no row", args.data.display())))?;
-    let from = args.from.as_deref().map(|text| moment("--from", text)).transpose()?.unwrap_or(first);
     let until = args.until.as_deref().map(|text| moment("--until", text)).transpose()?.unwrap_or(last + 1);
+    let window = args.window_days.map(|days| until.saturating_sub(i64::from(days).saturating_mul(DAY_NS)));
+    let from = args.from.as_deref().map(|text| moment("--from", text)).transpose()?.or(window).unwrap_or(first);
+    let from = from.max(first);
     if from > first || until <= last {
         data = data.window(from, until, purge).map_err(refused)?;
     }

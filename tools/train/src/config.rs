@@ -95,7 +95,8 @@ pub struct LossConfig {
     pub direction: f64,
 }
 
-/// A Gaussian mixture on the training latents, its number chosen by silhouette, distilled into the softmax head.
+/// A Gaussian mixture with persistence on what the training latents decode to, its number chosen by silhouette, distilled into
+/// the softmax head.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegimeConfig {
@@ -103,7 +104,7 @@ pub struct RegimeConfig {
     pub count_min: usize,
     /// Greatest number of regimes, `count_min` to 7.
     pub count_max: usize,
-    /// Rows of latents that the mixture is fitted on, 100 to 1,000,000.
+    /// Rows of latents that the mixture is fitted on, in stretches of 256, 100 to 1,000,000.
     pub sample_rows: usize,
     /// Steps of the distillation, 1 to 100,000.
     pub distill_steps: u32,
@@ -121,7 +122,8 @@ pub struct ControllerConfig {
     pub imagined_rows: usize,
     /// Learning rate, above 0 to 0.1.
     pub learning_rate: f64,
-    /// Fees are drawn between 0 and this, basis points of notional, 0 to 100.
+    /// A cost between 0 and this is drawn for each trajectory, small ones more often (the cube of a uniform draw), and is a
+    /// fee or a wider half-spread at even chance; basis points of notional, 0 to 100. Beyond it the controller extrapolates.
     pub fee_bps_max: f64,
     /// Half-spread of data without one (bars), basis points of the mid price, 0 to 1,000.
     pub half_spread_bps: f64,

@@ -5,7 +5,7 @@
 //! half-spread and fee, `μ, σ²` the heads' mean and variance of the return per step, the utility of a trajectory is
 //! `Σ_k [a_k·μ_k − c·|a_k − a_{k−1}| − ½·γ·a_k²·σ_k²/σ]` and, as nothing is imagined after the last step, its position held over
 //! the longest horizon and then closed: `a_K·μ_K^N − ½·γ·a_K²·(σ_K^N)²/σ − c·|a_K|`. All of it is divided by σ, the deviation
-//! of a step's return in the training fold.
+//! of a step's return in the training fold, and by 1 + c/σ, so that trajectories with great costs do not outvote the others.
 
 use burn::tensor::{Tensor, activation};
 use peregrine_model::{COST_SCALE_BPS, INPUT_CLIP};
@@ -110,9 +110,12 @@ impl Frozen<'_> {
         for _ in 0..batch {
             let row = pick(uniform(&mut rng), rows);
             h.extend_from_slice(starts.h.get(row * self.h..(row + 1) * self.h).unwrap_or(&[]));
-            spreads.push(starts.half_spread_bps.get(row).copied().unwrap_or(0.0));
             position.push(f32::of(2.0 * uniform(&mut rng) - 1.0));
-            fees.push(f32::of(uniform(&mut rng) * config.fee_bps_max));
+            // Cubed: most draws are small, where the decision to trade is made, and some reach the greatest cost.
+            let extra = f32::of(uniform(&mut rng).powi(3) * config.fee_bps_max);
+            let (fee, wider) = if uniform(&mut rng) < 0.5 { (extra, 0.0) } else { (0.0, extra) };
+            spreads.push(starts.half_spread_bps.get(row).copied().unwrap_or(0.0) + wider);
+            fees.push(fee);
         }
         let mut noise = vec![0.0; steps * batch * self.z];
         normals(&mut rng, &mut noise);
@@ -209,7 +212,8 @@ fn utility(leaves: &Leaves, imagined: &Imagined, risk_aversion: f64, width: usiz
     }
     let last = position.clone() * make(&imagined.last_mean, batch)
         - position.clone().square() * make(&imagined.last_variance, batch) * (0.5 * risk_aversion)
-        - position.abs() * cost;
+        - position.abs() * cost.clone();
     let total = total.map_or_else(|| last.clone(), |total| total + last.clone());
-    total.mean() * (1.0 / whole(steps))
+    // The costs are known to the controller, so that weighing trajectories by them moves no optimum.
+    (total / (cost + 1.0)).mean() * (1.0 / whole(steps))
 }

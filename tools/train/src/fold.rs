@@ -135,6 +135,11 @@ impl Fold {
         self.up.len()
     }
 
+    /// Whether a row is the first of its sequence.
+    pub(crate) fn starts_sequence(&self, row: usize) -> bool {
+        self.spans.binary_search_by_key(&row, |(start, _)| *start).is_ok()
+    }
+
     /// Cuts the sequences so that every lane has work: pieces of at most `rows / lanes` rows, at least eight chunks long.
     pub(crate) fn pieces(&self, lanes: usize, chunk_rows: usize, burn_in_rows: usize) -> Vec<Piece> {
         let fair = self.rows().div_ceil(lanes.max(1)).max(8 * chunk_rows.max(burn_in_rows));

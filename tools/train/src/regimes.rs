@@ -1,33 +1,44 @@
-//! Regimes: a Gaussian mixture on the training latents, its number chosen by silhouette score, distilled into the softmax
-//! head that the kernel runs.
+//! Regimes: a Gaussian mixture with persistence on what the training latents decode to, its number chosen by silhouette score,
+//! distilled into the softmax head that the kernel runs.
+//!
+//! Not on the latents themselves: in their coordinates, which no loss ties to a unit, directions that predict returns outvote
+//! those in which regimes differ. Decoded they are the observation without its noise, in the unit of the reconstruction. And
+//! with persistence (a hidden Markov model): regimes last, so that the rows before and after tell apart what one row does not;
+//! the head learns the smoothed probabilities from the state, which remembers the rows before.
 
 use burn::tensor::activation::log_softmax;
-use peregrine_stats::cluster::{GaussianMixture, MixtureConfig};
+use peregrine_stats::cluster::{MarkovMixture, MarkovSelection, MixtureConfig};
 use peregrine_stats::latent::principal_axes;
 use peregrine_stats::{Matrix, MatrixView, StatsError};
 
 use crate::config::RegimeConfig;
 use crate::error::TrainError;
 use crate::fold::whole;
-use crate::graph::{Leaves, device, matrix};
+use crate::graph::{Leaves, device, elements, matrix, silu};
 use crate::params::{AdamW, Params};
 use crate::random::{shuffled, stream};
 use crate::real::Real;
 
-/// Share of the latents' variance on the principal axes that the mixture sees, and the most of them: more would let the many
-/// directions of noise outvote, once whitened, the few in which regimes differ.
+/// Rows of a stretch that are taken together, so that persistence shows.
+pub(crate) const STRETCH: usize = 256;
+/// Share of the decoded latents' variance on the principal axes that the mixture sees, and the most of them: more would let
+/// the many directions of noise outvote, once whitened, the few in which regimes differ.
 const SHARE: f64 = 0.9;
 const AXES_MAX: usize = 6;
 const SILHOUETTE_ROWS: usize = 2_000;
 const BATCH: usize = 2_048;
 const RATE: f64 = 0.01;
 
-/// Latents of some training rows: `s = [h, z]`, row-major, and the predicted log-variance of the first horizon.
+/// Latents of stretches of training rows in the order of time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latents {
     pub(crate) width: usize,
+    /// `s = [h, z]`, row-major.
     pub(crate) s: Vec<f32>,
+    /// The predicted log-variance of the first horizon.
     pub(crate) log_var: Vec<f32>,
+    /// Rows of each stretch; they sum to the rows.
+    pub(crate) lengths: Vec<usize>,
 }
 
 /// The softmax head and what it was made from.
@@ -39,30 +50,44 @@ pub(crate) struct Regimes {
     pub(crate) bias: Vec<f32>,
     /// Silhouette score of the chosen number.
     pub(crate) silhouette: f64,
-    /// Share of the rows whose most probable regime is the mixture's.
+    /// Share of the rows whose most probable regime is the mixture's, given the rows before and after.
     pub(crate) agreement: f64,
 }
 
-/// Finds the regimes. Their order is that of the mean predicted log-variance: regime 0 is the calmest.
-pub(crate) fn find(latents: &Latents, config: &RegimeConfig, seed: u64) -> Result<Regimes, TrainError> {
+/// Finds the regimes; `decoder` holds the decoder's layers. Their order is that of the mean predicted log-variance: regime 0 is
+/// the calmest.
+pub(crate) fn find(
+    latents: &Latents,
+    decoder: &Params<f32>,
+    config: &RegimeConfig,
+    seed: u64,
+) -> Result<Regimes, TrainError> {
     let fault = |source| TrainError::Statistics { what: "the training latents".to_owned(), source };
-    let scaled = standardise(latents);
-    let rows = scaled.s.len() / latents.width.max(1);
-    let view = MatrixView::new("latents", &scaled.s, rows, latents.width).map_err(fault)?;
-    let projected = principal_components(view).map_err(fault)?;
+    let decoded = decode(latents, decoder);
+    let projected = principal_components(decoded.view("decoded latents").map_err(fault)?).map_err(fault)?;
     let projected = projected.view("principal components").map_err(fault)?;
-    let mixture = MixtureConfig { seed, restarts: 8, regularization: 1e-4, ..MixtureConfig::default() };
-    let chosen = GaussianMixture::select(projected, config.count_min..=config.count_max, SILHOUETTE_ROWS, &mixture);
-    let chosen = chosen.map_err(fault)?;
-    let shares = chosen.mixture.responsibilities(projected).map_err(fault)?;
-    let count = chosen.mixture.component_count();
-    let order = calmest_first(&shares, &latents.log_var);
+    let mixture = MixtureConfig { seed, restarts: 4, regularization: 1e-4, ..MixtureConfig::default() };
+    let candidates = config.count_min..=config.count_max;
+    let chosen = MarkovMixture::select(projected, &latents.lengths, candidates, SILHOUETTE_ROWS, &mixture);
+    let MarkovSelection { model, smoothed, scores } = chosen.map_err(fault)?;
+    let count = model.component_count();
+    let order = calmest_first(&smoothed, &latents.log_var);
     let targets: Vec<f32> =
-        shares.data.chunks_exact(count).flat_map(|row| order.iter().map(|k| f32::of(row[*k]))).collect();
-    let silhouette =
-        chosen.scores.iter().find(|(candidate, _)| *candidate == count).map_or(f64::NAN, |(_, score)| *score);
+        smoothed.data.chunks_exact(count).flat_map(|row| order.iter().map(|k| f32::of(row[*k]))).collect();
+    let silhouette = scores.iter().find(|(candidate, _)| *candidate == count).map_or(f64::NAN, |(_, score)| *score);
+    let scaled = standardise(latents);
     let head = distill(&scaled, &targets, count, (config.distill_steps, seed));
     Ok(unscale(&scaled, head, (count, silhouette)))
+}
+
+/// The observation that each state stands for, in scaled features.
+fn decode(latents: &Latents, decoder: &Params<f32>) -> Matrix {
+    let rows = latents.s.len() / latents.width.max(1);
+    let leaves = Leaves::of(decoder, false, |name| name.starts_with("decoder."));
+    let hidden = silu(leaves.linear("decoder.0", matrix(latents.s.clone(), rows, &leaves.device)));
+    let decoded: Vec<f32> = elements(leaves.linear("decoder.2", hidden));
+    let cols = decoded.len() / rows.max(1);
+    Matrix { data: decoded.into_iter().map(f64::from).collect(), rows, cols }
 }
 
 /// Columns with mean 0 and deviation 1, and what undoes it.
@@ -154,7 +179,7 @@ fn distill(scaled: &Scaled, targets: &[f32], count: usize, (steps, seed): (u32, 
         optimizer.step(&mut params, &gradients, RATE * (1.0 - done), 1e-4);
     }
     let leaves = Leaves::of(&params, false, |_| true);
-    let logits: Vec<f32> = crate::graph::elements(leaves.linear("regime", matrix(s, rows, &device(false))));
+    let logits: Vec<f32> = elements(leaves.linear("regime", matrix(s, rows, &device(false))));
     let pairs = logits.chunks_exact(count).zip(targets.chunks_exact(count));
     let equal = pairs.filter(|(a, b)| argmax(a) == argmax(b)).count();
     Head {

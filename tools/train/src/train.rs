@@ -19,7 +19,7 @@ use crate::objective::{World, WorldShape};
 use crate::observe::{Observer, Stage};
 use crate::params::Params;
 use crate::real::Real;
-use crate::regimes::{self, Latents};
+use crate::regimes::{self, Latents, STRETCH};
 use crate::state::RunState;
 use crate::world::{WorldTask, initial, visit_latents};
 
@@ -215,7 +215,7 @@ impl Finish<'_> {
         observer.stage(Stage::Regimes);
         let (latents, starts) = self.training_latents(trained);
         let seed = self.run.config.seed;
-        let regimes = regimes::find(&latents, &self.config.regimes, seed)?;
+        let regimes = regimes::find(&latents, trained, &self.config.regimes, seed)?;
         metrics.insert("regimes.silhouette".to_owned(), regimes.silhouette);
         metrics.insert("regimes.distillation_agreement".to_owned(), regimes.agreement);
         observer.stage(Stage::Controller);
@@ -303,25 +303,40 @@ impl Finish<'_> {
         }
     }
 
-    /// A sample of the training latents for the regimes, and where imagination starts from.
+    /// Stretches of the training latents for the regimes, and where imagination starts from.
     fn training_latents(&self, trained: &Params<f32>) -> (Latents, Starts) {
         let world = World { shape: self.shape, params: trained };
         let every = self.train.rows().div_ceil(self.config.regimes.sample_rows).max(1);
         let width = self.shape.h + self.shape.z;
-        let mut latents = Latents { width, ..Latents::default() };
         let mut starts = Starts::default();
         let assumed = f32::of(self.config.controller.half_spread_bps);
         let (weight, bias) = (trained.data("return_log_var.weight"), trained.data("return_log_var.bias"));
+        // Lanes are visited side by side: the rows of a stretch have to be put in order.
+        let mut seen_rows: Vec<(usize, f32, Vec<f32>)> = Vec::new();
         visit_latents(&world, self.train, self.config, |seen| {
-            if seen.row % every != 0 {
-                return;
+            if (seen.row / STRETCH).is_multiple_of(every) {
+                let log_var = f32::of(seen.head(&weight[..width], bias[0]));
+                seen_rows.push((seen.row, log_var, seen.h.iter().chain(seen.z).copied().collect()));
             }
-            latents.log_var.push(f32::of(seen.head(&weight[..width], bias[0])));
-            latents.s.extend(seen.h.iter().chain(seen.z));
-            starts.h.extend(seen.h_next);
-            let quoted = self.train.half_spread_bps[seen.row];
-            starts.half_spread_bps.push(if quoted > 0.0 { quoted } else { assumed });
+            if seen.row.is_multiple_of(every) {
+                starts.h.extend(seen.h_next);
+                let quoted = self.train.half_spread_bps[seen.row];
+                starts.half_spread_bps.push(if quoted > 0.0 { quoted } else { assumed });
+            }
         });
+        seen_rows.sort_by_key(|(row, ..)| *row);
+        let mut latents = Latents { width, ..Latents::default() };
+        let mut before = None;
+        for (row, log_var, s) in seen_rows {
+            let is_next = before == row.checked_sub(1) && !self.train.starts_sequence(row);
+            match latents.lengths.last_mut() {
+                Some(length) if is_next => *length += 1,
+                Some(_) | None => latents.lengths.push(1),
+            }
+            before = Some(row);
+            latents.log_var.push(log_var);
+            latents.s.extend(s);
+        }
         (latents, starts)
     }
 

@@ -1,4 +1,4 @@
-//! `peregrine-lab demo-model`: the default model of the demonstration, from nothing but a seed: generated session, dataset,
+//! `peregrine-lab demo-model`: the default model of the demonstration, from nothing but a seed: generated sessions, datasets,
 //! training, diagnosis.
 
 use std::fs::File;
@@ -18,10 +18,11 @@ use peregrine_validate::{Candidate, diagnose_candidate};
 use crate::cli::DemoModelArgs;
 use crate::commands::diagnose::{conclude, not_judged, settings};
 use crate::commands::train::{Run, profile};
-use crate::fold::{Folds, purge_rows, refused};
+use crate::fold::{Folds, refused};
 
-/// Date of the generated session, a regular Monday.
-const DATE: Date = date(2026, 1, 5);
+/// Dates of the generated sessions, a regular week: three days train, one validates, one is held out. Each has a seed of its own
+/// and so its own symbols: what is learnt by heart from one does not help on the next.
+const DATES: [Date; 5] = [date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7), date(2026, 1, 8), date(2026, 1, 9)];
 
 pub(super) fn run(args: &DemoModelArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
     let configs = profile(&args.config)?;
@@ -29,19 +30,15 @@ pub(super) fn run(args: &DemoModelArgs, interrupted: &StopFlag) -> Result<Exit, 
         return Err(Failure::usage(format_args!("{}: one configuration, not a search", args.config.display())));
     };
     let ticks = TicksConfig::load(&args.dataset_config).map_err(refused)?;
-    let session = args.run.out.join(format!("session-seed{}.itch50", args.seed));
-    super::dataset::folder(&session)?;
-    note(format_args!("generating a session: seed {}, about {} messages …", args.seed, args.messages));
-    generate(args, &session)?;
-    let inputs = TickInputs { files: vec![session.clone()], date: Some(DATE) };
-    let (data, _) = build_dataset(&inputs, &ticks).map_err(refused)?;
-    std::fs::remove_file(&session)
-        .map_err(|error| Failure::file("remove the session", &session, &error, "remove it by hand"))?;
-
-    // Three fifths train, one fifth validates, the last fifth is held out.
-    let purge = purge_rows(&data);
-    let (seen, held_out) = data.split_at(time_of_share(&data, 4)?, purge).map_err(refused)?;
-    let (train, validation) = seen.split_at(time_of_share(&data, 3)?, purge).map_err(refused)?;
+    super::dataset::folder(&args.run.out.join("session"))?;
+    let mut days = Vec::with_capacity(DATES.len());
+    for (seed, day) in (args.seed..).zip(DATES) {
+        days.push(dataset(args, &ticks, (seed, day))?);
+    }
+    let Ok([first, second, third, validation, held_out]) = <[Dataset; DATES.len()]>::try_from(days) else {
+        return Err(Failure::usage("a session per day is needed"));
+    };
+    let train = joined([first, second, third])?;
     note(format_args!("{} rows train, {} validate, {} held out", train.rows(), validation.rows(), held_out.rows()));
 
     let run = Run::named(&args.run, "demo-micro", config);
@@ -50,22 +47,33 @@ pub(super) fn run(args: &DemoModelArgs, interrupted: &StopFlag) -> Result<Exit, 
     let settings = settings(&args.diagnose_config)?;
     let judged = Candidate { name: "demo-micro", model: &candidate.bytes, lstm: None };
     let diagnosis = diagnose_candidate(&judged, &train, &held_out, &settings).map_err(not_judged)?;
-    conclude(&diagnosis, &args.diagnosis, args.run.json)?;
-    Ok(Exit::Done)
+    conclude(&diagnosis, &args.diagnosis, args.run.json)
 }
 
-/// The moment before which `fifths` fifths of the rows lie.
-fn time_of_share(data: &Dataset, fifths: usize) -> Result<i64, Failure> {
-    let mut times: Vec<i64> = data.sequences.iter().flat_map(|sequence| sequence.time_ns.iter().copied()).collect();
-    times.sort_unstable();
-    let time = times.get(times.len() * fifths / 5).copied();
-    time.ok_or_else(|| Failure::usage("the session has no decision event"))
+/// Several datasets of the same columns as one.
+fn joined(days: [Dataset; 3]) -> Result<Dataset, Failure> {
+    let [first, second, third] = days;
+    let mut meta = first.meta;
+    meta.sources.extend(second.meta.sources.into_iter().chain(third.meta.sources));
+    let sequences = first.sequences.into_iter().chain(second.sequences).chain(third.sequences);
+    Dataset::new(meta, sequences.collect()).map_err(refused)
+}
+
+/// The decision events of one generated session.
+fn dataset(args: &DemoModelArgs, config: &TicksConfig, (seed, day): (u64, Date)) -> Result<Dataset, Failure> {
+    let session = args.run.out.join(format!("session-seed{seed}.itch50"));
+    note(format_args!("generating a session: seed {seed}, {day}, about {} messages …", args.messages));
+    generate(args, (seed, day), &session)?;
+    let built = build_dataset(&TickInputs { files: vec![session.clone()], date: Some(day) }, config);
+    std::fs::remove_file(&session)
+        .map_err(|error| Failure::file("remove the session", &session, &error, "remove it by hand"))?;
+    Ok(built.map_err(refused)?.0)
 }
 
 /// Writes the session as a length-prefixed file.
-fn generate(args: &DemoModelArgs, path: &Path) -> Result<(), Failure> {
-    let midnight = session::session_midnight(DATE, session::NASDAQ_ZONE).map_err(Failure::usage)?;
-    let config = GeneratorConfig { midnight, message_count: args.messages, ..GeneratorConfig::demo(args.seed) };
+fn generate(args: &DemoModelArgs, (seed, day): (u64, Date), path: &Path) -> Result<(), Failure> {
+    let midnight = session::session_midnight(day, session::NASDAQ_ZONE).map_err(Failure::usage)?;
+    let config = GeneratorConfig { midnight, message_count: args.messages, ..GeneratorConfig::demo(seed) };
     config.validate().map_err(Failure::usage)?;
     let mut session = Session::new(config).map_err(Failure::usage)?;
     let written = File::create(path).map(BufWriter::new).and_then(|mut writer| {

@@ -6,6 +6,7 @@ mod diagnose;
 mod interchange;
 mod train;
 mod trials;
+mod truth;
 
 use std::path::Path;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
         Command::Export(args) => interchange::export(&args),
         Command::Trials(args) => trials::run(&args),
         Command::DemoModel(args) => demo_model::run(&args, interrupted),
+        Command::Truth(args) => truth::run(&args, interrupted),
     }
 }
 

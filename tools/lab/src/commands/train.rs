@@ -94,12 +94,20 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint(&self) -> PathBuf {
-        self.base.with_extension("checkpoint")
+        self.ending("checkpoint")
     }
 
     /// The artefact's file.
     pub(super) fn artefact(&self) -> PathBuf {
-        self.base.with_extension("safetensors")
+        self.ending("safetensors")
+    }
+
+    /// The name may hold dots of its own.
+    fn ending(&self, ending: &str) -> PathBuf {
+        let mut path = self.base.clone().into_os_string();
+        path.push(".");
+        path.push(ending);
+        path.into()
     }
 
     /// A fresh run has no checkpoint, a resumed one has.
@@ -140,15 +148,21 @@ impl<'a> Run<'a> {
         .map_err(not_trained)
     }
 
-    /// Writes the artefact, takes the checkpoint away and says where things are.
-    pub(super) fn conclude(&self, candidate: &Candidate) -> Result<(), Failure> {
-        let (path, manifest) = (self.artefact(), &candidate.manifest);
-        candidate.write(&path).map_err(not_trained)?;
+    /// Writes the artefact and takes the checkpoint away.
+    pub(super) fn keep(&self, candidate: &Candidate) -> Result<(), Failure> {
+        candidate.write(&self.artefact()).map_err(not_trained)?;
         let checkpoint = self.checkpoint();
         if checkpoint.exists() {
             std::fs::remove_file(&checkpoint)
                 .map_err(|error| Failure::file("remove the checkpoint", &checkpoint, &error, "remove it by hand"))?;
         }
+        Ok(())
+    }
+
+    /// Keeps the candidate and says where things are.
+    pub(super) fn conclude(&self, candidate: &Candidate) -> Result<(), Failure> {
+        self.keep(candidate)?;
+        let (path, manifest) = (self.artefact(), &candidate.manifest);
         if self.args.json {
             return print_json(&json!({ "artefact": path, "manifest": manifest }));
         }

@@ -1,11 +1,10 @@
-//! Gaussian mixtures by expectation–maximisation (Dempster, Laird & Rubin 1977), their number chosen by silhouette.
+//! Gaussian mixtures by expectation–maximisation (Dempster, Laird & Rubin 1977).
 
-use super::{KMeans, KMeansConfig, silhouette};
+use super::{KMeans, KMeansConfig};
 use crate::correlation::covariance_matrix;
 use crate::error::{StatsError, check_count, check_len, check_range};
 use crate::linalg::Cholesky;
 use crate::matrix::{Matrix, MatrixView};
-use crate::random::Generator;
 
 const LN_TAU: f64 = 1.837_877_066_409_345_5;
 
@@ -49,9 +48,9 @@ impl Default for MixtureConfig {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Component {
+pub(super) struct Component {
     log_weight: f64,
-    mean: Vec<f64>,
+    pub(super) mean: Vec<f64>,
     covariance: Vec<f64>,
     factor: Cholesky,
     /// −½ (ln det covariance + d ln 2π).
@@ -67,15 +66,6 @@ pub struct GaussianMixture {
     log_likelihood: f64,
     iterations: usize,
     is_converged: bool,
-}
-
-/// The mixture with the best silhouette and what the others had.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MixtureSelection {
-    /// The chosen mixture.
-    pub mixture: GaussianMixture,
-    /// Number of components and silhouette score of each candidate; NaN when it left fewer than two clusters.
-    pub scores: Vec<(usize, f64)>,
 }
 
 impl GaussianMixture {
@@ -105,42 +95,8 @@ impl GaussianMixture {
         best.ok_or(StatsError::Degenerate { what: "x", why: "no start gave a mixture" })
     }
 
-    /// Fits every number of components of `candidates` (each ≥ 2) and takes the one whose hard partition has the greatest
-    /// silhouette, computed on a seeded sample of at most `sample_max` rows; the smaller number of equals.
-    ///
-    /// Distances are those of the whitened rows (covariance the identity; of [`Covariance::Diagonal`]: each column's variance
-    /// 1), as are those of the k-means starts: like the mixture itself, the choice does not depend on the columns' units, nor on one
-    /// direction that is long in all groups alike.
-    ///
-    /// # Errors
-    /// As [`fit`](Self::fit); [`StatsError::Degenerate`] when no candidate leaves two clusters.
-    pub fn select(
-        x: MatrixView<'_>,
-        candidates: std::ops::RangeInclusive<usize>,
-        sample_max: usize,
-        config: &MixtureConfig,
-    ) -> Result<MixtureSelection, StatsError> {
-        let chosen = Generator::new(config.seed, "silhouette sample").sample(x.rows(), sample_max);
-        let data: Vec<f64> = chosen.iter().flat_map(|row| x.row(*row)).copied().collect();
-        let sample = MatrixView::new("sample of x", &data, chosen.len(), x.cols())?;
-        let whitened = whiten(sample, config)?;
-        let whitened = whitened.view("whitened sample of x")?;
-        let mut best: Option<(f64, Self)> = None;
-        let mut scores = Vec::new();
-        for components in candidates {
-            let mixture = Self::fit(x, components, config)?;
-            let score = match silhouette(whitened, &mixture.predict(sample)?) {
-                Ok(found) => found.score,
-                Err(StatsError::Degenerate { .. }) => f64::NAN,
-                Err(other) => return Err(other),
-            };
-            scores.push((components, score));
-            if !score.is_nan() && best.as_ref().is_none_or(|(best, _)| score > *best) {
-                best = Some((score, mixture));
-            }
-        }
-        let none = StatsError::Degenerate { what: "candidates", why: "none leaves two clusters or more" };
-        best.map(|(_, mixture)| MixtureSelection { mixture, scores }).ok_or(none)
+    pub(super) fn into_components(self) -> Vec<Component> {
+        self.components
     }
 
     fn expectation_maximisation(
@@ -260,7 +216,7 @@ impl GaussianMixture {
 }
 
 impl Component {
-    fn log_density(&self, row: &[f64], scratch: &mut [f64]) -> f64 {
+    pub(super) fn log_density(&self, row: &[f64], scratch: &mut [f64]) -> f64 {
         scratch.iter_mut().zip(row).zip(&self.mean).for_each(|((out, x), mean)| *out = x - mean);
         self.factor.solve_lower(scratch);
         let distance: f64 = scratch.iter().map(|y| y * y).sum();
@@ -269,14 +225,14 @@ impl Component {
 }
 
 /// What is added to each variance: a share of the column's own, or of 1 for a constant column.
-fn ridge(x: MatrixView<'_>, share: f64) -> Result<Vec<f64>, StatsError> {
+pub(super) fn ridge(x: MatrixView<'_>, share: f64) -> Result<Vec<f64>, StatsError> {
     let (covariance, d) = (covariance_matrix(x)?, x.cols());
     let variances = (0..d).map(|i| covariance.data[i * d + i]);
     Ok(variances.map(|variance| share * if variance > 0.0 { variance } else { 1.0 }).collect())
 }
 
 /// The rows in coordinates in which their covariance, or its diagonal, is the identity.
-fn whiten(x: MatrixView<'_>, config: &MixtureConfig) -> Result<Matrix, StatsError> {
+pub(super) fn whiten(x: MatrixView<'_>, config: &MixtureConfig) -> Result<Matrix, StatsError> {
     let (mut covariance, d) = (covariance_matrix(x)?.data, x.cols());
     for (i, floor) in ridge(x, config.regularization)?.iter().enumerate() {
         covariance[i * d + i] += floor;
@@ -298,7 +254,7 @@ fn hard(labels: &[usize], components: usize) -> Matrix {
     shares
 }
 
-fn maximise(
+pub(super) fn maximise(
     x: MatrixView<'_>,
     shares: &Matrix,
     floor: &[f64],
@@ -377,6 +333,7 @@ pub(crate) fn argmax(values: &[f64]) -> usize {
 mod tests {
     use super::*;
     use crate::cluster::adjusted_rand_index;
+    use crate::random::Generator;
 
     /// Two crossed ellipses and a far group: k-means cannot tell the first two apart, a full mixture can.
     fn crossed(n: usize) -> (Vec<f64>, Vec<usize>) {
@@ -421,34 +378,6 @@ mod tests {
         assert!(found.iter().zip(&covariance.data).all(|(a, b)| (a - b * scale).abs() < 1e-3));
         assert!(one.mean(0).unwrap().iter().zip(x.column_means()).all(|(a, b)| (a - b).abs() < 1e-12));
         assert_eq!(one.mean(1), None);
-    }
-
-    #[test]
-    fn the_silhouette_chooses_the_number_of_groups() {
-        let mut generator = Generator::new(2, "test");
-        let centres = [[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]];
-        let data: Vec<f64> = (0..600).flat_map(|row| centres[row % 4].map(|c| c + generator.normal())).collect();
-        let x = MatrixView::new("x", &data, 600, 2).unwrap();
-        let found = GaussianMixture::select(x, 2..=7, 400, &MixtureConfig::default()).unwrap();
-        assert_eq!(found.mixture.component_count(), 4);
-        assert_eq!(found.scores.len(), 6);
-        assert_eq!(GaussianMixture::select(x, 2..=7, 400, &MixtureConfig::default()).unwrap(), found);
-    }
-
-    /// Three groups that a long direction, shared by all, hides from Euclid: the plain silhouette takes two.
-    #[test]
-    fn a_long_direction_shared_by_all_does_not_hide_the_groups() {
-        let mut generator = Generator::new(2, "long");
-        let centres = [[0.0, 0.0], [5.0, 0.0], [2.5, 5.0]];
-        let row = |row: usize| {
-            let [a, b] = centres[row % 3];
-            [a + generator.normal(), b + generator.normal(), 15.0 * generator.normal()]
-        };
-        let data: Vec<f64> = (0..900).flat_map(row).collect();
-        let x = MatrixView::new("x", &data, 900, 3).unwrap();
-        let config = MixtureConfig { restarts: 12, ..MixtureConfig::default() };
-        let found = GaussianMixture::select(x, 2..=6, 600, &config).unwrap();
-        assert_eq!(found.mixture.component_count(), 3, "{:?}", found.scores);
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! Clusters and regimes: k-means, Gaussian mixtures, and how good a partition is.
+//! Clusters and regimes: k-means, Gaussian mixtures alone and with persistence, and how good a partition is.
 
 mod agreement;
 mod kmeans;
+mod markov;
 mod mixture;
 mod silhouette;
 
 pub use agreement::adjusted_rand_index;
 pub use kmeans::{KMeans, KMeansConfig};
-pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureSelection};
+pub use markov::{MarkovMixture, MarkovSelection};
+pub use mixture::{Covariance, GaussianMixture, MixtureConfig};
 pub(crate) use mixture::{argmax, log_sum_exp};
 pub use silhouette::{Silhouette, silhouette};
 

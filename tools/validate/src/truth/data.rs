@@ -2,6 +2,7 @@
 
 use peregrine_dataset::{Dataset, DatasetMeta, Sequence};
 use peregrine_model::{Horizon, HorizonUnit, Observations};
+use peregrine_stats::random::Generator;
 use peregrine_stats::state_space::{Filtered, MarketSpec, RegimeFilter, RegimeProcess, SimulatedPath};
 use peregrine_stats::{Matrix, StatsError};
 use sha2::{Digest, Sha256};
@@ -72,6 +73,33 @@ pub struct TruthData {
     pub held_out: Dataset,
     /// What is known of the held-out rows.
     pub truth: TruthTable,
+}
+
+impl TruthData {
+    /// The same data with the return targets of training and validation rows dealt out at random: nothing can be learnt of them.
+    /// A control of the trial: a model trained on it must fail.
+    #[must_use]
+    pub fn with_shuffled_targets(mut self, seed: u64) -> Self {
+        for (fold, name) in [(&mut self.train, "shuffled train"), (&mut self.validation, "shuffled validation")] {
+            let width = fold.meta.horizons.len();
+            for sequence in &mut fold.sequences {
+                let order = shuffled(seed, name, sequence.rows());
+                let rows = order.iter().flat_map(|row| &sequence.returns[row * width..(row + 1) * width]);
+                sequence.returns = rows.copied().collect();
+            }
+        }
+        self
+    }
+}
+
+/// 0 to `count` − 1 in an order of chance (Fisher & Yates).
+fn shuffled(seed: u64, name: &str, count: usize) -> Vec<usize> {
+    let mut generator = Generator::new(seed, name);
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, generator.index(last + 1));
+    }
+    order
 }
 
 /// Draws the data. One spec and seed give the same data.
