@@ -242,7 +242,7 @@ pub(crate) struct DemoModelArgs {
     #[arg(long, default_value = "configs/train/demo.toml")]
     pub(crate) config: PathBuf,
     /// Profile of the dataset.
-    #[arg(long, default_value = "configs/train/dataset-ticks.toml")]
+    #[arg(long, default_value = "configs/train/dataset-demo.toml")]
     pub(crate) dataset_config: PathBuf,
     /// Thresholds of the diagnosis.
     #[arg(long, default_value = "configs/train/diagnose.toml")]
@@ -272,7 +272,7 @@ pub(crate) struct TruthArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Rows to train on; a quarter as many validate.
-    #[arg(long, default_value_t = 192_000)]
+    #[arg(long, default_value_t = 384_000)]
     pub(crate) rows: usize,
     /// Rows that the model is judged on.
     #[arg(long, default_value_t = 60_000)]

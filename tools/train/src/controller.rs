@@ -2,7 +2,7 @@
 //!
 //! From states of the training fold the prior is rolled forward; the market's dynamics do not see our position, so that the
 //! imagined states are constants and gradients flow through the position alone. With `a_k` the position after step k, `c`
-//! half-spread and fee, `μ, σ²` the heads' mean and variance of the return per step, the utility of a trajectory is
+//! fee and the share of the half-spread that is paid, `μ, σ²` the heads' mean and variance of the return per step, the utility of a trajectory is
 //! `Σ_k [a_k·μ_k − c·|a_k − a_{k−1}| − ½·γ·a_k²·σ_k²/σ]` and, as nothing is imagined after the last step, its position held over
 //! the longest horizon and then closed: `a_K·μ_K^N − ½·γ·a_K²·(σ_K^N)²/σ − c·|a_K|`. All of it is divided by σ, the deviation
 //! of a step's return in the training fold, and by 1 + c/σ, so that trajectories with great costs do not outvote the others.
@@ -132,8 +132,11 @@ impl Frozen<'_> {
         let pairs = tape.h_seen(&lengths).chunks_exact(self.h).zip(tape.z.chunks_exact(self.z));
         let s: Vec<f32> = pairs.flat_map(|(h, z)| h.iter().chain(z).copied()).collect();
         let unit = self.step_deviation();
-        let cost =
-            spreads.iter().zip(&fees).map(|(spread, fee)| f32::of((spread + fee).wide() * 1e-4 / unit)).collect();
+        let cost = spreads
+            .iter()
+            .zip(&fees)
+            .map(|(spread, fee)| f32::of((config.spread_paid * spread.wide() + fee.wide()) * 1e-4 / unit))
+            .collect();
         let seen = |bps: &[f32]| bps.iter().map(|x| (x / COST_SCALE_BPS).clamp(-INPUT_CLIP, INPUT_CLIP)).collect();
         let (half_spread, fee) = (seen(&spreads), seen(&fees));
         self.value(Imagined {

@@ -190,6 +190,33 @@ fn train_world(
     Ok((bytes, metrics, state))
 }
 
+/// The least-squares slope of what came on what was expected, both from the training mean (Mincer & Zarnowitz 1969).
+#[derive(Clone, Copy, Debug, Default)]
+struct Shrinkage {
+    expected_squared: f64,
+    product: f64,
+    target_squared: f64,
+}
+
+impl Shrinkage {
+    fn add(&mut self, expected: f64, target: f64) {
+        self.expected_squared += expected * expected;
+        self.product += expected * target;
+        self.target_squared += target * target;
+    }
+
+    /// 0 to 1: an expectation that did not come true on rows that the network was not trained on is shrunk, none is stretched.
+    fn slope(&self) -> f64 {
+        if self.expected_squared > 0.0 { (self.product / self.expected_squared).clamp(0.0, 1.0) } else { 1.0 }
+    }
+
+    /// R² of the shrunk expectation against the training mean.
+    fn r2(&self) -> f64 {
+        let slope = self.slope();
+        slope * (2.0 * self.product - slope * self.expected_squared) / self.target_squared
+    }
+}
+
 /// What follows the training of the network: calibration, regimes, controller, export.
 struct Finish<'a> {
     run: &'a Run<'a>,
@@ -269,21 +296,22 @@ impl Finish<'_> {
         params
     }
 
-    /// Calibrates `params`' direction head and measures the return heads, both on the validation fold.
+    /// Calibrates `params`' direction head and shrinks its return heads, both on the validation fold.
     fn calibrate(&self, trained: &Params<f32>, params: &mut Params<f32>, metrics: &mut BTreeMap<String, f64>) {
         let (n, width) = (self.validation.n, self.shape.h + self.shape.z);
         let (mut logits, mut is_up) = (Vec::new(), Vec::new());
-        let mut errors = vec![(0.0, 0.0); n];
+        let mut fits = vec![Shrinkage::default(); n];
         let world = World { shape: self.shape, params: trained };
         let (weight, bias) = (trained.data("up.weight"), trained.data("up.bias"));
         let (mean_weight, mean_bias) = (trained.data("return_mean.weight"), trained.data("return_mean.bias"));
         visit_latents(&world, self.validation, self.config, |seen| {
             let targets = &self.validation.returns[seen.row * n..(seen.row + 1) * n];
-            for (index, ((model, naive), target)) in errors.iter_mut().zip(targets).enumerate() {
+            for (index, (fit, target)) in fits.iter_mut().zip(targets).enumerate() {
                 if target.is_finite() {
-                    let found = seen.head(&mean_weight[index * width..(index + 1) * width], mean_bias[index]);
-                    *model += (target.wide() - found) * (target.wide() - found);
-                    *naive += target.wide() * target.wide();
+                    fit.add(
+                        seen.head(&mean_weight[index * width..(index + 1) * width], mean_bias[index]),
+                        target.wide(),
+                    );
                 }
             }
             if targets.first().is_some_and(|target| target.is_finite()) {
@@ -291,8 +319,10 @@ impl Finish<'_> {
                 is_up.push(self.validation.up[seen.row] > 0.0);
             }
         });
-        for (index, (model, naive)) in errors.iter().enumerate() {
-            metrics.insert(format!("validation.r2.horizon_{index}"), 1.0 - model / naive);
+        for (index, fit) in fits.iter().enumerate() {
+            metrics.insert(format!("validation.r2.horizon_{index}"), fit.r2());
+            metrics.insert(format!("calibration.return_slope.horizon_{index}"), fit.slope());
+            self.shrink(params, index, fit.slope());
         }
         let Some(platt) = calibrate::fit(&logits, &is_up) else { return };
         metrics.insert("calibration.slope".to_owned(), platt.slope);
@@ -300,6 +330,17 @@ impl Finish<'_> {
         for (name, moved) in [("up.weight", 0.0), ("up.bias", platt.intercept)] {
             let array = params.0.get_mut(name).into_iter().flat_map(|array| &mut array.data);
             array.for_each(|x| *x = f32::of(x.wide() * platt.slope + moved));
+        }
+    }
+
+    /// Moves the expected return over a horizon towards the training mean.
+    fn shrink(&self, params: &mut Params<f32>, index: usize, slope: f64) {
+        let width = self.shape.h + self.shape.z;
+        let mean = self.scales.returns.get(index).map_or(0.0, |(mean, _)| *mean);
+        let row = params.0.get_mut("return_mean.weight").into_iter().flat_map(|weight| &mut weight.data);
+        row.skip(index * width).take(width).for_each(|x| *x = f32::of(x.wide() * slope));
+        if let Some(x) = params.0.get_mut("return_mean.bias").and_then(|bias| bias.data.get_mut(index)) {
+            *x = f32::of(mean + slope * (x.wide() - mean));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Models trained on a market whose truth is known, small enough for every change. The project's bars are held by
-//! `peregrine-lab truth` on more rows (`scripts/deep.sh truth`); here the share of the explained variance is a lower one.
+//! `peregrine-lab truth` on more rows (`scripts/deep.sh truth`); here the share of the explained variance is a lower one, and the
+//! number of regimes is given.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ fn trial(data: &TruthData) -> TruthVerdict {
     let mut config = TrainConfig::from_toml(&std::fs::read_to_string(path).unwrap()).unwrap();
     (config.schedule.epochs_max, config.schedule.patience) = (12, 12);
     let world = config.world.as_mut().unwrap();
-    world.regimes.sample_rows = 8_000;
+    (world.regimes.count_min, world.regimes.count_max) = (3, 3);
     let candidate = train(&config, &data.train, &data.validation, &mut Silent).unwrap();
     let bars = TruthBars { explained_share_min: SHARE_MIN, ..TruthBars::default() };
     let verdict = judge_truth(&candidate.bytes, data, &bars, 1).unwrap();
@@ -49,7 +50,7 @@ fn a_trained_model_finds_the_regimes_and_no_signal_where_there_is_none() {
 /// The control: what the rows say of the returns is taken away, and the bars on the returns must notice.
 #[test]
 fn a_model_trained_on_shuffled_returns_fails() {
-    let verdict = trial(&data(MarketSpec::default()).with_shuffled_targets(1));
+    let verdict = trial(&data(market()).with_shuffled_targets(1));
     assert!(verdict.has_signal && !verdict.holds());
     assert!(verdict.returns.share.unwrap().value < 0.1, "{:?}", verdict.returns);
     assert!(!verdict.up.skill.holds, "{:?}", verdict.up);

@@ -257,10 +257,10 @@ mod tests {
     use super::*;
     use crate::cluster::adjusted_rand_index;
 
-    /// Three groups that overlap, each of which lasts 25 rows on average.
-    fn persistent(seed: u64, lengths: &[usize]) -> (Vec<f64>, Vec<usize>) {
+    /// Three groups that overlap, `apart` deviations from the first to the others, each of which lasts 25 rows on average.
+    fn persistent(seed: u64, lengths: &[usize], apart: f64) -> (Vec<f64>, Vec<usize>) {
         let mut generator = Generator::new(seed, "markov");
-        let centres = [[0.0, 0.0], [2.2, 0.0], [0.0, 2.2]];
+        let centres = [[0.0, 0.0], [apart, 0.0], [0.0, apart]];
         let (mut data, mut truth) = (Vec::new(), Vec::new());
         for length in lengths {
             let mut state = generator.index(3);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn persistence_tells_apart_what_single_rows_do_not() {
         let lengths = [2_000, 500, 1_500];
-        let (data, truth) = persistent(3, &lengths);
+        let (data, truth) = persistent(3, &lengths, 2.2);
         let x = MatrixView::new("x", &data, 4_000, 2).unwrap();
         let config = MixtureConfig { restarts: 6, ..MixtureConfig::default() };
         let alone = GaussianMixture::fit(x, 3, &config).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn the_silhouette_of_the_smoothed_partition_chooses_the_number() {
         let lengths = [3_000];
-        let (data, _) = persistent(4, &lengths);
+        let (data, _) = persistent(4, &lengths, 3.5);
         let x = MatrixView::new("x", &data, 3_000, 2).unwrap();
         let found = MarkovMixture::select(x, &lengths, 2..=5, 1_000, &MixtureConfig::default()).unwrap();
         assert_eq!(found.model.component_count(), 3, "{:?}", found.scores);
@@ -306,7 +306,7 @@ mod tests {
     /// Against the sum over all paths of a short sequence.
     #[test]
     fn smoothing_is_bayes_rule() {
-        let (data, _) = persistent(5, &[400]);
+        let (data, _) = persistent(5, &[400], 2.2);
         let x = MatrixView::new("x", &data, 400, 2).unwrap();
         let model = MarkovMixture::fit(x, &[400], 3, &MixtureConfig::default()).unwrap();
         let short = MatrixView::new("x", &data[..10], 5, 2).unwrap();

@@ -102,6 +102,7 @@ pub(crate) fn config(epochs: u32) -> TrainConfig {
         learning_rate = 1e-2
         fee_bps_max = 1.0
         half_spread_bps = 1.0
+        spread_paid = 1.0
         risk_aversion = 0.1
         "#
     );
