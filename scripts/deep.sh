@@ -45,6 +45,7 @@ controls() {
 # The unsafe of rings, huge pages, host calls and the log's mappings, instrumented; the standard library is not. The stable
 # compiler has the sanitizer behind a switch for its own developers.
 asan() {
+    [ "$(ulimit -v)" = unlimited ] || { skip "ulimit -v leaves no room for the sanitizer's shadow memory"; return 0; }
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 \
         cargo test --profile gate --target x86_64-unknown-linux-gnu --target-dir "${CARGO_TARGET_DIR:-target}/asan" \
         -p peregrine-runtime -p peregrine-eventlog -p peregrine-model --lib 2>&1 | tee "$log" || return 1
