@@ -8,30 +8,10 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use peregrine_model::{Backend, DecisionRule, Kernel, Model, Precision, accuracy_gate};
+use peregrine_model::{Backend, DecisionRule, Kernel, Model, Precision, accuracy_gate, seeded_walk};
 
 /// Observations of the seeded walk.
 const WALK_LEN: usize = 100_000;
-
-/// A walk whose features have about the scale that the model's scaler expects: an autoregression driven by a
-/// multiplicative congruence (Knuth, *Seminumerical Algorithms*, 3.2.1).
-fn walk(model: &Model) -> Vec<f32> {
-    let features = &model.meta().features;
-    let mut seed = 20_261_121_u32;
-    let mut uniform = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f32::from(u16::try_from(seed >> 16).unwrap_or(0)) / 32_768.0 - 1.0
-    };
-    let mut scaled = vec![0.0_f32; model.size().d()];
-    let mut all = Vec::with_capacity(WALK_LEN * scaled.len());
-    for _ in 0..WALK_LEN {
-        for ((x, median), iqr) in scaled.iter_mut().zip(&features.median).zip(&features.iqr) {
-            *x = 0.9 * *x + 0.56 * uniform();
-            all.push(*x * iqr + median);
-        }
-    }
-    all
-}
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,7 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
             bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
         }
-        None => walk(&exact),
+        None => seeded_walk(&exact, WALK_LEN),
     };
     let number = |index: usize, default: f32| args.get(index).map_or(Ok(default), |text| text.parse());
     let rule = DecisionRule {

@@ -167,6 +167,28 @@ pub enum AccuracyError {
     },
 }
 
+/// Seeded raw features, observation after observation, in about the scale that the model's scaler expects: an
+/// autoregression driven by a multiplicative congruence (Knuth, *Seminumerical Algorithms*, 3.2.1). For the gate where no
+/// held-out data are at hand.
+#[must_use]
+pub fn seeded_walk(model: &Model, observation_count: usize) -> Vec<f32> {
+    let features = &model.meta().features;
+    let mut seed = 20_261_121_u32;
+    let mut uniform = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from(u16::try_from(seed >> 16).unwrap_or(0)) / 32_768.0 - 1.0
+    };
+    let mut scaled = vec![0.0_f32; model.size().d()];
+    let mut all = Vec::with_capacity(observation_count * scaled.len());
+    for _ in 0..observation_count {
+        for ((x, median), iqr) in scaled.iter_mut().zip(&features.median).zip(&features.iqr) {
+            *x = 0.9 * *x + 0.56 * uniform();
+            all.push(*x * iqr + median);
+        }
+    }
+    all
+}
+
 /// Runs both models over `sequences` (raw features, observation after observation), each with its own states carried from
 /// the start to the end of a sequence, and compares heads and decisions. The situation is the same for both: the position
 /// shown, and the target held so far, are those of the 32-bit model, so that each observation is one decision to flip. Then

@@ -41,7 +41,7 @@ mod simd;
 mod size;
 mod step;
 
-pub use accuracy::{AccuracyError, AccuracyReport, DecisionRule, FLIP_SHARE_MAX, accuracy_gate};
+pub use accuracy::{AccuracyError, AccuracyReport, DecisionRule, FLIP_SHARE_MAX, accuracy_gate, seeded_walk};
 pub use file::{ModelError, Tensor, Tensors, encode_safetensors};
 pub use format::Precision;
 pub use heads::{

@@ -215,6 +215,9 @@ impl TrainConfig {
         }
         match (&self.world, &self.lstm) {
             (Some(world), None) => world.check(),
+            (None, Some(_)) if self.schedule.threads != 1 => Err(TrainError::Config {
+                what: "schedule.threads must be 1 with [lstm]: its training step runs on one thread".to_owned(),
+            }),
             (None, Some(lstm)) => lstm.check(),
             (Some(_), Some(_)) | (None, None) => Err(TrainError::Config {
                 what: "exactly one of the sections [world] and [lstm] must be there".to_owned(),

@@ -9,7 +9,7 @@ use crate::error::TrainError;
 use crate::objective::LossSums;
 use crate::observe::{Control, EpochReport, Losses, Observer, Progress};
 use crate::params::{Params, clip_norm};
-use crate::state::RunState;
+use crate::state::{Best, RunState};
 
 /// A network and its data: what one epoch is made of.
 pub(crate) trait Task {
@@ -57,6 +57,14 @@ impl Run<'_> {
         let (first, last) = (optimizer.learning_rate, optimizer.learning_rate_last);
         let done = f64::from(epoch) / f64::from(epochs.saturating_sub(1).max(1));
         last + (first - last) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+    }
+
+    /// Makes the weights that a run starts from the ones to beat.
+    pub(crate) fn keep_start(task: &impl Task, state: &mut RunState) {
+        if state.steps_done == 0 {
+            let loss = task.losses(&task.validate(&state.params)).total;
+            state.best = Some(Best { epoch: 0, loss, params: state.params.clone() });
+        }
     }
 
     /// Trains until the epochs or the patience are used up; the best weights are then in `state`.

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use peregrine_model::{METADATA_KEY, Model, ModelError, ModelMeta, Tensor, Tensors, encode_safetensors};
+use peregrine_model::{METADATA_KEY, Model, ModelError, ModelMeta, Tensor, Tensors, Training, encode_safetensors};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 
+use crate::config::hex;
 use crate::error::TrainError;
-use crate::lstm::{self, LSTM_METADATA_KEY};
+use crate::lstm::{self, LSTM_METADATA_KEY, LstmMeta};
+
+/// Stands for the training data of imported weights, which nobody here knows: 64 zeros.
+pub const UNKNOWN_SHA256: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 fn container(what: impl std::fmt::Display) -> TrainError {
     TrainError::Model(ModelError::Container { what: what.to_string() })
@@ -83,7 +88,9 @@ pub fn export_state_dict(artefact: &[u8]) -> Result<Vec<u8>, TrainError> {
 }
 
 /// Makes an artefact of a PyTorch `state_dict` and of the metadata (features, scaler, horizons, …) of `template`, an artefact
-/// of the same kind and size. A world model gets the template's SHA-256 as its parent.
+/// of the same kind and size. A world model gets the template's SHA-256 as its parent. What the template was trained on and
+/// by which hyper-parameters does not hold for the weights that come: in their place stands the `state_dict`'s SHA-256
+/// (`imported.state_dict_sha256`) and [`UNKNOWN_SHA256`] for the data, and such weights count as trained unless they are the template's own.
 ///
 /// # Errors
 /// [`TrainError::Model`], naming the tensor that is missing, unknown, of another shape or type, or not finite.
@@ -93,9 +100,26 @@ pub fn import_state_dict(state_dict: &[u8], template: &[u8]) -> Result<Vec<u8>, 
         let (meta, of_template) = lstm::parse(template)?;
         let layout = of_template.0.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
         check_layout(&tensors, &layout)?;
+        if tensors == of_template {
+            return lstm::encode(&meta, &tensors);
+        }
+        let meta = LstmMeta {
+            training_data_sha256: UNKNOWN_SHA256.to_owned(),
+            hyper_parameters: imported(state_dict),
+            ..meta
+        };
         return lstm::encode(&meta, &tensors);
     }
     let model = Model::load(template)?;
     let meta = ModelMeta { parent: Some(model.sha256_hex()), ..model.meta().clone() };
+    if tensors == read_tensors(template)? {
+        return Ok(encode_safetensors(&meta, &tensors)?);
+    }
+    let (training, hyper_parameters) = (Training::Trained, imported(state_dict));
+    let meta = ModelMeta { training, training_data_sha256: Some(UNKNOWN_SHA256.to_owned()), hyper_parameters, ..meta };
     Ok(encode_safetensors(&meta, &tensors)?)
+}
+
+fn imported(state_dict: &[u8]) -> BTreeMap<String, String> {
+    BTreeMap::from([("imported.state_dict_sha256".to_owned(), hex(&Sha256::digest(state_dict)))])
 }

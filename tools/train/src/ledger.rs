@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use peregrine_dataset::DatasetMeta;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::candidate::Candidate;
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, hex};
 use crate::error::TrainError;
 use crate::observe::Observer;
 use crate::train::{Folds, Options, run};
@@ -24,12 +26,14 @@ pub enum TrialStatus {
     Finished,
     /// Stopped by its observer; may be resumed.
     Interrupted,
-    /// Ended with an error.
+    /// Ended with an error on the way: it diverged, or what it made could not be finished.
     Failed,
+    /// Never trained: configuration, data or checkpoint were refused. No trial.
+    Refused,
 }
 
 impl TrialStatus {
-    const ALL: [Self; 4] = [Self::Started, Self::Finished, Self::Interrupted, Self::Failed];
+    const ALL: [Self; 5] = [Self::Started, Self::Finished, Self::Interrupted, Self::Failed, Self::Refused];
 
     /// The word in the ledger.
     #[must_use]
@@ -39,6 +43,7 @@ impl TrialStatus {
             Self::Finished => "finished",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
+            Self::Refused => "refused",
         }
     }
 }
@@ -58,6 +63,8 @@ pub struct Trial {
     pub config_sha256: String,
     /// The configuration as JSON.
     pub config: String,
+    /// Digest of the files that the data were made of, whatever part of them was trained on; see [`DatasetTrials`].
+    pub sources_sha256: String,
     /// SHA-256 of the training rows.
     pub train_sha256: String,
     /// SHA-256 of the validation rows.
@@ -74,12 +81,12 @@ pub struct Trial {
     pub error: Option<String>,
 }
 
-/// Trials of one dataset.
+/// Trials on the data of the same files. Another split or window of them is another try at the same past.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct DatasetTrials {
-    /// SHA-256 of the training rows.
-    pub train_sha256: String,
-    /// Runs, however they ended: the number of trials for the deflated Sharpe ratio.
+    /// SHA-256 over the sorted SHA-256 of the source files (of the training rows where the data name no file).
+    pub sources_sha256: String,
+    /// Runs that trained, however they ended: the number of trials for the deflated Sharpe ratio.
     pub trials: u64,
     /// Runs that gave a candidate.
     pub finished: u64,
@@ -95,8 +102,22 @@ pub struct Ledger {
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS trials (
     run_id TEXT PRIMARY KEY, status TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT,
     config_sha256 TEXT NOT NULL, config TEXT NOT NULL, train_sha256 TEXT NOT NULL, validation_sha256 TEXT NOT NULL,
-    seed TEXT NOT NULL, parent TEXT, metrics TEXT NOT NULL, artefact_sha256 TEXT, error TEXT) STRICT;
-    CREATE INDEX IF NOT EXISTS trials_by_dataset ON trials (train_sha256);";
+    seed TEXT NOT NULL, parent TEXT, metrics TEXT NOT NULL, artefact_sha256 TEXT, error TEXT,
+    sources_sha256 TEXT NOT NULL DEFAULT '') STRICT;";
+const HAS_SOURCES: &str = "SELECT count(*) FROM pragma_table_info('trials') WHERE name = 'sources_sha256'";
+/// A ledger of the time before: each training fold stands for its sources.
+const ADD_SOURCES: &str = "ALTER TABLE trials ADD COLUMN sources_sha256 TEXT NOT NULL DEFAULT '';
+    UPDATE trials SET sources_sha256 = train_sha256;";
+
+/// What identifies the files that a dataset was made of.
+fn sources_sha256(data: &DatasetMeta) -> String {
+    if data.sources.is_empty() {
+        return data.sha256.clone();
+    }
+    let mut sources: Vec<&str> = data.sources.iter().map(|source| source.sha256.as_str()).collect();
+    sources.sort_unstable();
+    hex(&Sha256::digest(sources.concat()))
+}
 
 impl Ledger {
     /// Opens the ledger, and makes it when there is none.
@@ -111,6 +132,10 @@ impl Ledger {
         let connection = Connection::open(path).map_err(fault)?;
         connection.busy_timeout(Duration::from_secs(60)).map_err(fault)?;
         connection.execute_batch(SCHEMA).map_err(fault)?;
+        let has_sources: i64 = connection.query_row(HAS_SOURCES, [], |row| row.get(0)).map_err(fault)?;
+        if has_sources == 0 {
+            connection.execute_batch(ADD_SOURCES).map_err(fault)?;
+        }
         Ok(Self { path: path.to_owned(), connection })
     }
 
@@ -145,7 +170,9 @@ impl Ledger {
         let result = run(config, folds, options, observer);
         match &result {
             Ok(candidate) => {
-                let metrics = serde_json::to_string(&candidate.manifest.metrics).unwrap_or_default();
+                // JSON has no number that is not finite.
+                let finite = candidate.manifest.metrics.iter().filter(|(_, value)| value.is_finite());
+                let metrics = serde_json::to_string(&finite.collect::<BTreeMap<_, _>>()).unwrap_or_default();
                 self.end(&run_id, TrialStatus::Finished, (&metrics, Some(candidate.sha256()), None))?;
             }
             Err(error) => {
@@ -154,8 +181,8 @@ impl Ledger {
                     TrainError::Config { .. }
                     | TrainError::Bound { .. }
                     | TrainError::Dataset { .. }
-                    | TrainError::Diverged { .. }
-                    | TrainError::Checkpoint { .. }
+                    | TrainError::Checkpoint { .. } => TrialStatus::Refused,
+                    TrainError::Diverged { .. }
                     | TrainError::Io { .. }
                     | TrainError::Model(_)
                     | TrainError::Statistics { .. }
@@ -193,9 +220,10 @@ impl Ledger {
             }
             None => {
                 let insert = "INSERT INTO trials (run_id, status, started_at, config_sha256, config, train_sha256,
-                    validation_sha256, seed, parent, metrics) VALUES (lower(hex(randomblob(16))), 'started', ?1, ?2, ?3,
-                    ?4, ?5, ?6, ?7, '{}') RETURNING run_id";
-                let values = params![now, hash, json, train, validation, seed, parent];
+                    validation_sha256, seed, parent, metrics, sources_sha256) VALUES (lower(hex(randomblob(16))), 'started',
+                    ?1, ?2, ?3, ?4, ?5, ?6, ?7, '{}', ?8) RETURNING run_id";
+                let sources = sources_sha256(&folds.train.meta);
+                let values = params![now, hash, json, train, validation, seed, parent, sources];
                 transaction.query_row(insert, values, |row| row.get(0)).map_err(&fault)?
             }
         };
@@ -224,7 +252,7 @@ impl Ledger {
     pub fn trials(&self) -> Result<Vec<Trial>, TrainError> {
         let fault = self.fault();
         let select = "SELECT run_id, status, started_at, ended_at, config_sha256, config, train_sha256,
-            validation_sha256, seed, parent, metrics, artefact_sha256, error FROM trials ORDER BY started_at, run_id";
+            validation_sha256, seed, parent, metrics, artefact_sha256, error, sources_sha256 FROM trials ORDER BY started_at, run_id";
         let mut statement = self.connection.prepare(select).map_err(&fault)?;
         let rows = statement.query_map([], trial).map_err(&fault)?;
         rows.collect::<Result<Vec<_>, _>>().map_err(&fault)
@@ -236,12 +264,12 @@ impl Ledger {
     /// [`TrainError::Ledger`].
     pub fn trials_by_dataset(&self) -> Result<Vec<DatasetTrials>, TrainError> {
         let fault = self.fault();
-        let select = "SELECT train_sha256, count(*), sum(status = 'finished') FROM trials GROUP BY train_sha256
-            ORDER BY train_sha256";
+        let select = "SELECT sources_sha256, count(*), sum(status = 'finished') FROM trials WHERE status <> 'refused'
+            GROUP BY sources_sha256 ORDER BY sources_sha256";
         let mut statement = self.connection.prepare(select).map_err(&fault)?;
         let read = |row: &Row<'_>| {
             let count = |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
-            Ok(DatasetTrials { train_sha256: row.get(0)?, trials: count(1)?, finished: count(2)? })
+            Ok(DatasetTrials { sources_sha256: row.get(0)?, trials: count(1)?, finished: count(2)? })
         };
         let rows = statement.query_map([], read).map_err(&fault)?;
         rows.collect::<Result<Vec<_>, _>>().map_err(&fault)
@@ -267,6 +295,7 @@ fn trial(row: &Row<'_>) -> rusqlite::Result<Trial> {
         metrics: serde_json::from_str(&metrics).map_err(|error| wrong(10, error.to_string()))?,
         artefact_sha256: row.get(11)?,
         error: row.get(12)?,
+        sources_sha256: row.get(13)?,
     })
 }
 

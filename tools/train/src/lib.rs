@@ -40,11 +40,11 @@ pub use config::{
     ControllerConfig, LossConfig, LstmConfig, OptimizerConfig, RegimeConfig, ScheduleConfig, TrainConfig, WorldConfig,
 };
 pub use error::TrainError;
-pub use interchange::{export_state_dict, import_state_dict};
+pub use interchange::{UNKNOWN_SHA256, export_state_dict, import_state_dict};
 pub use ledger::{DatasetTrials, Ledger, Trial, TrialStatus};
 pub use lstm::{LSTM_METADATA_KEY, LstmBaseline, LstmMeta};
 pub use observe::{Control, EpochReport, Losses, Observer, Progress, Silent, Stage};
 pub use parity::{Differences, ParityReport, parity};
 pub use search::{SEARCH_RUNS_MAX, configurations};
-pub use train::{Folds, train, train_or_resume};
+pub use train::{Folds, LAST_TIME_NS_KEY, VALIDATION_SHA256_KEY, train, train_or_resume};
 pub use tune::{FINETUNE_LEARNING_RATE, Keep, finetune, retrain};

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use peregrine_dataset::Dataset;
 use peregrine_model::layers::LstmClassifier;
 use peregrine_model::{FeatureSet, Horizon, INPUT_CLIP, Kernel, Observations, Tensor, Tensors};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -19,7 +18,7 @@ use crate::params::Params;
 use crate::random::{fan_in, shuffled, stream, uniform};
 use crate::real::Real;
 use crate::state::RunState;
-use crate::train::Folds;
+use crate::train::{Folds, provenance};
 
 /// The one metadata key of the file; its value is the JSON of [`LstmMeta`].
 pub const LSTM_METADATA_KEY: &str = "peregrine_lstm";
@@ -42,7 +41,7 @@ pub struct LstmMeta {
     pub hidden: usize,
     /// Layers.
     pub layers: usize,
-    /// SHA-256 of the training data.
+    /// SHA-256 of the training data; [`UNKNOWN_SHA256`](crate::UNKNOWN_SHA256) for weights that were imported.
     pub training_data_sha256: String,
     /// Hyper-parameters by name, as text.
     pub hyper_parameters: BTreeMap<String, String>,
@@ -248,8 +247,7 @@ pub(crate) fn train_lstm(
     let train = Fold::new(folds.train, &scales, f64::from(f32::MAX));
     let validation = Fold::new(folds.validation, &scales, f64::from(f32::MAX));
     let shape = ClassifierShape { inputs: train.d, hidden: config.hidden, layers: config.layers };
-    let of_fold = |fold: &Fold| windows(fold, config.window_rows, config.stride_rows);
-    let all = [of_fold(&train), of_fold(&validation)];
+    let all = [windows(&train, config.window_rows, config.stride_rows), windows(&validation, config.window_rows, 1)];
     for (which, windows) in ["train", "validation"].into_iter().zip(&all) {
         if windows.is_empty() {
             let what = format!("holds no window of {} rows with a known return", config.window_rows);
@@ -269,7 +267,7 @@ pub(crate) fn train_lstm(
     let mut state = run.start(|| RunState::new(initial(run.config.seed, shape), 0))?;
     observer.stage(Stage::Training);
     run.train(&mut task, &mut state, observer)?;
-    let meta = meta(run, config, folds.train, &scales)?;
+    let meta = meta(run, config, folds, &scales)?;
     let bytes = encode(&meta, &state.best_params().to_tensors())?;
     let metrics = metrics(&task, &state);
     Ok((bytes, metrics, state))
@@ -292,7 +290,8 @@ fn metrics(task: &LstmTask<'_>, state: &RunState) -> BTreeMap<String, f64> {
     to
 }
 
-fn meta(run: &Run<'_>, config: &LstmConfig, train: &Dataset, scales: &Scales) -> Result<LstmMeta, TrainError> {
+fn meta(run: &Run<'_>, config: &LstmConfig, folds: Folds<'_>, scales: &Scales) -> Result<LstmMeta, TrainError> {
+    let train = folds.train;
     let horizon = train.meta.horizons.first().copied();
     let none = || TrainError::Dataset { which: "train", what: "has no horizon".to_owned() };
     Ok(LstmMeta {
@@ -309,7 +308,7 @@ fn meta(run: &Run<'_>, config: &LstmConfig, train: &Dataset, scales: &Scales) ->
         hidden: config.hidden,
         layers: config.layers,
         training_data_sha256: train.meta.sha256.clone(),
-        hyper_parameters: run.config.hyper_parameters(),
+        hyper_parameters: run.config.hyper_parameters().into_iter().chain(provenance(folds)).collect(),
         seed: run.config.seed,
     })
 }

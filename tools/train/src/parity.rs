@@ -154,7 +154,9 @@ fn difference(ours: &[f32], theirs: &[f32], scale: impl Fn(f64) -> f64) -> f64 {
         return f64::INFINITY;
     }
     let pairs = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a), f64::from(*b)));
-    pairs.map(|(a, b)| (a - b).abs() / scale(a.abs())).fold(0.0, f64::max)
+    // A maximum would lose what is not a number.
+    let known = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
+    pairs.map(|(a, b)| known((a - b).abs() / scale(a.abs()))).fold(0.0, f64::max)
 }
 
 /// The training code's forward pass with every head.

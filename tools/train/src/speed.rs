@@ -40,6 +40,7 @@ pub fn seconds_per_step(shape: StepShape, steps: usize) -> Vec<f64> {
         normals(&mut rng, &mut to);
         to
     };
+    let mut ups = stream(1, "up", 0);
     let chunk = Chunk {
         steps: shape.chunk_rows,
         lanes: shape.lanes,
@@ -47,7 +48,7 @@ pub fn seconds_per_step(shape: StepShape, steps: usize) -> Vec<f64> {
         row_weight: vec![1.0; rows],
         returns: draw(rows * n),
         return_weight: vec![1.0; rows * n],
-        up: (0..rows).map(|_| f32::of(uniform(&mut stream(1, "up", 0)).round())).collect(),
+        up: (0..rows).map(|_| f32::of(uniform(&mut ups).round())).collect(),
     };
     let weights =
         LossWeights { reconstruction: 16.0, kl: 1.0, free_nats: 1.0, kl_balance: 0.8, return_nll: 4.0, direction: 1.0 };

@@ -14,7 +14,7 @@ use crate::config::{TrainConfig, WorldConfig};
 use crate::controller::{self, Frozen, Starts};
 use crate::engine::Run;
 use crate::error::TrainError;
-use crate::fold::{Fold, Scales};
+use crate::fold::{Fold, Scales, whole};
 use crate::objective::{World, WorldShape};
 use crate::observe::{Observer, Stage};
 use crate::params::Params;
@@ -61,6 +61,22 @@ pub fn train_or_resume(
     observer: &mut dyn Observer,
 ) -> Result<Candidate, TrainError> {
     run(config, folds, &Options { checkpoint: Some(checkpoint), parent: None }, observer)
+}
+
+/// Hyper-parameter of a trained artefact: SHA-256 of the validation rows, which stopped the training.
+pub const VALIDATION_SHA256_KEY: &str = "data.validation_sha256";
+/// Hyper-parameter of a trained artefact: time of the last row of training and validation, nanoseconds UTC. Only rows later
+/// than that were not seen.
+pub const LAST_TIME_NS_KEY: &str = "data.last_time_ns";
+
+/// What a diagnosis needs to know of the folds, as hyper-parameters.
+pub(crate) fn provenance(folds: Folds<'_>) -> [(String, String); 2] {
+    let sequences = folds.train.sequences.iter().chain(&folds.validation.sequences);
+    let last = sequences.filter_map(|sequence| sequence.time_ns.last().copied()).max().unwrap_or(i64::MIN);
+    [
+        (VALIDATION_SHA256_KEY.to_owned(), folds.validation.meta.sha256.clone()),
+        (LAST_TIME_NS_KEY.to_owned(), last.to_string()),
+    ]
 }
 
 /// Where a run starts from beside its configuration.
@@ -184,6 +200,9 @@ fn train_world(
     let first = || start.map_or_else(|| initial(run.config.seed, size.d(), &shape), |(params, _)| params.clone());
     let mut state = run.start(|| RunState::new(first(), config.lanes * shape.h))?;
     observer.stage(Stage::Training);
+    if start.is_some() {
+        Run::keep_start(&task, &mut state);
+    }
     run.train(&mut task, &mut state, observer)?;
     let finish = Finish { run, config, scales: &scales, shape: &shape, train: &train, validation: &validation };
     let (bytes, metrics) = finish.run(&state, (folds, parent), observer)?;
@@ -253,7 +272,7 @@ impl Finish<'_> {
         params.insert("regime.weight", vec![regimes.count, s], regimes.weight);
         params.insert("regime.bias", vec![regimes.count], regimes.bias);
         params.0.extend(controller.params.0);
-        let meta = self.meta(folds.train, regimes.count, parent);
+        let meta = self.meta(folds, regimes.count, parent);
         Ok((encode_safetensors(&meta, &params.to_tensors())?, metrics))
     }
 
@@ -272,6 +291,9 @@ impl Finish<'_> {
                 metrics.extend(parts.map(|(part, value)| (format!("{fold}.{part}"), value)));
             }
             metrics.insert("best_epoch".to_owned(), f64::from(report.epoch));
+        } else if let Some(best) = &state.best {
+            // No epoch was better than the parent, whose network is kept.
+            metrics.insert("validation.total".to_owned(), best.loss);
         }
         metrics.insert("epochs".to_owned(), f64::from(state.epoch));
         metrics
@@ -320,14 +342,17 @@ impl Finish<'_> {
             }
         });
         for (index, fit) in fits.iter().enumerate() {
-            metrics.insert(format!("validation.r2.horizon_{index}"), fit.r2());
+            if fit.target_squared > 0.0 {
+                metrics.insert(format!("validation.r2.horizon_{index}"), fit.r2());
+            }
             metrics.insert(format!("calibration.return_slope.horizon_{index}"), fit.slope());
             self.shrink(params, index, fit.slope());
         }
+        metrics.insert("calibration.outcomes".to_owned(), whole(is_up.len()));
         let Some(platt) = calibrate::fit(&logits, &is_up) else { return };
         metrics.insert("calibration.slope".to_owned(), platt.slope);
-        metrics.insert("calibration.intercept".to_owned(), platt.intercept);
-        for (name, moved) in [("up.weight", 0.0), ("up.bias", platt.intercept)] {
+        metrics.insert("calibration.intercept".to_owned(), platt.offset);
+        for (name, moved) in [("up.weight", 0.0), ("up.bias", platt.offset)] {
             let array = params.0.get_mut(name).into_iter().flat_map(|array| &mut array.data);
             array.for_each(|x| *x = f32::of(x.wide() * platt.slope + moved));
         }
@@ -395,9 +420,10 @@ impl Finish<'_> {
         }
     }
 
-    fn meta(&self, train: &Dataset, regimes: usize, parent: Option<&Parent>) -> ModelMeta {
-        let size = self.config.size;
+    fn meta(&self, folds: Folds<'_>, regimes: usize, parent: Option<&Parent>) -> ModelMeta {
+        let (size, train) = (self.config.size, folds.train);
         let mut hyper_parameters = self.run.config.hyper_parameters();
+        hyper_parameters.extend(provenance(folds));
         // Tuning goes on in the same units.
         for (index, (mean, deviation)) in self.scales.returns.iter().enumerate() {
             hyper_parameters.insert(format!("data.return_mean.{index}"), mean.to_string());

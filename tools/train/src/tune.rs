@@ -28,8 +28,9 @@ pub struct Keep<'a> {
 }
 
 /// Goes on training `parent` at a learning rate of 1e-5 on `folds`, a rolling window of recent data. Scaler, standardisation
-/// of the returns and number of regimes stay the parent's, so that its inputs and outputs keep their meaning; direction head,
-/// regimes and controller are made anew on the window.
+/// of the returns and number of regimes stay the parent's, so that its inputs and outputs keep their meaning; the direction
+/// head goes on and is calibrated anew, regimes and controller are made anew on the window. When no epoch is better on the
+/// validation fold than the parent was, the parent's network is kept.
 ///
 /// # Errors
 /// [`TrainError::Model`] when `parent` is no world model; [`TrainError::Config`] when the configuration is not of its size;

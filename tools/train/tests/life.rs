@@ -5,10 +5,11 @@ mod common;
 
 use std::path::PathBuf;
 
+use peregrine_dataset::SourceDigest;
 use peregrine_model::{Backend, Kernel, Model};
 use peregrine_train::{
     Control, Folds, Keep, Ledger, LstmBaseline, Observer, Progress, Silent, TrainConfig, TrainError, TrialStatus,
-    configurations, export_state_dict, finetune, import_state_dict, parity, retrain, train,
+    UNKNOWN_SHA256, configurations, export_state_dict, finetune, import_state_dict, parity, retrain, train,
 };
 
 fn lstm_config() -> TrainConfig {
@@ -83,7 +84,7 @@ fn the_lstm_baseline_learns_repeats_and_runs_in_the_kernel() {
     let kernel = Kernel::new(Backend::best()).unwrap();
     let sequence = &validation.sequences[0];
     let (mut loss, mut count) = (0.0, 0.0);
-    for end in (9..sequence.rows() - 1).step_by(3) {
+    for end in 9..sequence.rows() - 1 {
         let p = f64::from(baseline.probability(&kernel, &sequence.features[(end - 9) * 16..(end + 1) * 16]).unwrap());
         loss -= if sequence.returns[end * 2] > 0.0 { p.ln() } else { (1.0 - p).ln() };
         count += 1.0;
@@ -106,7 +107,9 @@ impl Observer for StopAfter {
 fn every_run_is_one_line_of_the_ledger_whatever_becomes_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trials.sqlite");
-    let (train_fold, validation) = (common::dataset(7, 2, 400), common::dataset(8, 1, 300));
+    let (mut train_fold, validation) = (common::dataset(7, 2, 400), common::dataset(8, 1, 300));
+    let source = SourceDigest { name: "a.csv".to_owned(), sha256: "ab".repeat(32), bytes: 1 };
+    train_fold.meta.sources.push(source);
     let folds = Folds { train: &train_fold, validation: &validation };
     let mut ledger = Ledger::open(&path).unwrap();
     let checkpoint = folder.path().join("run.checkpoint");
@@ -127,9 +130,27 @@ fn every_run_is_one_line_of_the_ledger_whatever_becomes_of_it() {
     let mut wrong = config.clone();
     wrong.world.as_mut().unwrap().size = peregrine_model::Size::Micro;
     assert!(matches!(ledger.run(&wrong, folds, None, &mut Silent), Err(TrainError::Dataset { .. })));
-    assert_eq!(ledger.trials().unwrap()[1].status, TrialStatus::Failed);
+    assert_eq!(ledger.trials().unwrap()[1].status, TrialStatus::Refused);
+    // Another fold of the same files is another trial on them; a run that was refused is none.
+    let mut later = common::dataset(31, 2, 600);
+    later.meta.sources.clone_from(&train_fold.meta.sources);
+    ledger.run(&config, Folds { train: &later, validation: &validation }, None, &mut Silent).unwrap();
     let counts = ledger.trials_by_dataset().unwrap();
-    assert_eq!((counts.len(), counts[0].trials, counts[0].finished), (1, 2, 1));
+    assert_eq!((counts.len(), counts[0].trials, counts[0].finished), (1, 2, 2));
+}
+
+/// A horizon that no validation row reaches has no R²: a figure that is missing, not one that makes the ledger unreadable.
+#[test]
+fn a_horizon_without_a_known_return_leaves_the_ledger_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut validation = common::dataset(33, 1, 200);
+    validation.sequences[0].returns.fill(f32::NAN);
+    let mut ledger = Ledger::open(&folder.path().join("trials.sqlite")).unwrap();
+    let data = common::dataset(32, 2, 600);
+    ledger.run(&common::config(1), Folds { train: &data, validation: &validation }, None, &mut Silent).unwrap();
+    let trials = ledger.trials().unwrap();
+    assert_eq!(trials[0].status, TrialStatus::Finished);
+    assert!(!trials[0].metrics.keys().any(|name| name.starts_with("validation.r2")), "{:?}", trials[0].metrics);
 }
 
 #[test]
@@ -152,7 +173,7 @@ fn writers_of_one_ledger_do_not_lose_lines() {
     });
     let trials = Ledger::open(&path).unwrap().trials().unwrap();
     assert_eq!(trials.len(), 40);
-    assert!(trials.iter().all(|trial| trial.status == TrialStatus::Failed && trial.ended_at.is_some()));
+    assert!(trials.iter().all(|trial| trial.status == TrialStatus::Refused && trial.ended_at.is_some()));
 }
 
 #[test]
@@ -178,7 +199,7 @@ fn tuned_models_name_their_parent_and_keep_parity_with_the_kernel() {
     assert_eq!(a.meta().features, b.meta().features);
     assert_eq!(a.meta().regimes, b.meta().regimes);
     // So small a learning rate moves the losses little; a wrong unit of a head would move them much.
-    let loss = |candidate: &peregrine_train::Candidate| candidate.manifest.metrics["validation.return_nll"];
+    let loss = |candidate: &peregrine_train::Candidate| candidate.manifest.metrics["validation.total"];
     assert!((loss(&parent) - loss(&tuned)).abs() < 0.02, "{} {}", loss(&parent), loss(&tuned));
 }
 
@@ -190,7 +211,15 @@ fn a_state_dict_goes_out_and_comes_back() {
     let out = export_state_dict(&world.bytes).unwrap();
     let back = import_state_dict(&out, &world.bytes).unwrap();
     assert_eq!(export_state_dict(&back).unwrap(), out);
-    assert_eq!(Model::load(&back).unwrap().meta().parent.as_deref(), Some(world.sha256()));
+    let (own, returned) = (Model::load(&world.bytes).unwrap(), Model::load(&back).unwrap());
+    assert_eq!(returned.meta().parent.as_deref(), Some(world.sha256()));
+    assert_eq!(returned.meta().training_data_sha256, own.meta().training_data_sha256);
+    // Other weights were trained elsewhere: what the template says of its training does not hold for them.
+    let other = train(&common::config(2), &data, &data, &mut Silent).unwrap();
+    let foreign = import_state_dict(&export_state_dict(&other.bytes).unwrap(), &world.bytes).unwrap();
+    let foreign = Model::load(&foreign).unwrap();
+    assert_eq!(foreign.meta().training_data_sha256.as_deref(), Some(UNKNOWN_SHA256));
+    assert_eq!(foreign.meta().hyper_parameters.keys().collect::<Vec<_>>(), ["imported.state_dict_sha256"]);
     let out = export_state_dict(&lstm.bytes).unwrap();
     assert_eq!(import_state_dict(&out, &lstm.bytes).unwrap(), lstm.bytes);
     assert!(matches!(import_state_dict(&out, &world.bytes), Err(TrainError::Model(_))));

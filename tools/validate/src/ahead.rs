@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::collect::{Ahead, features, row_of, scaled, scaled_one};
 use crate::error::ValidateError;
-use crate::resample::{ROWS_MIN, Resample};
+use crate::forecast::overlap;
+use crate::resample::{self, ROWS_MIN, Resample};
 use crate::settings::{HorizonSettings, SampleSettings};
 use crate::verdict::{Check, Estimate, Outcome, Question, above, figure};
 
@@ -34,9 +35,9 @@ pub struct ErrorCurve {
 pub struct AheadFacts {
     /// How many origins the prior was rolled forward from.
     pub origins: usize,
-    /// Mean block length of the bootstrap, origins.
+    /// Mean block length of the bootstrap, in distinct times of origins.
     pub block_len: f64,
-    /// Origins over the block length: about how many are independent.
+    /// Distinct times of origins over the block length: about how many are independent.
     pub effective_origins: f64,
     /// The model, then each baseline.
     pub features: Vec<ErrorCurve>,
@@ -57,8 +58,6 @@ pub(crate) struct Baselines {
 /// Each return from the last one known: a line per lead.
 #[derive(Clone, Debug, Default)]
 struct ReturnBaseline {
-    column: usize,
-    columns: usize,
     horizon: Option<peregrine_model::Horizon>,
     mean: f64,
     variance: f64,
@@ -99,17 +98,13 @@ fn pairs(meta: &ModelMeta, sequence: &Sequence, feature: usize) -> Vec<(f64, f64
 
 impl ReturnBaseline {
     fn fit(meta: &ModelMeta, training: &Dataset, column: usize, steps: usize) -> Result<Self, ValidateError> {
-        let mut baseline = Self {
-            column,
-            columns: training.meta.horizons.len(),
-            horizon: meta.horizons.first().copied(),
-            slopes: vec![0.0; steps],
-            ..Self::default()
-        };
+        let mut baseline =
+            Self { horizon: meta.horizons.first().copied(), slopes: vec![0.0; steps], ..Self::default() };
+        let column = ReturnColumn { column, columns: training.meta.horizons.len() };
         let realised = |sequence: &Sequence| -> Vec<Option<f64>> {
-            (0..sequence.rows()).map(|row| baseline.realised(&sequence.returns, row)).collect()
+            (0..sequence.rows()).map(|row| column.realised(sequence, row)).collect()
         };
-        let known = |sequence: &Sequence| baseline.last_known(&sequence.time_ns, &sequence.returns);
+        let known = |sequence: &Sequence| baseline.last_known(sequence, column);
         let series: Vec<Known> =
             training.sequences.iter().map(|sequence| (known(sequence), realised(sequence))).collect();
         let all: Vec<f64> = series.iter().flat_map(|(_, realised)| realised.iter().copied().flatten()).collect();
@@ -124,13 +119,9 @@ impl ReturnBaseline {
         Ok(baseline)
     }
 
-    fn realised(&self, returns: &[f32], row: usize) -> Option<f64> {
-        let value = row_of(returns, row, self.columns).get(self.column).copied().map(f64::from)?;
-        value.is_finite().then_some(value)
-    }
-
     /// Per row, the return over the first horizon that has just ended: the latest that is known by then.
-    fn last_known(&self, time_ns: &[i64], returns: &[f32]) -> Vec<Option<f64>> {
+    fn last_known(&self, sequence: &Sequence, column: ReturnColumn) -> Vec<Option<f64>> {
+        let time_ns = &sequence.time_ns;
         let Some(horizon) = self.horizon else { return vec![None; time_ns.len()] };
         let span = i64::from(horizon.count);
         let mut start = 0_usize;
@@ -144,7 +135,21 @@ impl ReturnBaseline {
                 start.checked_sub(1)
             }
         });
-        known.map(|row| row.and_then(|row| self.realised(returns, row))).collect()
+        known.map(|row| row.and_then(|row| column.realised(sequence, row))).collect()
+    }
+}
+
+/// Where a dataset keeps the returns over the model's first horizon: not every dataset has the same order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReturnColumn {
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
+}
+
+impl ReturnColumn {
+    fn realised(self, sequence: &Sequence, row: usize) -> Option<f64> {
+        let value = row_of(&sequence.returns, row, self.columns).get(self.column).copied().map(f64::from)?;
+        value.is_finite().then_some(value)
     }
 }
 
@@ -170,12 +175,14 @@ fn line(from: &[f64], to: &[f64]) -> Result<f64, ValidateError> {
 /// Squared errors of one predictor, origins × K.
 struct Losses {
     predictor: &'static str,
+    /// Time of each origin that counts, nanoseconds.
+    time_ns: Vec<i64>,
     by_step: Vec<Vec<f64>>,
 }
 
 impl Losses {
     fn new(predictor: &'static str, steps: usize) -> Self {
-        Self { predictor, by_step: vec![Vec::new(); steps] }
+        Self { predictor, time_ns: Vec::new(), by_step: vec![Vec::new(); steps] }
     }
 
     fn push(&mut self, step: usize, loss: f64) {
@@ -192,6 +199,8 @@ pub(crate) struct Rolled<'a> {
     pub(crate) meta: &'a ModelMeta,
     pub(crate) data: &'a Dataset,
     pub(crate) ahead: &'a Ahead,
+    pub(crate) instruments: usize,
+    pub(crate) column: ReturnColumn,
     pub(crate) baselines: &'a Baselines,
 }
 
@@ -205,6 +214,7 @@ impl Rolled<'_> {
             if !window.flatten().all(|x| x.is_finite()) {
                 continue;
             }
+            losses.iter_mut().for_each(|losses| losses.time_ns.extend(sequence.time_ns.get(*row)));
             let now: Vec<f64> = scaled(self.meta, features(sequence, *row, d)).collect();
             for (step, x_hat) in self.ahead.x_hat.row(origin).chunks_exact(d).enumerate() {
                 let came: Vec<f64> = scaled(self.meta, features(sequence, row + step + 1, d)).collect();
@@ -235,18 +245,14 @@ impl Rolled<'_> {
     fn return_losses(&self) -> [Losses; 4] {
         let (steps, baseline) = (self.ahead.steps, &self.baselines.returns);
         let mut losses = PREDICTORS.map(|name| Losses::new(name, steps));
-        let known: Vec<Vec<Option<f64>>> = self
-            .data
-            .sequences
-            .iter()
-            .map(|sequence| baseline.last_known(&sequence.time_ns, &sequence.returns))
-            .collect();
+        let known: Vec<Vec<Option<f64>>> =
+            self.data.sequences.iter().map(|sequence| baseline.last_known(sequence, self.column)).collect();
         for (origin, (index, row)) in self.ahead.origins.iter().enumerate() {
             let Some(sequence) = self.data.sequences.get(*index) else { continue };
-            let came: Option<Vec<f64>> =
-                (1..=steps).map(|step| baseline.realised(&sequence.returns, row + step)).collect();
+            let came: Option<Vec<f64>> = (1..=steps).map(|step| self.column.realised(sequence, row + step)).collect();
             let known = known.get(*index).and_then(|known| known.get(*row).copied().flatten());
             let (Some(came), Some(known)) = (came, known) else { continue };
+            losses.iter_mut().for_each(|losses| losses.time_ns.extend(sequence.time_ns.get(*row)));
             let hats = self.ahead.return_hat.row(origin).iter().zip(&baseline.slopes);
             for (step, (came, (hat, slope))) in came.into_iter().zip(hats).enumerate() {
                 let line = baseline.mean + slope * (known - baseline.mean);
@@ -259,14 +265,29 @@ impl Rolled<'_> {
         losses
     }
 
+    fn resample(
+        &self,
+        model: &Losses,
+        overlap: usize,
+        sample: &SampleSettings,
+        stream: &str,
+    ) -> Result<Resample, ValidateError> {
+        let (values, instruments) = (mean_over_steps(model), self.instruments);
+        let losses = resample::Losses { values: &values, time_ns: &model.time_ns, instruments, overlap };
+        Resample::of_losses(&losses, sample, stream)
+    }
+
     pub(crate) fn measure(&self, sample: &SampleSettings) -> Result<AheadFacts, ValidateError> {
         let losses = self.feature_losses();
-        let resample = Resample::of_losses(&mean_over_steps(&losses[0]), self.ahead.steps, sample, "ahead")?;
+        let (steps, stride) = (self.ahead.steps, self.ahead.origin_stride);
+        let resample = self.resample(&losses[0], steps.div_ceil(stride.max(1)), sample, "ahead")?;
         let returns = self.return_losses();
         let is_enough = mean_over_steps(&returns[0]).len() >= ROWS_MIN && self.baselines.returns.variance > 0.0;
         let returns = if is_enough {
+            // The last of the returns begins `steps` rows on and lasts a horizon.
+            let horizon = self.meta.horizons.first().map_or(0, |horizon| overlap(*horizon, 1));
             let resample =
-                Resample::of_losses(&mean_over_steps(&returns[0]), self.ahead.steps, sample, "returns ahead")?;
+                self.resample(&returns[0], (steps + horizon).div_ceil(stride.max(1)), sample, "returns ahead")?;
             curves(&returns, &resample)?
         } else {
             Vec::new()

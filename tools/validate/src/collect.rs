@@ -4,6 +4,7 @@ use peregrine_dataset::{Dataset, Sequence};
 use peregrine_model::{Heads, INPUT_CLIP, Kernel, Latent, LatentStore, Model, ModelMeta, PositionInput};
 use peregrine_stats::Matrix;
 
+use crate::ahead::ReturnColumn;
 use crate::error::ValidateError;
 use crate::settings::{HorizonSettings, SampleSettings};
 
@@ -31,6 +32,10 @@ pub(crate) struct Trace {
     pub(crate) sequence: Vec<usize>,
     /// Row within the sequence.
     pub(crate) row: Vec<usize>,
+    /// Its time, nanoseconds UTC.
+    pub(crate) time_ns: Vec<i64>,
+    /// Instruments of the dataset.
+    pub(crate) instruments: usize,
     /// Scaled and clipped observations, rows × D.
     pub(crate) x: Matrix,
     /// Decoded from the posterior, rows × D.
@@ -75,6 +80,8 @@ impl Trace {
 pub(crate) struct Ahead {
     /// Sequence and row of each origin.
     pub(crate) origins: Vec<(usize, usize)>,
+    /// Every how many judged rows one was an origin.
+    pub(crate) origin_stride: usize,
     /// K.
     pub(crate) steps: usize,
     /// Decoded from the imagined state, origins × (K·D), step by step.
@@ -145,6 +152,19 @@ impl Fold<'_> {
         }
     }
 
+    /// Where the returns over the model's first horizon are.
+    pub(crate) fn return_column(&self, meta: &ModelMeta) -> ReturnColumn {
+        let horizons = &self.data.meta.horizons;
+        let column = horizons.iter().position(|horizon| meta.horizons.first() == Some(horizon)).unwrap_or(0);
+        ReturnColumn { column, columns: horizons.len() }
+    }
+
+    /// How many instruments the rows are of.
+    pub(crate) fn instruments(&self) -> usize {
+        let names = self.data.sequences.iter().map(|sequence| sequence.instrument.as_str());
+        names.collect::<std::collections::BTreeSet<&str>>().len()
+    }
+
     /// Rows that are judged: all but the first ones of each sequence.
     pub(crate) fn judged_rows(&self, warm_up: usize) -> usize {
         self.data.sequences.iter().map(|sequence| sequence.rows().saturating_sub(warm_up)).sum()
@@ -211,12 +231,14 @@ impl<'a> Run<'a> {
         let (x, z, h) = (empty(meta.d), empty(meta.z), empty(meta.h));
         let ahead = Ahead {
             steps: thinning.steps,
+            origin_stride: thinning.origin_stride,
             x_hat: empty(meta.d * thinning.steps),
             return_hat: empty(thinning.steps),
             ..Ahead::default()
         };
         let trace = Trace {
             stride: thinning.stride,
+            instruments: fold.instruments(),
             x_hat: x.clone(),
             x,
             z_log_var: z.clone(),
@@ -275,6 +297,7 @@ impl<'a> Run<'a> {
         debug_assert!(is_decoded, "the latent is this model's");
         trace.sequence.push(index);
         trace.row.push(row);
+        trace.time_ns.push(sequence.time_ns.get(row).copied().unwrap_or(0));
         push_row(&mut trace.x, scaled(meta, features(sequence, row, meta.d)));
         push_row(&mut trace.x_hat, self.decoded.iter().copied().map(f64::from));
         push_latent(trace, &latent);

@@ -92,9 +92,9 @@ pub struct DataFacts {
     pub stride: usize,
     /// Rows that intervals are drawn from.
     pub rows_sampled: usize,
-    /// Mean block length of those draws, rows.
+    /// Mean block length of those draws, in distinct times of the sampled rows.
     pub block_len: f64,
-    /// Sampled rows over the block length: about how many are independent.
+    /// Distinct times of the sampled rows over the block length: about how many are independent.
     pub effective_rows: f64,
     /// Time of the first row, nanoseconds UTC.
     pub first_time_ns: i64,

@@ -1,6 +1,6 @@
 //! Why a diagnosis could not be made.
 
-use peregrine_model::{Horizon, ModelError, NonFinite};
+use peregrine_model::{AccuracyError, Horizon, ModelError, NonFinite};
 use peregrine_stats::StatsError;
 
 /// Why a diagnosis could not be made: the input does not belong together. What is merely bad is a failed check instead.
@@ -65,6 +65,9 @@ pub enum ValidateError {
     /// The kernel refused a step that it must take.
     #[error("the kernel refused a step of the diagnosis: {0}")]
     Kernel(#[from] NonFinite),
+    /// The accuracy gate could not compare the precisions.
+    #[error("the accuracy gate could not be run: {0}")]
+    Accuracy(#[from] AccuracyError),
     /// An estimator refused its input.
     #[error("an estimator refused its input: {0}")]
     Stats(#[from] StatsError),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::collect::Trace;
 use crate::error::ValidateError;
 use crate::reconstruction::cell;
-use crate::resample::{ROWS_MIN, Resample};
+use crate::resample::{Losses, ROWS_MIN, Resample};
 use crate::settings::{CalibrationSettings, ReturnSettings, SampleSettings};
 use crate::verdict::{Check, Estimate, Outcome, Question, above, at_most, figure};
 
@@ -31,7 +31,7 @@ pub struct ReliabilityBin {
 pub struct CalibrationFacts {
     /// Rows with a known outcome.
     pub rows: usize,
-    /// Rows over the bootstrap's block length: about how many are independent.
+    /// Distinct times of the rows drawn from over the bootstrap's block length: about how many are independent.
     pub effective_rows: f64,
     /// Share of up-moves.
     pub base_rate: f64,
@@ -54,9 +54,11 @@ pub struct ReturnFacts {
     pub horizon: Horizon,
     /// Rows with a known return.
     pub rows: usize,
-    /// Rows over the bootstrap's block length, which is at least the horizon: about how many are independent.
+    /// Distinct times of the rows drawn from over the bootstrap's block length, which is at least the horizon: about how
+    /// many are independent.
     pub effective_rows: f64,
-    /// `1 − squared error / squared deviation from the training mean`, with its interval.
+    /// `1 − squared error / squared deviation from the training mean`. With n horizons its interval is of the level
+    /// `1 − (1 − confidence) / n` (Bonferroni), so that the best horizon may be chosen by it.
     pub r2: Estimate,
     /// Mean squared error over the mean predicted variance, as a natural logarithm: 0 when errors are as large as predicted.
     pub variance_log_ratio: f64,
@@ -73,16 +75,38 @@ pub fn horizon_text(horizon: Horizon) -> String {
     format!("{} {unit}{}", horizon.count, if horizon.count == 1 { "" } else { "s" })
 }
 
-/// Known outcomes of the first horizon: probability and whether it went up.
-fn outcomes(trace: &Trace) -> Vec<(f64, bool)> {
-    let rows = (0..trace.rows()).zip(&trace.up).map(|(row, up)| (*up, cell(&trace.returns, row, 0)));
-    rows.filter(|(_, came)| came.is_finite()).map(|(up, came)| (up, came > 0.0)).collect()
+/// A known outcome of the first horizon.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    time_ns: i64,
+    probability: f64,
+    is_up: bool,
+}
+
+impl Known {
+    /// Its part of the Brier score.
+    fn loss(&self, probability: f64) -> f64 {
+        (probability - number(self.is_up)).powi(2)
+    }
+}
+
+fn outcomes(trace: &Trace) -> Vec<Known> {
+    let rows = trace.time_ns.iter().zip(&trace.up).enumerate();
+    let known = rows.filter_map(|(row, (time_ns, up))| {
+        let came = cell(&trace.returns, row, 0);
+        came.is_finite().then_some(Known { time_ns: *time_ns, probability: *up, is_up: came > 0.0 })
+    });
+    known.collect()
+}
+
+fn pairs(known: &[Known]) -> (Vec<f64>, Vec<bool>) {
+    known.iter().map(|known| (known.probability, known.is_up)).unzip()
 }
 
 /// Share of up-moves; 0.5 when nothing is known.
 pub(crate) fn base_rate(trace: &Trace) -> f64 {
     let known = outcomes(trace);
-    if known.is_empty() { 0.5 } else { share(known.iter().map(|(_, up)| *up)) }
+    if known.is_empty() { 0.5 } else { share(known.iter().map(|known| known.is_up)) }
 }
 
 /// Share of what is true.
@@ -96,7 +120,7 @@ fn number(outcome: bool) -> f64 {
 }
 
 /// Kept rows that a horizon covers: at least so long must a bootstrap block be.
-fn overlap(horizon: Horizon, stride: usize) -> usize {
+pub(crate) fn overlap(horizon: Horizon, stride: usize) -> usize {
     match horizon.unit {
         HorizonUnit::Events | HorizonUnit::Bars => {
             usize::try_from(horizon.count).unwrap_or(usize::MAX).div_ceil(stride.max(1))
@@ -124,16 +148,19 @@ pub(crate) fn calibration(
     if known.len() < ROWS_MIN {
         return Ok(None);
     }
-    let (p, y): (Vec<f64>, Vec<bool>) = known.iter().copied().unzip();
+    let (p, y) = pairs(&known);
     let (thinned, step) = thin(&known, sample.sample_rows_max);
-    let own: Vec<f64> = thinned.iter().map(|(p, y)| (p - number(*y)).powi(2)).collect();
-    let base: Vec<f64> = thinned.iter().map(|(_, y)| (training_rate - number(*y)).powi(2)).collect();
-    let resample = Resample::of_losses(&own, overlap(horizon, trace.stride * step), sample, "calibration")?;
+    let own: Vec<f64> = thinned.iter().map(|known| known.loss(known.probability)).collect();
+    let base: Vec<f64> = thinned.iter().map(|known| known.loss(training_rate)).collect();
+    let time_ns: Vec<i64> = thinned.iter().map(|known| known.time_ns).collect();
+    let overlap = overlap(horizon, trace.stride * step);
+    let losses = Losses { values: &own, time_ns: &time_ns, instruments: trace.instruments, overlap };
+    let resample = Resample::of_losses(&losses, sample, "calibration")?;
     let score = brier(&p, &y)?;
-    let base_score = y.iter().map(|y| (training_rate - number(*y)).powi(2)).sum::<f64>() / y.len() as f64;
+    let base_score = known.iter().map(|known| known.loss(training_rate)).sum::<f64>() / y.len() as f64;
     let curve = reliability(&p, &y, settings.bins, BinEdges::RightClosed)?;
     let ece = resample.interval(curve.ece, |draw| {
-        let (p, y): (Vec<f64>, Vec<bool>) = draw.iter().filter_map(|index| thinned.get(*index).copied()).unzip();
+        let (p, y) = pairs(&draw.iter().filter_map(|index| thinned.get(*index).copied()).collect::<Vec<Known>>());
         reliability(&p, &y, settings.bins, BinEdges::RightClosed).map_or(f64::NAN, |curve| curve.ece)
     })?;
     let bins = curve.count.iter().zip(curve.mean_predicted.iter().zip(&curve.share_positive));
@@ -146,7 +173,7 @@ pub(crate) fn calibration(
     });
     Ok(Some(CalibrationFacts {
         rows: y.len(),
-        effective_rows: y.len() as f64 / (resample.block_len() * step as f64).max(1.0),
+        effective_rows: resample.effective_rows(),
         base_rate: share(y.iter().copied()),
         ece,
         brier: score,
@@ -183,14 +210,16 @@ pub(crate) fn returns(
     training_means: &[f64],
     sample: &SampleSettings,
 ) -> Result<Vec<ReturnFacts>, ValidateError> {
+    let confidence = 1.0 - (1.0 - sample.confidence) / horizons.len().max(1) as f64;
+    let sample = &SampleSettings { confidence, ..*sample };
     let mut facts = Vec::new();
     for (column, (horizon, mean)) in horizons.iter().zip(training_means).enumerate() {
-        let known = (0..trace.rows()).filter_map(|row| {
+        let known = trace.time_ns.iter().enumerate().filter_map(|(row, time_ns)| {
             let came = cell(&trace.returns, row, column);
             let (hat, log_var) = (cell(&trace.return_mean, row, column), cell(&trace.return_log_var, row, column));
-            came.is_finite().then(|| ((came - hat).powi(2), (came - mean).powi(2), log_var.exp()))
+            came.is_finite().then(|| ((came - hat).powi(2), (came - mean).powi(2), log_var.exp(), *time_ns))
         });
-        let known: Vec<(f64, f64, f64)> = known.collect();
+        let known: Vec<(f64, f64, f64, i64)> = known.collect();
         if known.len() < ROWS_MIN {
             continue;
         }
@@ -198,11 +227,14 @@ pub(crate) fn returns(
         let (thinned, step) = thin(&known, sample.sample_rows_max);
         let own: Vec<f64> = thinned.iter().map(|row| row.0).collect();
         let base: Vec<f64> = thinned.iter().map(|row| row.1).collect();
-        let resample = Resample::of_losses(&own, overlap(*horizon, trace.stride * step), sample, "returns")?;
+        let time_ns: Vec<i64> = thinned.iter().map(|row| row.3).collect();
+        let overlap = overlap(*horizon, trace.stride * step);
+        let losses = Losses { values: &own, time_ns: &time_ns, instruments: trace.instruments, overlap };
+        let resample = Resample::of_losses(&losses, sample, "returns")?;
         facts.push(ReturnFacts {
             horizon: *horizon,
             rows: known.len(),
-            effective_rows: known.len() as f64 / (resample.block_len() * step as f64).max(1.0),
+            effective_rows: resample.effective_rows(),
             r2: resample.one_minus_ratio(1.0 - total.0 / total.1, &own, &base)?,
             variance_log_ratio: (total.0 / total.2).ln(),
         });
@@ -285,9 +317,8 @@ fn skill(training: &[ReturnFacts], held_out: &[ReturnFacts]) -> Check {
         );
     };
     let (outcome, limit) = above(&best.r2, 0.0);
-    // With several horizons the best of them is chosen: the interval is widened by asking all not to be the chance.
     let reason = format!(
-        "R² by horizon held out: {}; in training: {}; the best held-out horizon decides",
+        "R² by horizon held out: {}; in training: {}; the best held-out horizon decides, by intervals widened for the choice",
         each(held_out),
         each(training)
     );
@@ -296,7 +327,11 @@ fn skill(training: &[ReturnFacts], held_out: &[ReturnFacts]) -> Check {
 
 fn honest(training: &[ReturnFacts], held_out: &[ReturnFacts], settings: &ReturnSettings) -> Check {
     let question = Question::latent("return_look_ahead", "A2.5", "Is the forecast of returns too good to be honest?");
-    let most = training.iter().chain(held_out).map(|facts| facts.r2.value).fold(f64::NEG_INFINITY, f64::max);
+    let known = training.iter().chain(held_out).map(|facts| facts.r2.value);
+    let Some(most) = known.max_by(f64::total_cmp) else {
+        let reason = "too few returns are known in both datasets".to_owned();
+        return question.answer(Outcome::Warn, f64::NAN, String::new(), reason);
+    };
     let is_honest = most <= settings.r2_suspicious;
     let reason = if is_honest {
         format!("the largest R² is {}", figure(most))

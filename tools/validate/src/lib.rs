@@ -46,8 +46,8 @@ pub use latent_space::{LatentFacts, RankFacts};
 pub use lstm::LstmFacts;
 pub use reconstruction::{FeatureFit, ReconstructionFacts};
 pub use settings::{
-    CalibrationSettings, ComponentSettings, DiagnoseSettings, HorizonSettings, LatentSettings, ReconstructionSettings,
-    RegimeSettings, ReturnSettings, SampleSettings, SettingsError, Violation,
+    CalibrationSettings, ComponentSettings, DiagnoseSettings, HorizonSettings, LatentSettings, PrecisionSettings,
+    ReconstructionSettings, RegimeSettings, ReturnSettings, SampleSettings, SettingsError, Violation,
 };
 pub use ties::{CorrelationFacts, RegimeFacts};
 pub use verdict::{Check, Estimate, Level, Outcome, figure};
@@ -107,12 +107,12 @@ pub fn diagnose_candidate(
         traces: [seen, unseen],
         settings: &settings.component,
     };
-    let (mut checks, component) = component::check(&subject)?;
+    let (mut checks, component) = component::check(&subject, &settings.precision)?;
     let lstm = candidate.lstm.map(|bytes| lstm::load(bytes, &model)).transpose()?;
-    let common = Common { kernel, lstm, ..Common::fit(&model, kernel, (training, seen), settings)? };
+    let common = Common { kernel, lstm, ..Common::fit(&model, kernel, (before, seen), settings)? };
     let training = measure(&model, before, seen, &common, settings)?;
     let held_out = measure(&model, after, unseen, &common, settings)?;
-    checks.extend(judge(&training, &held_out, settings));
+    checks.extend(judge(&training, &held_out, common.lstm.is_some(), settings));
     let verdict = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Fail);
     let facts = ModelFacts::of(&model, candidate.name, candidate.model.len(), &subject.kernel);
     Ok(Diagnosis {
@@ -142,15 +142,14 @@ impl Common {
     fn fit(
         model: &Model,
         kernel: Kernel,
-        (data, trace): (&Dataset, &Trace),
+        (fold, trace): (&Fold<'_>, &Trace),
         settings: &DiagnoseSettings,
     ) -> Result<Self, ValidateError> {
-        let meta = model.meta();
-        let first = data.meta.horizons.iter().position(|horizon| meta.horizons.first() == Some(horizon)).unwrap_or(0);
+        let (meta, data) = (model.meta(), fold.data);
         Ok(Self {
             kernel,
             lstm: None,
-            baselines: Baselines::fit(meta, data, first, settings.horizon.steps_max)?,
+            baselines: Baselines::fit(meta, data, fold.return_column(meta).column, settings.horizon.steps_max)?,
             base_rate: forecast::base_rate(trace),
             return_means: forecast::return_means(trace),
             axes: principal_axes(trace.z.view("z")?, 2).ok(),
@@ -167,7 +166,9 @@ fn measure(
 ) -> Result<FoldFacts, ValidateError> {
     let meta = model.meta();
     let resample = Resample::of_trace(trace, &settings.sample)?;
-    let rolled = Rolled { meta, data: fold.data, ahead: &trace.ahead, baselines: &common.baselines };
+    let column = fold.return_column(meta);
+    let (instruments, baselines) = (trace.instruments, &common.baselines);
+    let rolled = Rolled { meta, data: fold.data, ahead: &trace.ahead, instruments, column, baselines };
     let calibration = match meta.horizons.first() {
         Some(horizon) => {
             forecast::calibration(trace, common.base_rate, *horizon, &settings.calibration, &settings.sample)?
@@ -206,7 +207,7 @@ fn trajectory(trace: &Trace, axes: Option<&PrincipalAxes>, rows: &[usize]) -> Ve
 }
 
 /// Every check of Level 1.
-fn judge(training: &FoldFacts, held_out: &FoldFacts, settings: &DiagnoseSettings) -> Vec<Check> {
+fn judge(training: &FoldFacts, held_out: &FoldFacts, has_lstm: bool, settings: &DiagnoseSettings) -> Vec<Check> {
     let mut checks =
         reconstruction::check(&training.reconstruction, &held_out.reconstruction, &settings.reconstruction);
     checks.extend(latent_space::check(&training.latent, &held_out.latent, &settings.latent));
@@ -217,8 +218,8 @@ fn judge(training: &FoldFacts, held_out: &FoldFacts, settings: &DiagnoseSettings
     checks.extend(ties::check_regimes(&training.regimes, &held_out.regimes, &settings.regime));
     let calibration = (training.calibration.as_ref(), held_out.calibration.as_ref());
     checks.extend(forecast::check_calibration(calibration.0, calibration.1, &settings.calibration));
-    if let Some(facts) = &held_out.lstm {
-        checks.push(lstm::check(training.lstm.as_ref(), facts));
+    if has_lstm {
+        checks.push(lstm::check(training.lstm.as_ref(), held_out.lstm.as_ref()));
     }
     checks.extend(forecast::check_returns(&training.returns, &held_out.returns, &settings.returns));
     checks

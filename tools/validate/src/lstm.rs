@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::collect::Trace;
 use crate::error::ValidateError;
+use crate::forecast::overlap;
 use crate::reconstruction::cell;
-use crate::resample::{ROWS_MIN, Resample};
+use crate::resample::{Losses, ROWS_MIN, Resample};
 use crate::settings::{CalibrationSettings, SampleSettings};
-use crate::verdict::{Check, Estimate, Question, above, figure};
+use crate::verdict::{Check, Estimate, Outcome, Question, above, figure};
 
 /// The LSTM baseline on one dataset, beside the model on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,6 +51,7 @@ pub(crate) fn load(bytes: &[u8], model: &Model) -> Result<LstmBaseline, Validate
 
 /// Outcome, what the model said, what the LSTM said.
 struct Said {
+    time_ns: i64,
     up: bool,
     model: f64,
     lstm: f64,
@@ -60,15 +62,16 @@ fn window(sequence: &Sequence, row: usize, rows: usize, d: usize) -> Option<&[f3
     sequence.features.get(end.checked_sub(rows)? * d..end * d)
 }
 
-fn said(lstm: &LstmBaseline, kernel: &Kernel, data: &Dataset, trace: &Trace, most: usize) -> Vec<Said> {
+/// What both said of every `step`th row.
+fn said(lstm: &LstmBaseline, kernel: &Kernel, (data, trace): (&Dataset, &Trace), step: usize) -> Vec<Said> {
     let (rows, d) = (lstm.meta().window_rows, lstm.meta().features.names.len());
-    let step = trace.rows().div_ceil(most).max(1);
     let of = |index: usize| {
         let came = cell(&trace.returns, index, 0);
         let sequence = data.sequences.get(*trace.sequence.get(index)?)?;
         let window = window(sequence, *trace.row.get(index)?, rows, d)?;
         let probability = lstm.probability(kernel, window).filter(|_| came.is_finite())?;
-        Some(Said { up: came > 0.0, model: *trace.up.get(index)?, lstm: f64::from(probability) })
+        let time_ns = *trace.time_ns.get(index)?;
+        Some(Said { time_ns, up: came > 0.0, model: *trace.up.get(index)?, lstm: f64::from(probability) })
     };
     (0..trace.rows()).step_by(step).filter_map(of).collect()
 }
@@ -81,7 +84,8 @@ pub(crate) fn measure(
     sample: &SampleSettings,
     settings: &CalibrationSettings,
 ) -> Result<Option<LstmFacts>, ValidateError> {
-    let said = said(lstm, kernel, data, trace, sample.sample_rows_max);
+    let step = trace.rows().div_ceil(sample.sample_rows_max).max(1);
+    let said = said(lstm, kernel, (data, trace), step);
     if said.len() < ROWS_MIN {
         return Ok(None);
     }
@@ -91,7 +95,10 @@ pub(crate) fn measure(
         |p: &[f64]| p.iter().zip(&up).map(|(p, up)| (p - f64::from(u8::from(*up))).powi(2)).collect::<Vec<f64>>();
     let (own, base) = (losses(&of_model), losses(&of_lstm));
     let differences: Vec<f64> = own.iter().zip(&base).map(|(own, base)| own - base).collect();
-    let resample = Resample::of_losses(&differences, 1, sample, "lstm")?;
+    let time_ns: Vec<i64> = said.iter().map(|said| said.time_ns).collect();
+    let overlap = overlap(lstm.meta().horizon, trace.stride * step);
+    let losses = Losses { values: &differences, time_ns: &time_ns, instruments: trace.instruments, overlap };
+    let resample = Resample::of_losses(&losses, sample, "lstm")?;
     let (model_brier, lstm_brier) = (brier(&of_model, &up)?, brier(&of_lstm, &up)?);
     Ok(Some(LstmFacts {
         rows: up.len(),
@@ -103,9 +110,13 @@ pub(crate) fn measure(
     }))
 }
 
-pub(crate) fn check(training: Option<&LstmFacts>, held_out: &LstmFacts) -> Check {
+pub(crate) fn check(training: Option<&LstmFacts>, held_out: Option<&LstmFacts>) -> Check {
     let question =
         Question::latent("beats_lstm", "A2.5", "Does the model say more of the next move than the LSTM baseline?");
+    let Some(held_out) = held_out else {
+        let reason = "too few held-out rows have a whole window before them and a known outcome".to_owned();
+        return question.answer(Outcome::Warn, f64::NAN, String::new(), reason);
+    };
     let (outcome, limit) = above(&held_out.model_skill, 0.0);
     let reason = format!(
         "the model's Brier score is smaller by a share of {} held out ({} against the LSTM's {}, n = {}), {} in training",

@@ -191,6 +191,19 @@ settings! {
         /// Largest share of such steps that break the order.
         monotone_violation_share_max: f64, 0.0 => 1.0;
     }
+    /// The decisions by which narrower weights are judged.
+    precision: PrecisionSettings {
+        /// Most held-out rows compared.
+        rows: usize, 100 => 10_000_000;
+        /// Action beyond which the target is ±1, as the trading profile has it.
+        action_threshold: f64, 0.001 => 1.0;
+        /// How far the action must fall back before a target is given up.
+        action_hysteresis: f64, 0.0 => 1.0;
+        /// Half spread that the controller is shown, basis points.
+        half_spread_bps: f64, 0.0 => 1_000.0;
+        /// Fee that it is shown, basis points.
+        fee_bps: f64, -100.0 => 100.0;
+    }
     /// A2.1, A2.2: reconstruction.
     reconstruction: ReconstructionSettings {
         /// Mean R² over the features on held-out data at which the check passes.

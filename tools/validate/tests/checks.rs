@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use common::{Broken, Market, held_out, market, model, settings, training};
 use peregrine_dataset::Dataset;
-use peregrine_model::{FeatureSet, Model, ModelMeta, Size, Tensor};
-use peregrine_train::{LSTM_METADATA_KEY, LstmMeta};
+use peregrine_model::{FeatureSet, Model, ModelMeta, Size, Tensor, Tensors, encode_safetensors};
+use peregrine_train::{LAST_TIME_NS_KEY, LSTM_METADATA_KEY, LstmMeta, VALIDATION_SHA256_KEY};
 use peregrine_validate::{Candidate, Check, Diagnosis, Outcome, ValidateError, diagnose, diagnose_candidate};
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 fn judge(broken: Broken, training: &Dataset, held_out: &Dataset) -> Diagnosis {
     diagnose(&model(&training.meta.sha256, broken), training, held_out, &settings()).unwrap()
@@ -152,6 +152,18 @@ fn one_regime_is_no_regime() {
     }
 }
 
+/// The same weights in a file that says more of its training.
+fn with_hyper_parameters(bytes: &[u8], hyper_parameters: BTreeMap<String, String>) -> Vec<u8> {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let mut tensors = Tensors::default();
+    for (name, view) in file.iter() {
+        let data = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        tensors.0.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
+    }
+    let meta = ModelMeta { hyper_parameters, ..Model::load(bytes).unwrap().meta().clone() };
+    encode_safetensors(&meta, &tensors).unwrap()
+}
+
 #[test]
 fn held_out_data_must_be_apart() {
     let seen = training();
@@ -161,6 +173,18 @@ fn held_out_data_must_be_apart() {
     assert_eq!(outcome(&judge(Broken::default(), &seen, &overlapping), "held_out_apart"), Outcome::Fail);
     let before = market(Market { rows: 3_000, seed: 2, start: -5_000, ..Market::default() });
     assert_eq!(outcome(&judge(Broken::default(), &seen, &before), "held_out_apart"), Outcome::Warn);
+    let seen_until = |time: i64| BTreeMap::from([(LAST_TIME_NS_KEY.to_owned(), time.to_string())]);
+    let unseen = held_out(Market::default());
+    let first = unseen.sequences[0].time_ns[0];
+    for (until, expected) in [(first - 1, Outcome::Pass), (first, Outcome::Fail)] {
+        let bytes = with_hyper_parameters(&model(&seen.meta.sha256, Broken::default()), seen_until(until));
+        let found = diagnose(&bytes, &seen, &unseen, &settings()).unwrap();
+        assert_eq!(outcome(&found, "held_out_apart"), expected, "{:#?}", check(&found, "held_out_apart"));
+    }
+    let stopped = BTreeMap::from([(VALIDATION_SHA256_KEY.to_owned(), unseen.meta.sha256.clone())]);
+    let bytes = with_hyper_parameters(&model(&seen.meta.sha256, Broken::default()), stopped);
+    let found = diagnose(&bytes, &seen, &unseen, &settings()).unwrap();
+    assert_eq!(outcome(&found, "held_out_apart"), Outcome::Fail);
     let other = diagnose(&model(&"cd".repeat(32), Broken::default()), &seen, &held_out(Market::default()), &settings());
     assert_eq!(outcome(&other.unwrap(), "training_data"), Outcome::Warn);
 }

@@ -1,5 +1,6 @@
 //! Building the stages of a run out of its configuration.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{Strategy, StrategyConfig, Watch};
 use peregrine_eventlog::{Decide, EventLog, LogConfig, Measure, Recorder, RunFacts, Send, StreamWriter};
 use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
-use peregrine_model::{Backend, Kernel, Model, Precision};
+use peregrine_model::{AccuracyError, Backend, DecisionRule, Kernel, Model, Precision, accuracy_gate, seeded_walk};
 use peregrine_risk::{InstrumentRules, RiskGate};
 use peregrine_runtime::{
     HugePageScope, HugePages, IntervalReader, LatencyBounds, LatencyGuard, LatencyGuardConfig, LatencyRecorder,
@@ -212,8 +213,28 @@ fn load_model(loaded: &Loaded) -> Result<Model, Failure> {
         PrecisionChoice::Int16 => Precision::Int16,
         PrecisionChoice::Int8 => Precision::Int8,
     };
-    let model = model.and_then(|model| if precision == Precision::F32 { Ok(model) } else { model.quantise(precision) });
-    model.map_err(|error| Failure::usage(format_args!("the model is refused ({name}): {error}")))
+    let refused = |error: &dyn Display| Failure::usage(format_args!("the model is refused ({name}): {error}"));
+    let model = model.map_err(|error| refused(&error))?;
+    if precision == Precision::F32 {
+        return Ok(model);
+    }
+    let narrow = model.quantise(precision).map_err(|error| refused(&error))?;
+    check_decisions(&loaded.config, &model, &narrow).map_err(|error| refused(&error))?;
+    Ok(narrow)
+}
+
+/// Observations of the walk on which narrower weights must decide alike.
+const ACCURACY_WALK_LEN: usize = 20_000;
+
+/// The accuracy gate of narrower weights with this profile's rule, on a seeded walk: some tens of milliseconds at the start.
+fn check_decisions(config: &Config, exact: &Model, narrow: &Model) -> Result<(), AccuracyError> {
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 1, rounded to the kernel's floats")]
+    let (action_threshold, action_hysteresis) =
+        (config.decide.action_threshold as f32, config.decide.action_hysteresis as f32);
+    let rule = DecisionRule { action_threshold, action_hysteresis, half_spread_bps: 0.5, fee_bps: 0.3 };
+    let Some(kernel) = Kernel::new(Backend::best()) else { return Ok(()) };
+    let walk = seeded_walk(exact, ACCURACY_WALK_LEN);
+    accuracy_gate(&kernel, (exact, narrow), &[&walk], &rule)?.verdict()
 }
 
 /// The bytes of 64 hex digits; the configuration checked that they are.

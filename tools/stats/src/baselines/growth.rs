@@ -2,9 +2,8 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::bootstrap::{Interval, Resampling, bootstrap_interval};
+use crate::bootstrap::Interval;
 use crate::error::{StatsError, check_count, check_finite};
-use crate::matrix::MatrixView;
 
 /// The exponent g of `error ~ horizon^g`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,16 +14,8 @@ pub struct GrowthExponent {
     pub interval: Interval,
 }
 
-impl GrowthExponent {
-    /// Whether the error grows slower than in proportion to the horizon: exponent < 1.
-    #[must_use]
-    pub fn is_sublinear(&self) -> bool {
-        self.exponent < 1.0
-    }
-}
-
 /// Least-squares slope of `ln errors[k−1]` on `ln k`, k = 1, 2, …, with Student's interval of `level` from its residuals. The
-/// residuals of overlapping horizons depend on each other: [`growth_exponent_bootstrap`] is the honest interval.
+/// residuals of overlapping horizons depend on each other: exponents of bootstrapped errors give the honest interval.
 ///
 /// # Errors
 /// [`StatsError::TooFew`] below 3 horizons, [`StatsError::NonFinite`], [`StatsError::OutOfRange`] for an error that is not
@@ -41,27 +32,6 @@ pub fn growth_exponent(errors: &[f64], level: f64) -> Result<GrowthExponent, Sta
     let student = StudentsT::new(0.0, 1.0, (errors.len() - 2) as f64).map_err(failed)?;
     let half = student.inverse_cdf(0.5 + level / 2.0) * standard_error;
     Ok(GrowthExponent { exponent, interval: Interval { lower: exponent - half, upper: exponent + half, level } })
-}
-
-/// The exponent of the column means of `errors` (one row per start in time order, one column per horizon 1, 2, …), with
-/// a percentile interval of the stationary bootstrap over the rows.
-///
-/// # Errors
-/// As [`growth_exponent`] of the column means, and as [`bootstrap_interval`].
-pub fn growth_exponent_bootstrap(
-    errors: MatrixView<'_>,
-    resampling: &Resampling,
-) -> Result<GrowthExponent, StatsError> {
-    check_count("rows of errors", errors.rows(), 2)?;
-    let exponent = growth_exponent(&errors.column_means(), resampling.level)?.exponent;
-    let resampled = |rows: &[usize]| {
-        let mut sums = vec![0.0; errors.cols()];
-        for row in rows {
-            sums.iter_mut().zip(errors.row(*row)).for_each(|(sum, error)| *sum += error);
-        }
-        slope(&sums).0
-    };
-    Ok(GrowthExponent { exponent, interval: bootstrap_interval(errors.rows(), resampling, resampled)? })
 }
 
 /// Slope of ln errors on ln horizon and its standard error.
@@ -86,24 +56,18 @@ mod tests {
         let errors: Vec<f64> = (1..=21).map(|k| 0.3 * f64::from(k).powf(0.7)).collect();
         let found = growth_exponent(&errors, 0.95).unwrap();
         assert!((found.exponent - 0.7).abs() < 1e-12 && found.interval.upper - found.interval.lower < 1e-6);
-        assert!(found.is_sublinear());
     }
 
     #[test]
-    fn a_random_walk_grows_linearly_within_its_interval() {
+    fn a_random_walk_grows_linearly() {
         let mut generator = Generator::new(12, "growth");
         let mut path = vec![0.0];
         (0..3_000).for_each(|t| path.push(path[t] + generator.normal()));
         let horizons = 10;
         let starts = path.len() - horizons;
-        let errors: Vec<f64> = (0..starts)
-            .flat_map(|t| (1..=horizons).map(|k| (path[t + k] - path[t]).powi(2)).collect::<Vec<_>>())
-            .collect();
-        let errors = MatrixView::new("errors", &errors, starts, horizons).unwrap();
-        let resampling = Resampling { resamples: 300, block_size: 20.0, ..Resampling::default() };
-        let found = growth_exponent_bootstrap(errors, &resampling).unwrap();
-        assert!(found.interval.contains(1.0), "{found:?}");
-        assert!(found.interval.upper - found.interval.lower < 0.4);
+        let error = |k: usize| (0..starts).map(|t| (path[t + k] - path[t]).powi(2)).sum::<f64>() / starts as f64;
+        let found = growth_exponent(&(1..=horizons).map(error).collect::<Vec<f64>>(), 0.95).unwrap();
+        assert!((found.exponent - 1.0).abs() < 0.2, "{found:?}");
     }
 
     #[test]

@@ -7,5 +7,5 @@ mod k_step;
 
 pub use ar1::{Ar1, horizon_errors_ar1, horizon_errors_random_walk};
 pub use comparison::{ForecastComparison, diebold_mariano};
-pub use growth::{GrowthExponent, growth_exponent, growth_exponent_bootstrap};
+pub use growth::{GrowthExponent, growth_exponent};
 pub use k_step::{LinearDynamics, k_step_errors, persistence_errors};

@@ -12,5 +12,5 @@ pub use disentanglement::{Disentanglement, TotalCorrelation, mutual_information_
 pub use divergence::{
     KlToStandard, MomentKl, active_units, diagonal_gaussian_kl, kl_to_standard_normal, moment_kl_to_standard_normal,
 };
-pub use rank::{Spectrum, spectrum};
+pub use rank::{Spectrum, effective_rank_of_data, spectrum};
 pub use smoothness::{Smoothness, smoothness};

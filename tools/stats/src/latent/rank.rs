@@ -12,9 +12,6 @@ pub struct Spectrum {
     pub eigenvalues: Vec<f64>,
     /// Effective rank of the covariance, 1 to d: the exponential of the entropy of `λ/Σλ` (Roy & Vetterli 2007).
     pub effective_rank: f64,
-    /// The same of the singular values of the column-centred table, the paper's definition for a matrix: larger, since
-    /// eigenvalues are squares of singular values.
-    pub effective_rank_of_data: f64,
     /// Participation ratio `(Σλ)²/Σλ²`, 1 to d.
     pub participation_ratio: f64,
     /// Number of eigenvalues above 1e-10 times the greatest.
@@ -29,19 +26,26 @@ pub struct Spectrum {
 pub fn spectrum(x: MatrixView<'_>) -> Result<Spectrum, StatsError> {
     let covariance = covariance_matrix(x)?;
     let eigenvalues = symmetric_eigenvalues("x", &covariance.data, x.cols())?;
-    let means = x.column_means();
-    let centred: Vec<f64> = x.iter_rows().flat_map(|row| row.iter().zip(&means).map(|(x, mean)| x - mean)).collect();
-    let singular = singular_values("x", &centred, x.rows(), x.cols())?;
     let positive: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0)).collect();
     let (sum, squares) = (positive.iter().sum::<f64>(), positive.iter().map(|value| value * value).sum::<f64>());
     let greatest = positive.first().copied().unwrap_or(0.0);
     Ok(Spectrum {
         effective_rank: entropy_rank(&positive),
-        effective_rank_of_data: entropy_rank(&singular),
         participation_ratio: sum * sum / squares,
         numerical_rank: positive.iter().filter(|value| **value > 1e-10 * greatest).count(),
         eigenvalues,
     })
+}
+
+/// Effective rank of the column-centred table itself, 1 to d: of its singular values, the paper's definition for a matrix.
+/// Larger than that of the covariance, since eigenvalues are squares of singular values.
+///
+/// # Errors
+/// [`StatsError::Degenerate`] when the decomposition fails (numbers near overflow).
+pub fn effective_rank_of_data(x: MatrixView<'_>) -> Result<f64, StatsError> {
+    let means = x.column_means();
+    let centred: Vec<f64> = x.iter_rows().flat_map(|row| row.iter().zip(&means).map(|(x, mean)| x - mean)).collect();
+    Ok(entropy_rank(&singular_values("x", &centred, x.rows(), x.cols())?))
 }
 
 fn entropy_rank(values: &[f64]) -> f64 {
@@ -72,7 +76,7 @@ mod tests {
         assert_eq!(rank(2).numerical_rank, 2);
         assert!(rank(8).effective_rank > 7.5 && rank(2).effective_rank < 2.01);
         assert!(rank(8).participation_ratio > 7.0 && rank(2).participation_ratio < 2.01);
-        assert!(rank(2).effective_rank_of_data < 2.01);
+        assert!(effective_rank_of_data(MatrixView::new("x", &of_rank(2, 8), 400, 8).unwrap()).unwrap() < 2.01);
     }
 
     #[test]

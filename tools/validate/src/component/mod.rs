@@ -1,6 +1,7 @@
 //! Level 0: checks of the artefact's parts, on the user's own data and on inputs that no data hold.
 
 mod controller;
+mod precision;
 mod sound;
 mod units;
 
@@ -8,11 +9,12 @@ use peregrine_model::{Kernel, LatentStore, Model, PositionInput};
 use serde::Serialize;
 
 pub use controller::{ControllerFacts, CostRung};
+pub use precision::PrecisionFacts;
 pub use units::{InputEffect, LayerUnits};
 
 use crate::collect::{Fold, Trace, features};
 use crate::error::ValidateError;
-use crate::settings::ComponentSettings;
+use crate::settings::{ComponentSettings, PrecisionSettings};
 use crate::verdict::Check;
 
 /// States on which inputs are moved and the controller is asked.
@@ -31,6 +33,8 @@ pub struct ComponentFacts {
     pub layers: Vec<LayerUnits>,
     /// What the controller does.
     pub controller: ControllerFacts,
+    /// What narrower weights change: one entry per precision.
+    pub precisions: Vec<PrecisionFacts>,
 }
 
 /// What the checks work on.
@@ -76,7 +80,10 @@ impl Subject<'_> {
 }
 
 /// All checks of Level 0.
-pub(crate) fn check(subject: &Subject<'_>) -> Result<(Vec<Check>, ComponentFacts), ValidateError> {
+pub(crate) fn check(
+    subject: &Subject<'_>,
+    narrow: &PrecisionSettings,
+) -> Result<(Vec<Check>, ComponentFacts), ValidateError> {
     let mut checks = vec![
         sound::loads(subject),
         sound::trained(subject),
@@ -99,5 +106,7 @@ pub(crate) fn check(subject: &Subject<'_>) -> Result<(Vec<Check>, ComponentFacts
     checks.push(units::free_run(subject)?);
     let (controller_checks, controller) = controller::check(subject)?;
     checks.extend(controller_checks);
-    Ok((checks, ComponentFacts { backends, reference_difference, inputs, layers, controller }))
+    let (check, precisions) = precision::check(subject, narrow)?;
+    checks.push(check);
+    Ok((checks, ComponentFacts { backends, reference_difference, inputs, layers, controller, precisions }))
 }

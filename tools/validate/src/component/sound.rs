@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use peregrine_dataset::Dataset;
 use peregrine_model::reference::{Reference, ReferenceHeads};
 use peregrine_model::{Backend, Heads, INPUT_CLIP, Kernel, LatentStore, Model, NonFinite, PositionInput, Training};
+use peregrine_train::{LAST_TIME_NS_KEY, VALIDATION_SHA256_KEY};
 
 use crate::component::Subject;
 use crate::error::ValidateError;
@@ -71,14 +72,32 @@ pub(crate) fn held_out_apart(subject: &Subject<'_>) -> Check {
     let [training, held_out] = subject.folds.map(|fold| fold.data);
     let (outcome, reason) = if training.meta.sha256 == held_out.meta.sha256 {
         (Outcome::Fail, "both are the same dataset: nothing was held out".to_owned())
+    } else if hyper_parameter(subject, VALIDATION_SHA256_KEY) == Some(held_out.meta.sha256.as_str()) {
+        (Outcome::Fail, "these are the validation rows, which stopped the training and calibrated it".to_owned())
     } else if let Some(instrument) = overlap(training, held_out) {
         (Outcome::Fail, format!("rows of {instrument} lie in the time of its training rows"))
+    } else if let Some(instrument) = seen_instrument(subject) {
+        (Outcome::Fail, format!("rows of {instrument} lie before the end of the model's training and validation rows"))
     } else if last_time(training) > first_time(held_out) {
         (Outcome::Warn, "held-out rows lie before training rows: this is no test of the future".to_owned())
     } else {
         (Outcome::Pass, "every held-out row is later than every training row".to_owned())
     };
     question.answer(outcome, f64::NAN, "no overlap in time".to_owned(), reason)
+}
+
+fn hyper_parameter<'a>(subject: &Subject<'a>, key: &str) -> Option<&'a str> {
+    subject.model.meta().hyper_parameters.get(key).map(String::as_str)
+}
+
+/// An instrument of the training data with held-out rows no later than the last row that the model's training or validation
+/// had, as its file says.
+fn seen_instrument<'a>(subject: &Subject<'a>) -> Option<&'a str> {
+    let seen_until: i64 = hyper_parameter(subject, LAST_TIME_NS_KEY)?.parse().ok()?;
+    let [training, held_out] = subject.folds.map(|fold| fold.data);
+    let known = spans(training);
+    let early = |(name, (first, _)): &(&str, (i64, i64))| known.contains_key(name) && *first <= seen_until;
+    spans(held_out).into_iter().find(early).map(|(name, _)| name)
 }
 
 /// First and last time of each instrument.
@@ -351,14 +370,19 @@ pub(crate) fn equals_reference(subject: &Subject<'_>) -> Result<(Check, f64), Va
         }
         Ok(())
     })?;
+    if rows == 0 {
+        worst = f64::INFINITY;
+    }
     let (outcome, threshold) =
         at_most(worst, subject.settings.reference_difference_max, subject.settings.reference_difference_max);
     let reason = format!("largest difference {} of 1 + |value| over heads and states of {rows} steps", figure(worst));
     Ok((question.answer(outcome, worst, threshold, reason), worst))
 }
 
+/// Infinite where there is no difference, such as between a number and none: a maximum would lose it.
 fn relative(got: f64, expected: f64) -> f64 {
-    (got - expected).abs() / (1.0 + expected.abs())
+    let difference = (got - expected).abs() / (1.0 + expected.abs());
+    if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
 fn head_difference(got: &Heads, expected: &ReferenceHeads) -> f64 {
