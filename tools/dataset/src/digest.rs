@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::{DatasetError, DatasetMeta, Sequence, SourceDigest};
 
 /// Lower-case hex digits of `bytes`.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.
         let _written = write!(text, "{byte:02x}");

@@ -8,6 +8,7 @@ pub mod bars;
 mod dataset;
 mod digest;
 mod error;
+mod files;
 pub mod integrity;
 pub mod lookahead;
 mod manifest;
@@ -20,8 +21,9 @@ pub mod ticks;
 mod writer;
 
 pub use dataset::fit_scaler;
-pub use digest::digest_file;
+pub use digest::{digest_file, hex};
 pub use error::{DatasetError, Violation};
+pub use files::write_atomically;
 pub use manifest::{LAYOUT_VERSION, Manifest, Provenance};
 pub use reader::{CHUNK_ROWS, Chunk, DatasetReader};
 pub use writer::{DatasetWriter, ROW_GROUP_ROWS, write_parquet};

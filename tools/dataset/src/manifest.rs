@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::write_atomically;
 use crate::integrity::GateReport;
 use crate::{DatasetError, DatasetMeta};
 
@@ -68,6 +69,6 @@ impl Manifest {
         let path = Self::path_of(path);
         let mut text = serde_json::to_string_pretty(self).map_err(DatasetError::shape)?;
         text.push('\n');
-        std::fs::write(&path, text).map_err(DatasetError::io(&path))
+        write_atomically(&path, text.as_bytes()).map_err(DatasetError::io(&path))
     }
 }

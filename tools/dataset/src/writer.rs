@@ -12,6 +12,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::dataset::check_sequence;
 use crate::digest::{SequenceDigest, SequenceSeal, Widths, digest_dataset};
+use crate::files::Partial;
 use crate::manifest::{LAYOUT_VERSION, Provenance};
 use crate::{Dataset, DatasetError, DatasetMeta, Manifest, Sequence, SourceDigest};
 
@@ -28,7 +29,9 @@ struct Open {
     last_time: i64,
 }
 
-/// Writes a dataset in bounded memory: one row group, and a hash state for each sequence that is still open.
+/// Writes a dataset in bounded memory: one row group, and a hash state for each sequence that is still open. The file
+/// lies at `NAME.parquet.partial` until [`DatasetWriter::finish`]: whatever ends the writer before that leaves a dataset of
+/// this name as it was.
 ///
 /// Sequences are numbered from 0 in the order in which their first chunks arrive. The bytes depend on the rows and on
 /// the order of the chunks alone.
@@ -38,7 +41,9 @@ pub struct DatasetWriter {
     widths: Widths,
     schema: SchemaRef,
     parquet: ArrowWriter<File>,
-    open: Vec<Option<Open>>,
+    partial: Partial,
+    /// By number; boxed, so that an ended sequence takes no room.
+    open: Vec<Option<Box<Open>>>,
     seals: Vec<SequenceSeal>,
     rows: u64,
     time_range: Option<(i64, i64)>,
@@ -58,7 +63,7 @@ impl DatasetWriter {
     /// [`DatasetError::Io`] when the file cannot be made, [`DatasetError::Shape`] when two columns would share a name.
     pub fn create(path: &Path, meta: DatasetMeta) -> Result<Self, DatasetError> {
         let schema = schema_of(&meta)?;
-        let file = File::create(path).map_err(DatasetError::io(path))?;
+        let (partial, file) = Partial::create(path).map_err(DatasetError::io(path))?;
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(DatasetError::parquet(path))?;
         let properties = WriterProperties::builder()
             .set_created_by("peregrine-dataset".to_owned())
@@ -70,6 +75,7 @@ impl DatasetWriter {
         let parquet = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
         Ok(Self {
             parquet: parquet.map_err(DatasetError::parquet(path))?,
+            partial,
             path: path.to_path_buf(),
             widths: Widths::of(&meta),
             meta,
@@ -88,7 +94,7 @@ impl DatasetWriter {
     fn begin(&mut self, instrument: &str) -> Result<u32, DatasetError> {
         let number = u32::try_from(self.open.len()).map_err(DatasetError::shape)?;
         let digest = SequenceDigest::new(instrument);
-        self.open.push(Some(Open { instrument: instrument.to_owned(), digest, last_time: i64::MIN }));
+        self.open.push(Some(Box::new(Open { instrument: instrument.to_owned(), digest, last_time: i64::MIN })));
         Ok(number)
     }
 
@@ -103,7 +109,7 @@ impl DatasetWriter {
             Some(number) => number,
             None => self.begin(&chunk.instrument)?,
         };
-        let slot = self.open.get_mut(index_of(number)).and_then(Option::as_mut);
+        let slot = self.open.get_mut(index_of(number)).and_then(Option::as_deref_mut);
         let open = slot.ok_or_else(|| DatasetError::shape(format!("sequence {number} is not open")))?;
         if open.instrument != chunk.instrument {
             let (was, is) = (&open.instrument, &chunk.instrument);
@@ -139,13 +145,14 @@ impl DatasetWriter {
         &self.meta
     }
 
-    /// Ends every sequence, closes the file and writes the manifest beside it.
+    /// Ends every sequence, closes the file, puts it into its place and writes the manifest beside it.
     ///
     /// # Errors
     /// [`DatasetError::Parquet`] or [`DatasetError::Io`] when either cannot be written.
     pub fn finish(mut self, sources: Vec<SourceDigest>, provenance: Provenance) -> Result<Manifest, DatasetError> {
         self.seals.extend(self.open.drain(..).flatten().map(|open| open.digest.seal()));
-        self.parquet.close().map_err(DatasetError::parquet(&self.path))?;
+        let file = self.parquet.into_inner().map_err(DatasetError::parquet(&self.path))?;
+        self.partial.keep(&file).map_err(DatasetError::io(&self.path))?;
         self.meta.sources = sources;
         let sequences = u64::try_from(self.seals.len()).unwrap_or(u64::MAX);
         self.meta.sha256 = digest_dataset(&self.meta, self.seals)?;

@@ -103,6 +103,27 @@ fn a_changed_value_a_lost_manifest_and_a_cut_file_are_refused() {
 }
 
 #[test]
+fn a_writer_that_does_not_finish_leaves_the_dataset_before_it_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let dataset = Dataset::new(meta(HorizonUnit::Events), vec![rows("AAPL", 0, 30)]).unwrap();
+    write_parquet(&dataset, &path, Provenance::default()).unwrap();
+    let mut writer = DatasetWriter::create(&path, meta(HorizonUnit::Events)).unwrap();
+    writer.push(None, &rows("MSFT", 0, 40)).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["a.manifest.json", "a.parquet", "a.parquet.partial"]);
+    assert!(is_same(&Dataset::open(&path).unwrap(), &dataset), "while another is being written");
+    drop(writer);
+    assert_eq!(names(), ["a.manifest.json", "a.parquet"]);
+    assert!(is_same(&Dataset::open(&path).unwrap(), &dataset));
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_refused() {
     let refused = |change: fn(&mut Sequence)| {
         let mut sequence = rows("AAPL", 0, 30);
