@@ -94,7 +94,7 @@ miri() {
     count="$ring ring tests, $(passed) kernel tests"
 }
 dataset_memory() {
-    cargo test --profile gate -p peregrine-dataset --test storage -- --ignored --nocapture 2>&1 | tee "$log" || return 1
+    cargo test --profile gate -p peregrine-dataset --test storage --test bars -- --ignored --nocapture 2>&1 | tee "$log" || return 1
     count="$(passed) tests"
 }
 # A market whose truth is known: three seeds with a signal, three without, and a control that must fail.

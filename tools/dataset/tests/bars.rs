@@ -88,6 +88,181 @@ fn parquet_gzip_and_several_instruments_in_one_file() {
     assert_eq!(from_parquet.meta.sha256, from_csv.meta.sha256, "one table, two layouts");
 }
 
+/// Weekdays from Thursday 2020-01-02 on, a bar each at 10 × 1.01^n, adjusted closes 0.8 of that.
+fn adjusted_rows(count: i32) -> Vec<[String; 7]> {
+    let mut day = date(2020, 1, 1);
+    let row = |number: i32| {
+        day = day.tomorrow().unwrap();
+        while matches!(day.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday) {
+            day = day.tomorrow().unwrap();
+        }
+        let close = 10.0 * 1.01_f64.powi(number);
+        [
+            day.to_string(),
+            close.to_string(),
+            (close * 1.01).to_string(),
+            (close * 0.99).to_string(),
+            close.to_string(),
+            (close * 0.8).to_string(),
+            "1000".to_owned(),
+        ]
+    };
+    (0..count).map(row).collect()
+}
+
+fn write_rows(path: &Path, rows: &[[String; 7]]) {
+    let lines: Vec<String> = rows.iter().map(|row| row.join(",")).collect();
+    std::fs::write(path, format!("{HEADER}{}\n", lines.join("\n"))).unwrap();
+}
+
+fn is_real(value: f32, steps: i32) -> bool {
+    (f64::from(value) - 1.01_f64.ln() * f64::from(steps)).abs() < 1e-6
+}
+
+#[test]
+fn a_missing_adjusted_close_is_left_out_or_takes_the_factor_before_and_never_jumps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("acme.csv");
+    let mut rows = adjusted_rows(9);
+    rows[4][5] = String::new();
+    write_rows(&path, &rows);
+    let (dataset, provenance) = build_dataset(&inputs(&path), &small()).unwrap();
+    assert_eq!(provenance.integrity.count(Reason::PriceNotFinite), 1);
+    let [sequence] = dataset.sequences.as_slice() else { unreachable!("one sequence: {dataset:?}") };
+    assert_eq!(sequence.rows(), 7, "the first row warms up, the fifth is left out");
+    let one = |row: usize| sequence.returns[2 * row];
+    // Rows 1 to 3, then 5 to 8 of the file: one step of two bars between.
+    for (row, steps) in [1, 1, 2, 1, 1, 1].into_iter().enumerate() {
+        assert!(is_real(one(row), steps), "row {row}: {}", one(row));
+    }
+
+    let mut config = small();
+    config.integrity.price_not_finite = Action::Impute;
+    let (dataset, provenance) = build_dataset(&inputs(&path), &config).unwrap();
+    let found = &provenance.integrity.findings[&Reason::ImputedBar];
+    assert!(found.rows == 1 && found.first.starts_with("acme.csv, line 6"), "{found:?}");
+    let sequence = &dataset.sequences[0];
+    assert_eq!((dataset.sequences.len(), sequence.rows()), (1, 8));
+    let ret_1: Vec<f32> = sequence.features.iter().step_by(2).copied().collect();
+    assert!(ret_1.iter().all(|ret| (ret - 0.01).abs() < 1e-5), "the factor is kept: {ret_1:?}");
+    for row in 0..7 {
+        let value = sequence.returns[2 * row];
+        // Row 3 of the dataset is the fifth of the file: nothing that begins or ends there is known.
+        assert!(if row == 2 || row == 3 { value.is_nan() } else { is_real(value, 1) }, "row {row}: {value}");
+    }
+
+    config.integrity.price_not_finite = Action::Halt;
+    let error = build_dataset(&inputs(&path), &config).unwrap_err().to_string();
+    assert!(error.contains("price_not_finite") && error.contains("line 6"), "{error}");
+    // A first row without adjusted close has no factor before it.
+    rows[0][5] = "NA".to_owned();
+    write_rows(&path, &rows);
+    config.integrity.price_not_finite = Action::Impute;
+    assert_eq!(build_dataset(&inputs(&path), &config).unwrap().0.rows(), 7);
+}
+
+#[test]
+fn returns_of_bars_that_the_gate_made_up_are_not_known_and_the_bars_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("acme.csv");
+    let mut rows = adjusted_rows(13);
+    // Tuesday 7 to Thursday 9 January.
+    rows.drain(3..6);
+    write_rows(&path, &rows);
+    let mut config = small();
+    (config.integrity.gap, config.integrity.gap_hours_max) = (Action::Impute, 80.0);
+    let (dataset, provenance) = build_dataset(&inputs(&path), &config).unwrap();
+    let report = &provenance.integrity;
+    assert_eq!((report.count(Reason::Gap), report.count(Reason::ImputedBar)), (1, 3));
+    assert!(report.findings[&Reason::ImputedBar].first.starts_with("before acme.csv, line 5"), "{report:?}");
+    let sequence = &dataset.sequences[0];
+    assert_eq!((dataset.sequences.len(), sequence.rows()), (1, 12));
+    // Rows 2 to 4 of the dataset are made up; horizons 1 and 3.
+    for row in 0..12_usize {
+        for (index, horizon) in [1, 3].into_iter().enumerate() {
+            let ends = [row, row + horizon];
+            let is_known = ends.iter().all(|end| *end < 12 && !(2..5).contains(end));
+            assert_eq!(!sequence.returns[2 * row + index].is_nan(), is_known, "row {row}, horizon {horizon}");
+        }
+    }
+}
+
+#[test]
+fn instruments_one_at_a_time_give_what_a_file_of_all_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    let mut all = String::from("date,symbol,open,high,low,close,adj close,volume\n");
+    let rows = adjusted_rows(20);
+    for (number, name) in ["zeta", "beta", "acme"].into_iter().enumerate() {
+        let path = folder.path().join(format!("{name}.csv"));
+        let part = &rows[number..10 + 3 * number];
+        write_rows(&path, part);
+        // The same instrument goes on in a second file.
+        let more = folder.path().join(format!("{name}.more.csv"));
+        write_rows(&more, &rows[10 + 3 * number..]);
+        files.extend([path, more]);
+        for row in &rows[number..] {
+            let [date, rest @ ..] = row;
+            all += &format!("{date},{},{}\n", name.to_ascii_uppercase(), rest.join(","));
+        }
+    }
+    let (one_by_one, report) = build_dataset(&BarInputs { files, ..BarInputs::default() }, &small()).unwrap();
+    assert_eq!((one_by_one.rows(), report.integrity.checked), (54, 57));
+    let path = folder.path().join("market.csv");
+    std::fs::write(&path, all).unwrap();
+    let (gathered, _) = build_dataset(&inputs(&path), &small()).unwrap();
+    assert_eq!(one_by_one.meta.sha256, gathered.meta.sha256);
+}
+
+/// Greatest memory that this process ever held, in KiB.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(u64::MAX)
+}
+
+#[test]
+#[ignore = "four million minute bars; scripts/deep.sh runs it"]
+fn memory_does_not_grow_with_the_instruments() {
+    use std::io::Write as _;
+    const DAYS: i64 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = common::bars_profile();
+    config.bars.features.retain(|feature| !feature.needs_vix() && !feature.needs_yields());
+    config.bars.horizons = vec![1, 5, 30];
+    (config.bars.bar_seconds, config.integrity.gap_hours_max) = (60, 100.0);
+    let mut chance = 1_u32;
+    let files: Vec<_> = (0..100)
+        .map(|number| {
+            let path = folder.path().join(format!("s{number}.csv"));
+            let mut out = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+            writeln!(out, "timestamp,open,high,low,close,volume").unwrap();
+            let mut close = 100.0;
+            for day in (0..DAYS * 7 / 5).filter(|day| day % 7 < 5) {
+                for minute in 0..390 {
+                    let open = close;
+                    chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    close *= 1.0 + (f64::from(chance >> 8) / f64::from(1 << 24) - 0.5) * 1e-3;
+                    // Monday 2019-01-07, 09:30 in New York without daylight saving.
+                    let time = 1_546_871_400 + day * 86_400 + minute * 60;
+                    let (high, low) = (open.max(close) * 1.0001, open.min(close) * 0.9999);
+                    writeln!(out, "{time},{open:.4},{high:.4},{low:.4},{close:.4},{}", 100 + chance % 900).unwrap();
+                }
+            }
+            out.flush().unwrap();
+            path
+        })
+        .collect();
+    let build = |count: usize| {
+        let inputs = BarInputs { files: files[..count].to_vec(), ..BarInputs::default() };
+        (build_file(&inputs, &config, &folder.path().join("all.parquet")).unwrap().rows, peak_kib())
+    };
+    let before = peak_kib();
+    let ((few_rows, few), (many_rows, many)) = (build(4), build(100));
+    eprintln!("peak KiB: {before} before, {few} with {few_rows} rows, {many} with {many_rows}");
+    assert!(many_rows > 2_000_000 && many < few + few / 2, "{few} KiB with 4 instruments, {many} with 100");
+}
+
 /// [`ROWS`] as Parquet, dates as `date32`.
 fn write_bars(path: &Path) {
     use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch};

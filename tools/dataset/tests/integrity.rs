@@ -13,7 +13,7 @@ use peregrine_dataset::ticks::TicksConfig;
 const DAY: i64 = 86_400_000_000_000;
 
 fn place(line: usize) -> Place {
-    Place { file: "acme.csv".into(), line: u64::try_from(line).unwrap() }
+    Place { file: std::path::Path::new("acme.csv").into(), line: u64::try_from(line).unwrap() }
 }
 
 /// Eighty daily bars from Monday 2001-01-01 on, weekends included as days without a bar.
@@ -247,6 +247,7 @@ fn a_gap_is_imputed_day_by_day_but_not_beyond_its_length() {
     for (bar, missing) in imputed.iter().zip(&missing) {
         assert_eq!((bar.bar.time_ns, bar.bar.close), (missing.bar.time_ns, bars[AT - 1].bar.close));
     }
+    assert_eq!(report.count(Reason::ImputedBar), 3);
     bars.drain(AT..=AT);
     let (segments, _) = judge(&rules, &bars).unwrap();
     assert_eq!(segments.len(), 2, "four missing bars are cut");
@@ -262,6 +263,33 @@ fn a_split_that_the_factor_file_tells_of_is_none() {
     let (segments, report) = judge(&rules(), &bars).unwrap();
     assert_eq!((segments.len(), report.findings.len()), (1, 0));
     assert_eq!(segments[0][AT].bar.volume, 500.0, "volume in shares of the first bar");
+}
+
+#[test]
+fn what_is_imputed_on_a_split_day_is_in_the_units_of_that_day() {
+    let mut rules = rules();
+    (rules.price_not_finite, rules.volume_not_finite) = (Action::Impute, Action::Impute);
+    rules.return_abs_max = 0.1;
+    (rules.unexplained_split, rules.return_bound) = (Action::Halt, Action::Halt);
+    let mut bars = table();
+    // Two for one: half the price, twice the shares.
+    scale_from(&mut bars, 0.5);
+    for bar in &mut bars[AT..] {
+        (bar.price_factor, bar.split_factor, bar.bar.volume) = (2.0, 2.0, 2_000.0);
+    }
+    let expected = (bars[AT - 1].bar.close, 1_000.0);
+    (bars[AT].bar.close, bars[AT].bar.volume) = (f64::NAN, f64::NAN);
+    let (segments, report) = judge(&rules, &bars).unwrap();
+    assert_eq!((segments.len(), segments[0].len()), (1, bars.len()));
+    let made = segments[0][AT];
+    assert_eq!((made.bar.close, made.bar.volume, made.is_imputed), (expected.0, expected.1, true));
+    assert_eq!((made.bar.low, made.bar.high), (99.0, 102.0), "what is there stays");
+    assert_eq!(report.count(Reason::ImputedBar), 1);
+    // Only what lacks its close has unknown returns.
+    let mut bars = table();
+    (bars[AT].bar.open, bars[AT].bar.volume) = (f64::NAN, f64::NAN);
+    let (segments, report) = judge(&rules, &bars).unwrap();
+    assert_eq!((segments[0][AT].is_imputed, report.count(Reason::ImputedBar)), (false, 0));
 }
 
 #[test]

@@ -132,6 +132,77 @@ fn rows_outside_the_session_follow_their_rule() {
     assert!(error.contains("outside_session") && error.contains("session-2024-06-12.itch50"), "{error}");
 }
 
+/// Quotes `ms,bid,ask` (0: that side unchanged) and trades `ms,price` of one day, as files of Lean's layout.
+fn quote_day(folder: &Path, quotes: &[(u32, u32, u32)], trades: &[(u32, u32)]) -> TickInputs {
+    let (quote_file, trade_file) = (folder.join("acme_20240612_quote.csv"), folder.join("acme_20240612_trade.csv"));
+    let size = |price: &u32| if *price > 0 { 200 } else { 0 };
+    let lines = quotes.iter().map(|(ms, bid, ask)| format!("{ms},{bid},{},{ask},{},P,1,0\n", size(bid), size(ask)));
+    std::fs::write(&quote_file, lines.collect::<String>()).unwrap();
+    let lines = trades.iter().map(|(ms, price)| format!("{ms},{price},100,P,2000,0\n"));
+    std::fs::write(&trade_file, lines.collect::<String>()).unwrap();
+    inputs(&[quote_file, trade_file])
+}
+
+/// 10:00 local time in milliseconds since midnight.
+const TEN: u32 = 36_000_000;
+
+#[test]
+fn a_step_back_in_time_cuts_where_the_rule_says_so_and_the_line_begins_the_next_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let quote = |ms: u32, step: u32| (TEN + ms, 1_000_000 + 100 * step, 1_000_500 + 100 * step);
+    let quotes = [quote(0, 0), quote(1_000, 1), quote(2_000, 2), quote(500, 3), quote(600, 4), quote(2_500, 5)];
+    let inputs = quote_day(folder.path(), &quotes, &[(TEN + 550, 1_000_300), (TEN + 2_200, 1_000_300)]);
+    let times = |dataset: &Dataset| {
+        let ms = |time: &i64| time / 1_000_000 % 10_000;
+        let parts = dataset.sequences.iter().map(|part| part.time_ns.iter().map(ms).collect::<Vec<_>>());
+        parts.collect::<Vec<_>>()
+    };
+    let mut config = small();
+    config.integrity.timestamp_backwards = Action::Drop;
+    let (dropped, report) = build_dataset(&inputs, &config).unwrap();
+    // The trade of 550 came before the quote of 1,000; both quotes behind that of 2,000 are left out.
+    assert_eq!(times(&dropped), [[0, 550, 1_000, 2_000, 2_200, 2_500].to_vec()]);
+    assert_eq!(report.integrity.count(Reason::TimestampBackwards), 2);
+    config.integrity.timestamp_backwards = Action::Cut;
+    let (cut, report) = build_dataset(&inputs, &config).unwrap();
+    let mut found = times(&cut);
+    found.sort();
+    assert_eq!(found, [[0, 550, 1_000, 2_000].to_vec(), [500, 600, 2_200, 2_500].to_vec()]);
+    let finding = &report.integrity.findings[&Reason::TimestampBackwards];
+    assert_eq!((finding.rows, finding.action), (1, Action::Cut));
+    assert!(finding.first.starts_with("acme_20240612_quote.csv, line 4"), "{finding:?}");
+    config.integrity.timestamp_backwards = Action::Halt;
+    let error = build_dataset(&inputs, &config).unwrap_err().to_string();
+    assert!(error.contains("acme_20240612_quote.csv, line 4"), "{error}");
+}
+
+#[test]
+fn a_breach_names_the_file_and_the_line_that_it_is_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let quote = |ms: u32, step: u32| (TEN + ms, 1_000_000 + 100 * step, 1_000_500 + 100 * step);
+    let halted = |inputs: &TickInputs, set: fn(&mut TicksConfig)| {
+        let mut config = small();
+        set(&mut config);
+        build_dataset(inputs, &config).unwrap_err().to_string()
+    };
+    // The trade comes after the last quote, and steps back.
+    let back = [(TEN + 100, 1_000_300), (TEN + 5_000, 1_000_300), (TEN + 4_000, 1_000_300)];
+    let inputs = quote_day(folder.path(), &[quote(0, 0), quote(1_000, 1)], &back);
+    let error = halted(&inputs, |_| {});
+    assert!(error.contains("timestamp_backwards (") && error.contains("acme_20240612_trade.csv, line 3"), "{error}");
+    // A row that a trade makes, refused by the gate.
+    let error = halted(&inputs, |config| {
+        config.integrity.timestamp_backwards = Action::Drop;
+        (config.integrity.stale_ms_max, config.integrity.stale) = (3_000, Action::Halt);
+    });
+    assert!(error.contains("stale (") && error.contains("acme_20240612_trade.csv, line 2"), "{error}");
+    // A bid line whose ask line never comes is judged when the next line is read.
+    let crossed = [quote(0, 0), (TEN + 500, 1_000_600, 0), quote(1_000, 2), quote(2_000, 3)];
+    let error =
+        halted(&quote_day(folder.path(), &crossed, &[]), |config| config.integrity.crossed_or_locked = Action::Halt);
+    assert!(error.contains("crossed_or_locked (") && error.contains("acme_20240612_quote.csv, line 2"), "{error}");
+}
+
 #[test]
 fn real_captures_become_datasets() {
     let names = ["itch/aapl_20120621_0930_1030_reencoded.itch50.gz", "itch/aapl_20200130_premarket_5000.itch50"];

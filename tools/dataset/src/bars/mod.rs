@@ -9,6 +9,7 @@ mod time;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
@@ -85,6 +86,15 @@ struct Located {
     place: Place,
 }
 
+/// The rows of one instrument on their way through the gate.
+struct Judging<'a> {
+    prepared: &'a Prepared<'a>,
+    gate: BarGate<'a>,
+    factors: Option<Factors>,
+    /// Price and split factor of the first row whose factors are known.
+    first: Option<(f64, f64)>,
+}
+
 /// Builds a dataset into a Parquet file (`NAME.parquet`) with its manifest.
 ///
 /// # Errors
@@ -147,74 +157,72 @@ impl<'a> Prepared<'a> {
         Ok(Self { inputs, config, zone, context, meta, sources })
     }
 
+    /// One instrument at a time, so that memory is bounded by the longest one; rows of files that name their instruments
+    /// themselves are gathered before.
     fn run(&self, sink: &mut dyn SequenceSink) -> Result<Provenance, DatasetError> {
         let mut report = GateReport::default();
-        for (instrument, rows) in self.read()? {
-            let factors = self.factors_of(&rows)?;
-            let segments = self.gate(rows, factors.as_ref(), &mut report)?;
-            for segment in segments {
-                let bars: Vec<Bar> = segment.iter().map(|bar| bar.bar).collect();
-                self.rows_of(&instrument, &bars, &mut report, sink)?;
+        let mut is_mixed = false;
+        for file in &self.inputs.files {
+            is_mixed |= read::names_instruments(file)?;
+        }
+        if is_mixed {
+            for (instrument, rows) in self.gather()? {
+                let Some(file) = rows.first().map(|first| Arc::clone(&first.place.file)) else { continue };
+                let mut judging = Judging::new(self, &file)?;
+                for Located { row, place } in rows {
+                    judging.take(row, &place)?;
+                }
+                self.sequences_of(&instrument, judging, &mut report, sink)?;
             }
+            return Ok(Provenance { integrity: report, settings: self.config.settings() });
+        }
+        let mut files: BTreeMap<String, Vec<Arc<Path>>> = BTreeMap::new();
+        for file in &self.inputs.files {
+            files.entry(stem(file).to_ascii_uppercase()).or_default().push(file.as_path().into());
+        }
+        for (instrument, files) in files {
+            let Some(first) = files.first() else { continue };
+            let mut judging = Judging::new(self, first)?;
+            for file in &files {
+                read_bars(file, |row, line| judging.take(row, &Place { file: Arc::clone(file), line }))?;
+            }
+            self.sequences_of(&instrument, judging, &mut report, sink)?;
         }
         Ok(Provenance { integrity: report, settings: self.config.settings() })
     }
 
     /// The rows of every instrument, in the order of files and lines.
-    fn read(&self) -> Result<BTreeMap<String, Vec<Located>>, DatasetError> {
+    fn gather(&self) -> Result<BTreeMap<String, Vec<Located>>, DatasetError> {
         let mut instruments: BTreeMap<String, Vec<Located>> = BTreeMap::new();
         for file in &self.inputs.files {
-            let unknown = stem(file).to_ascii_uppercase();
-            read_bars(file, |row, line| {
-                let instrument = row.as_ref().map_or_else(|_| unknown.clone(), |row| row.instrument.clone());
-                let place = Place { file: file.clone(), line };
-                instruments.entry(instrument).or_default().push(Located { row, place });
+            let unnamed = stem(file).to_ascii_uppercase();
+            let file: Arc<Path> = file.as_path().into();
+            read_bars(&file, |mut row, line| {
+                let named = row.as_mut().ok().and_then(|row| row.instrument.take());
+                let place = Place { file: Arc::clone(&file), line };
+                instruments.entry(named.unwrap_or_else(|| unnamed.clone())).or_default().push(Located { row, place });
                 Ok(())
             })?;
         }
         Ok(instruments)
     }
 
-    fn factors_of(&self, rows: &[Located]) -> Result<Option<Factors>, DatasetError> {
-        let Some(first) = rows.first() else { return Ok(None) };
-        let path = factor_path(&first.place.file);
+    fn factors_beside(&self, file: &Path) -> Result<Option<Factors>, DatasetError> {
+        let path = factor_path(file);
         let is_wanted = self.config.bars.factors == FactorSource::Beside && path.exists();
         is_wanted.then(|| Factors::read(&path)).transpose()
     }
 
-    /// Judges the rows of one instrument and adjusts them for corporate actions, relative to the first readable one.
-    fn gate(
+    fn sequences_of(
         &self,
-        rows: Vec<Located>,
-        factors: Option<&Factors>,
+        instrument: &str,
+        judging: Judging<'_>,
         report: &mut GateReport,
-    ) -> Result<Vec<Vec<GatedBar>>, DatasetError> {
-        let mut gate = BarGate::new(&self.config.integrity, self.config.step_ns());
-        let mut first: Option<(f64, f64)> = None;
-        for Located { row, place } in rows {
-            let timed = row.and_then(|row| {
-                let (date, time_ns, is_in_session) = self.time_of(row.stamp).ok_or("a time out of range")?;
-                Ok((row, date, time_ns, is_in_session))
-            });
-            let (row, date, time_ns, is_in_session) = match timed {
-                Ok(timed) => timed,
-                Err(found) => {
-                    gate.unreadable(&found, &place)?;
-                    continue;
-                }
-            };
-            let [open, high, low, close] = row.ohlc;
-            let of_file = factors.map(|factors| factors.at(date));
-            let of_column = row.adjusted_close.map(|adjusted| (adjusted / close, 1.0));
-            let (price, split) = of_file.or(of_column).filter(|(price, _)| price.is_finite()).unwrap_or((1.0, 1.0));
-            let (price_first, split_first) = *first.get_or_insert((price, split));
-            let bar = Bar { time_ns, open, high, low, close, volume: row.volume };
-            let (price_factor, split_factor) = (price / price_first, split / split_first);
-            gate.judge(JudgedBar { bar, date, is_in_session, price_factor, split_factor }, &place)?;
-        }
-        let (segments, found) = gate.finish();
+        sink: &mut dyn SequenceSink,
+    ) -> Result<(), DatasetError> {
+        let (segments, found) = judging.gate.finish();
         report.merge(&found);
-        Ok(segments)
+        segments.into_iter().try_for_each(|segment| self.rows_of(instrument, &segment, report, sink))
     }
 
     /// Date, time at which the bar is known, and whether it lies in the session.
@@ -240,16 +248,18 @@ impl<'a> Prepared<'a> {
         Some((date, end, is_weekday(date) && begin >= open && end <= close))
     }
 
-    /// Features and targets of bars that follow each other. Rows without features end a sequence.
+    /// Features and targets of bars that follow each other. Rows without features end a sequence; a return that begins or
+    /// ends at a close that was made up is not known.
     fn rows_of(
         &self,
         instrument: &str,
-        bars: &[Bar],
+        segment: &[GatedBar],
         report: &mut GateReport,
         sink: &mut dyn SequenceSink,
     ) -> Result<(), DatasetError> {
+        let bars: Vec<Bar> = segment.iter().map(|gated| gated.bar).collect();
         let mut open: Option<(Sequence, Vec<f64>)> = None;
-        for (at, bar) in bars.iter().enumerate() {
+        for (at, GatedBar { bar, is_imputed }) in segment.iter().enumerate() {
             let row = feature_row(bars.get(..=at).unwrap_or_default(), self.config.features(), &self.context);
             match row {
                 Ok(row) => {
@@ -260,7 +270,7 @@ impl<'a> Prepared<'a> {
                     sequence.features.extend(row.features);
                     sequence.context.extend(row.context);
                     sequence.half_spread.push(0.0);
-                    closes.push(bar.close);
+                    closes.push(if *is_imputed { f64::NAN } else { bar.close });
                 }
                 Err(reason) => {
                     report.note(reason, Action::Drop, || format!("{instrument}, bar {} of its segment", at + 1));
@@ -282,6 +292,37 @@ impl<'a> Prepared<'a> {
         let number = sink.push(None, &sequence)?;
         sink.end(number);
         Ok(())
+    }
+}
+
+impl<'a> Judging<'a> {
+    /// The rows of one instrument, with the factors that lie beside its first file.
+    fn new(prepared: &'a Prepared<'a>, first_file: &Path) -> Result<Self, DatasetError> {
+        let gate = BarGate::new(&prepared.config.integrity, prepared.config.step_ns());
+        Ok(Self { prepared, gate, factors: prepared.factors_beside(first_file)?, first: None })
+    }
+
+    /// Judges the next row, with its factors for corporate actions relative to the first row that has some.
+    fn take(&mut self, row: Result<RawRow, String>, place: &Place) -> Result<(), DatasetError> {
+        let timed = row.and_then(|row| {
+            let (date, time_ns, is_in_session) = self.prepared.time_of(row.stamp).ok_or("a time out of range")?;
+            Ok((row, date, time_ns, is_in_session))
+        });
+        let (row, date, time_ns, is_in_session) = match timed {
+            Ok(timed) => timed,
+            Err(found) => return Ok(self.gate.unreadable(&found, place)?),
+        };
+        let [open, high, low, close] = row.ohlc;
+        let of_file = self.factors.as_ref().map(|factors| factors.at(date));
+        let of_column = row.adjusted_close.map(|adjusted| (adjusted / close, 1.0));
+        let (price, split) = of_file.or(of_column).unwrap_or((1.0, 1.0));
+        if price.is_finite() && price > 0.0 {
+            self.first.get_or_insert((price, split));
+        }
+        let (price_first, split_first) = self.first.unwrap_or((price, split));
+        let bar = Bar { time_ns, open, high, low, close, volume: row.volume };
+        let (price_factor, split_factor) = (price / price_first, split / split_first);
+        Ok(self.gate.judge(JudgedBar { bar, date, is_in_session, price_factor, split_factor }, place)?)
     }
 }
 

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::time::{Stamp, parse_stamp};
 use crate::DatasetError;
-use crate::text::{stem, with_text};
+use crate::text::with_text;
 
 /// Lean writes prices of equities in units of 1/10,000.
 const LEAN_PRICE_UNIT: f64 = 1e-4;
@@ -23,7 +23,8 @@ const HELP: &str = "give Lean's daily layout (YYYYMMDD HH:MM,open,high,low,close
 /// A row as its file has it; missing values are NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RawRow {
-    pub(crate) instrument: String,
+    /// In files with a column of instruments; else the file's name tells it.
+    pub(crate) instrument: Option<String>,
     pub(crate) stamp: Stamp,
     pub(crate) ohlc: [f64; 4],
     pub(crate) volume: f64,
@@ -36,12 +37,33 @@ pub(crate) fn read_bars(
     path: &Path,
     mut take: impl FnMut(Result<RawRow, String>, u64) -> Result<(), DatasetError>,
 ) -> Result<(), DatasetError> {
-    let mut head = [0; 4];
-    let mut file = File::open(path).map_err(DatasetError::io(path))?;
-    if std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == PARQUET_MAGIC {
+    if is_parquet(path)? {
         return read_parquet(path, &mut take);
     }
     with_text(path, |text| read_csv(path, text, &mut take))
+}
+
+/// Whether `path` has a column of instruments, so that its rows may be of several.
+pub(crate) fn names_instruments(path: &Path) -> Result<bool, DatasetError> {
+    if is_parquet(path)? {
+        let file = File::open(path).map_err(DatasetError::io(path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(DatasetError::parquet(path))?;
+        return Ok(columns_of_parquet(path, &builder)?.instrument.is_some());
+    }
+    with_text(path, |text| {
+        let mut record = csv::StringRecord::new();
+        // What cannot be read here is said where the file is read.
+        let is_read = reader(text).read_record(&mut record).is_ok_and(|is_read| is_read);
+        let names: Vec<String> = record.iter().map(ToOwned::to_owned).collect();
+        let columns = Columns::of_header(&names).ok().filter(|_| is_read && !is_lean(&record));
+        Ok(columns.is_some_and(|columns| columns.instrument.is_some()))
+    })
+}
+
+fn is_parquet(path: &Path) -> Result<bool, DatasetError> {
+    let mut head = [0; 4];
+    let mut file = File::open(path).map_err(DatasetError::io(path))?;
+    Ok(std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == PARQUET_MAGIC)
 }
 
 type Take<'a> = &'a mut dyn FnMut(Result<RawRow, String>, u64) -> Result<(), DatasetError>;
@@ -85,7 +107,7 @@ impl Columns {
         })
     }
 
-    fn row(&self, record: &csv::StringRecord, instrument: &str) -> Result<RawRow, String> {
+    fn row(&self, record: &csv::StringRecord) -> Result<RawRow, String> {
         let field = |at: usize| record.get(at).ok_or_else(|| format!("{} fields", record.len()));
         let number = |at: usize| parse_number(field(at)?);
         let time = field(self.time)?;
@@ -95,7 +117,7 @@ impl Columns {
             *value = number(at)? * self.price_unit;
         }
         let adjusted_close = self.adjusted_close.map(number).transpose()?;
-        let instrument = self.instrument.map_or(Ok(instrument), field)?.to_owned();
+        let instrument = self.instrument.map(field).transpose()?.map(ToOwned::to_owned);
         Ok(RawRow { instrument, stamp, ohlc, volume: number(self.volume)?, adjusted_close })
     }
 }
@@ -107,9 +129,12 @@ fn parse_number(text: &str) -> Result<f64, String> {
     if is_missing { Ok(f64::NAN) } else { text.parse().map_err(|_| format!("\"{text}\" where a number stands")) }
 }
 
+fn reader<R: std::io::Read>(text: R) -> csv::Reader<R> {
+    csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text)
+}
+
 fn read_csv(path: &Path, text: &mut dyn BufRead, take: Take<'_>) -> Result<(), DatasetError> {
-    let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
-    let instrument = stem(path).to_ascii_uppercase();
+    let mut csv = reader(text);
     let mut record = csv::StringRecord::new();
     let mut columns: Option<Columns> = None;
     loop {
@@ -127,9 +152,9 @@ fn read_csv(path: &Path, text: &mut dyn BufRead, take: Take<'_>) -> Result<(), D
         }
         let line = record.position().map_or(line, csv::Position::line);
         match &columns {
-            Some(columns) => take(columns.row(&record, &instrument), line)?,
+            Some(columns) => take(columns.row(&record), line)?,
             None if is_lean(&record) => {
-                take(LEAN.row(&record, &instrument), line)?;
+                take(LEAN.row(&record), line)?;
                 columns = Some(LEAN);
             }
             None => {
@@ -153,19 +178,22 @@ fn is_lean(record: &csv::StringRecord) -> bool {
 fn read_parquet(path: &Path, take: Take<'_>) -> Result<(), DatasetError> {
     let file = File::open(path).map_err(DatasetError::io(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(DatasetError::parquet(path))?;
-    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let columns = Columns::of_header(&names).map_err(|reason| DatasetError::input(path, None, reason, HELP))?;
-    let default = stem(path).to_ascii_uppercase();
+    let columns = columns_of_parquet(path, &builder)?;
     let mut line = 0_u64;
     for batch in builder.build().map_err(DatasetError::parquet(path))? {
         let batch = batch.map_err(DatasetError::parquet(path))?;
         let rows = ParquetRows::new(&batch, &columns).map_err(DatasetError::parquet(path))?;
         for at in 0..batch.num_rows() {
             line = line.saturating_add(1);
-            take(rows.row(at, &default), line)?;
+            take(rows.row(at), line)?;
         }
     }
     Ok(())
+}
+
+fn columns_of_parquet(path: &Path, builder: &ParquetRecordBatchReaderBuilder<File>) -> Result<Columns, DatasetError> {
+    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    Columns::of_header(&names).map_err(|reason| DatasetError::input(path, None, reason, HELP))
 }
 
 /// The columns of a batch in the types that are wanted.
@@ -208,12 +236,12 @@ impl ParquetRows {
         })
     }
 
-    fn row(&self, at: usize, default: &str) -> Result<RawRow, String> {
+    fn row(&self, at: usize) -> Result<RawRow, String> {
         let value = |values: &[f64]| values.get(at).copied().unwrap_or(f64::NAN);
         let instrument = self.instrument.as_ref().filter(|names| names.is_valid(at));
         let [open, high, low, close] = &self.ohlc;
         Ok(RawRow {
-            instrument: instrument.map_or(default, |names| names.value(at)).to_owned(),
+            instrument: instrument.map(|names| names.value(at).to_owned()),
             stamp: self.stamp(at)?,
             ohlc: [open, high, low, close].map(|values| value(values)),
             volume: value(&self.volume),

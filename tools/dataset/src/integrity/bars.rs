@@ -35,7 +35,8 @@ pub struct BarRules {
     pub timestamp_duplicate: Action,
     /// At a weekend, or intraday outside the session: `halt`, `drop`, `keep`.
     pub outside_session: Action,
-    /// A price that is missing or not finite: `halt`, `drop`, `impute` (the close before).
+    /// A price that is missing or not finite, the adjusted close of a file that has them included: `halt`, `drop`,
+    /// `impute` (the close before, in the units of its day; for a missing adjusted close the factor before).
     pub price_not_finite: Action,
     /// Least price allowed, > 0, in currency before corporate actions.
     pub price_min: f64,
@@ -43,7 +44,8 @@ pub struct BarRules {
     pub price_max: f64,
     /// Outside these prices: `halt`, `drop`.
     pub price_out_of_range: Action,
-    /// A volume that is missing or not finite: `halt`, `drop`, `impute` (the volume before).
+    /// A volume that is missing or not finite: `halt`, `drop`, `impute` (the volume before, in the
+    /// shares of its day).
     pub volume_not_finite: Action,
     /// A volume below 0: `halt`, `drop`.
     pub volume_negative: Action,
@@ -138,7 +140,7 @@ pub struct JudgedBar {
     pub date: Date,
     /// Whether it is inside the session; bars of weekends never are.
     pub is_in_session: bool,
-    /// By which its prices are to be multiplied, relative to the first bar.
+    /// By which its prices are to be multiplied, relative to the first bar, above 0; NaN where it is not known.
     pub price_factor: f64,
     /// By which its volume is to be divided, relative to the first bar.
     pub split_factor: f64,
@@ -149,7 +151,7 @@ pub struct JudgedBar {
 pub struct GatedBar {
     /// The bar, adjusted to the first one.
     pub bar: Bar,
-    /// Whether it was made up by the gate.
+    /// Whether its close was made up by the gate: no return that begins or ends at it is known.
     pub is_imputed: bool,
 }
 
@@ -176,6 +178,24 @@ struct Last {
     adjusted_close: f64,
     price_factor: f64,
     split_factor: f64,
+}
+
+impl Last {
+    /// Fills missing prices of `row` with this close in the units of its day. Where its factor is not known, because its
+    /// adjusted close is missing as well, no corporate action is assumed.
+    fn fill_prices(&self, row: &mut JudgedBar) {
+        if !row.price_factor.is_finite() {
+            (row.price_factor, row.split_factor) = (self.price_factor, self.split_factor);
+        }
+        let close = self.raw.close * (self.price_factor / row.price_factor);
+        let bar = &mut row.bar;
+        for price in [&mut bar.open, &mut bar.high, &mut bar.low, &mut bar.close] {
+            if !price.is_finite() {
+                *price = close;
+            }
+        }
+        (bar.high, bar.low) = (bar.high.max(bar.open).max(bar.close), bar.low.min(bar.open).min(bar.close));
+    }
 }
 
 const HOUR_NS: f64 = 3.6e12;
@@ -205,17 +225,21 @@ impl<'a> BarGate<'a> {
     /// [`Halted`] at the first rule that says so.
     pub fn judge(&mut self, mut row: JudgedBar, place: &Place) -> Result<(), Box<Halted>> {
         self.report.checked = self.report.checked.saturating_add(1);
-        let is_kept = self.judge_time(&row, place)? && self.judge_values(&mut row.bar, place)?;
-        if !is_kept {
+        if !self.judge_time(&row, place)? {
             return Ok(());
         }
+        let Some(is_imputed) = self.judge_values(&mut row, place)? else { return Ok(()) };
         let Some(is_stale_cut) = self.judge_staleness(&row.bar, place)? else { return Ok(()) };
         let is_gap_cut = self.judge_gap(&row, place)?;
         let Some(is_return_cut) = self.judge_return(&row, place)? else { return Ok(()) };
         if is_stale_cut || is_gap_cut || is_return_cut || self.segments.is_empty() {
             self.segments.push(Segment::new());
         }
-        self.pass(&row, false);
+        if is_imputed {
+            let found = || format!("{}: close {}", place.short(), row.bar.close);
+            self.report.note(Reason::ImputedBar, Action::Impute, found);
+        }
+        self.pass(&row, is_imputed);
         Ok(())
     }
 
@@ -268,39 +292,56 @@ impl<'a> BarGate<'a> {
         self.keeps(breach, place)
     }
 
-    fn judge_values(&mut self, bar: &mut Bar, place: &Place) -> Result<bool, Box<Halted>> {
-        let rules = self.rules;
-        if let Some(price) = bar.prices().into_iter().find(|price| !price.is_finite()) {
-            let breach = Breach::new(Reason::PriceNotFinite, rules.price_not_finite, price, "a finite price");
-            if !self.keeps(breach, place)? || !self.impute_prices(bar) {
-                return Ok(false);
-            }
-        }
-        if !bar.volume.is_finite() {
-            let breach = Breach::new(Reason::VolumeNotFinite, rules.volume_not_finite, bar.volume, "a finite volume");
-            let Some(last) = self.last else {
-                self.keeps(breach, place)?;
-                return Ok(false);
-            };
-            if !self.keeps(breach, place)? {
-                return Ok(false);
-            }
-            bar.volume = last.raw.volume;
-        }
+    /// `None`: the row is left out; else whether its close was made up.
+    fn judge_values(&mut self, row: &mut JudgedBar, place: &Place) -> Result<Option<bool>, Box<Halted>> {
+        let Some(is_close_imputed) = self.judge_finite(row, place)? else { return Ok(None) };
+        let (rules, bar) = (self.rules, row.bar);
         let allowed = rules.price_min..=rules.price_max;
-        if let Some(price) = bar.prices().into_iter().find(|price| !allowed.contains(price)) {
+        let is_kept = if let Some(price) = bar.prices().into_iter().find(|price| !allowed.contains(price)) {
             let bound = format!("{} to {}", rules.price_min, rules.price_max);
-            let breach = Breach::new(Reason::PriceOutOfRange, rules.price_out_of_range, price, bound);
-            return self.keeps(breach, place);
-        }
-        if bar.volume < 0.0 {
+            self.keeps(Breach::new(Reason::PriceOutOfRange, rules.price_out_of_range, price, bound), place)?
+        } else if bar.volume < 0.0 {
             let breach = Breach::new(Reason::VolumeNegative, rules.volume_negative, bar.volume, "0 or more");
-            return self.keeps(breach, place);
+            self.keeps(breach, place)?
+        } else {
+            let is_traded = bar.volume > 0.0;
+            (is_traded || self.keeps(Breach::new(Reason::VolumeZero, rules.volume_zero, 0, "above 0"), place)?)
+                && self.judge_shape(&bar, place)?
+        };
+        if !is_kept {
+            return Ok(None);
         }
-        if bar.volume == 0.0 && !self.keeps(Breach::new(Reason::VolumeZero, rules.volume_zero, 0, "above 0"), place)? {
-            return Ok(false);
+        let factor = row.price_factor;
+        if factor.is_finite() && factor > 0.0 {
+            return Ok(Some(is_close_imputed));
         }
-        self.judge_shape(bar, place)
+        let found = format!("an adjusted close of {factor} closes, the first one at 1");
+        let breach = Breach::new(Reason::PriceNotFinite, rules.price_not_finite, found, "a finite ratio above 0");
+        let is_kept = self.keeps(breach, place)?;
+        let Some(last) = self.last.filter(|_| is_kept) else { return Ok(None) };
+        (row.price_factor, row.split_factor) = (last.price_factor, last.split_factor);
+        Ok(Some(true))
+    }
+
+    /// Prices and volume that are missing or not finite. `None`: the row is left out; else whether its close was made up.
+    fn judge_finite(&mut self, row: &mut JudgedBar, place: &Place) -> Result<Option<bool>, Box<Halted>> {
+        let rules = self.rules;
+        let mut is_close_imputed = false;
+        if let Some(price) = row.bar.prices().into_iter().find(|price| !price.is_finite()) {
+            let breach = Breach::new(Reason::PriceNotFinite, rules.price_not_finite, price, "a finite price");
+            let is_kept = self.keeps(breach, place)?;
+            let Some(last) = self.last.filter(|_| is_kept) else { return Ok(None) };
+            is_close_imputed = !row.bar.close.is_finite();
+            last.fill_prices(row);
+        }
+        if !row.bar.volume.is_finite() {
+            let found = row.bar.volume;
+            let breach = Breach::new(Reason::VolumeNotFinite, rules.volume_not_finite, found, "a finite volume");
+            let is_kept = self.keeps(breach, place)?;
+            let Some(last) = self.last.filter(|_| is_kept) else { return Ok(None) };
+            row.bar.volume = last.raw.volume * (row.split_factor / last.split_factor);
+        }
+        Ok(Some(is_close_imputed))
     }
 
     fn judge_shape(&mut self, bar: &Bar, place: &Place) -> Result<bool, Box<Halted>> {
@@ -312,18 +353,6 @@ impl<'a> BarGate<'a> {
         let found = format!("open {} high {} low {} close {}", bar.open, bar.high, bar.low, bar.close);
         let bound = format!("low ≤ open, close ≤ high within {slack}");
         self.keeps(Breach::new(Reason::OhlcInconsistent, self.rules.ohlc_inconsistent, found, bound), place)
-    }
-
-    /// Fills missing prices with the close before, in today's units; `false` when there is none.
-    fn impute_prices(&self, bar: &mut Bar) -> bool {
-        let Some(last) = self.last else { return false };
-        for price in [&mut bar.open, &mut bar.high, &mut bar.low, &mut bar.close] {
-            if !price.is_finite() {
-                *price = last.raw.close;
-            }
-        }
-        (bar.high, bar.low) = (bar.high.max(bar.open).max(bar.close), bar.low.min(bar.open).min(bar.close));
-        true
     }
 
     /// `None`: the row is left out; else whether a new segment begins.
@@ -363,7 +392,7 @@ impl<'a> BarGate<'a> {
             Action::Cut => Ok(true),
             Action::Impute => {
                 for time_ns in missing {
-                    self.impute_bar(time_ns, row.date);
+                    self.impute_bar(time_ns, row.date, place);
                 }
                 Ok(false)
             }
@@ -384,9 +413,11 @@ impl<'a> BarGate<'a> {
         times.filter(|time| !(is_daily && is_weekend(*time))).collect()
     }
 
-    fn impute_bar(&mut self, time_ns: i64, date: Date) {
+    /// A bar of the close before, before the row at `place`.
+    fn impute_bar(&mut self, time_ns: i64, date: Date, place: &Place) {
         let Some(last) = self.last else { return };
         let close = last.raw.close;
+        self.report.note(Reason::ImputedBar, Action::Impute, || format!("before {}: close {close}", place.short()));
         let bar = Bar { time_ns, open: close, high: close, low: close, close, volume: last.raw.volume };
         let (price_factor, split_factor) = (last.price_factor, last.split_factor);
         self.pass(&JudgedBar { bar, date, is_in_session: true, price_factor, split_factor }, true);

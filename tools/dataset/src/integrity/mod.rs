@@ -8,7 +8,8 @@ mod bars;
 mod ticks;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub enum Reason {
     Stale,
     /// Missing rows before this one.
     Gap,
+    /// A bar whose close the gate made up: no return that begins or ends at it is known.
+    ImputedBar,
     /// A return that a split by a small whole ratio would make, of which the factor file knows nothing.
     UnexplainedSplit,
     /// A return beyond the bound.
@@ -87,6 +90,7 @@ impl Reason {
             Self::OhlcInconsistent => "ohlc_inconsistent",
             Self::Stale => "stale",
             Self::Gap => "gap",
+            Self::ImputedBar => "imputed_bar",
             Self::UnexplainedSplit => "unexplained_split",
             Self::ReturnBound => "return_bound",
             Self::Outlier => "outlier",
@@ -113,7 +117,7 @@ impl Reason {
             Self::VolumeNegative | Self::VolumeZero => "correct the volume, or drop such rows by rule",
             Self::OhlcInconsistent => "correct the bar, or raise ohlc_tolerance if it is rounding",
             Self::Stale => "check whether the source stood still, or raise the limit for quiet instruments",
-            Self::Gap => "supply the missing rows, or cut, keep or impute gaps by rule",
+            Self::Gap | Self::ImputedBar => "supply the missing rows, or cut, keep or impute gaps by rule",
             Self::UnexplainedSplit => "supply the factor file with this split, or cut the sequence here by rule",
             Self::ReturnBound => "check price and factor file at this row; raise return_abs_max if the move is real",
             Self::Outlier => "check the row; raise outlier_z_max if the move is real",
@@ -179,12 +183,19 @@ pub struct GateReport {
 }
 
 /// Where a row stands.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
-    /// Its file.
-    pub file: PathBuf,
+    /// Its file; shared by all of its rows.
+    pub file: Arc<Path>,
     /// Its line, or its row in a Parquet file, or its event in a capture; from 1.
     pub line: u64,
+}
+
+impl Place {
+    /// File name, without its folder, and line.
+    pub(crate) fn short(&self) -> String {
+        format!("{}, line {}", self.file.file_name().unwrap_or_default().to_string_lossy(), self.line)
+    }
 }
 
 /// A rule that says `halt` met what it forbids.
@@ -239,10 +250,7 @@ impl GateReport {
         if action == Action::Halt {
             return Err(Box::new(Halted { reason, place: place.clone(), found, bound }));
         }
-        self.note(reason, action, || {
-            let file = place.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            format!("{file}, line {}: found {found}, allowed {bound}", place.line)
-        });
+        self.note(reason, action, || format!("{}: found {found}, allowed {bound}", place.short()));
         Ok(action)
     }
 

@@ -1,6 +1,6 @@
 //! Captures: bytes → messages → books → features, by the same code, and with the same rule of decision, as in trading.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use peregrine_book::{BookAction, BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureConfig, FeatureEngine, FeatureSink, Trigger, Watch};
@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
         let (symbols, watched) = (capture.symbol_count_max, capture.watched_count_max);
         let feature_config =
             FeatureConfig { tick: config.tick(), session_open: hours.open, session_close: hours.close };
-        let file = inputs.files.first().cloned().unwrap_or_else(PathBuf::new);
+        let file = inputs.files.first().map_or(Path::new(""), |file| file.as_path()).into();
         Ok(Self {
             config,
             horizons: super::horizons(config),

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use peregrine_source::session::date_in_name;
@@ -97,11 +98,13 @@ pub(super) fn build(
             hours,
             best: Best::default(),
             pending: None,
-            state: QuoteState::new(family, config.tick().0 as f64 * 1e-5, (hours.open.0, hours.close.0)),
+            family,
+            state: new_state(family, config, &hours),
             gate: TickGate::default(),
             rows: Assembler::new(&day.symbol),
             report: &mut report,
-            place: Place { file: day.quotes.clone(), line: 0 },
+            quote_file: day.quotes.as_path().into(),
+            trade_file: day.trades.as_deref().unwrap_or(Path::new("")).into(),
             midnight,
             last_ms: 0,
         };
@@ -116,6 +119,8 @@ struct Trade {
     ms: i64,
     price: i64,
     qty: f64,
+    /// Line of its file.
+    line: u64,
 }
 
 /// A line of a quote file.
@@ -127,39 +132,51 @@ struct QuoteLine {
     is_suspicious: bool,
 }
 
+/// A quote whose other side may still come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Pending {
+    /// The quotes before it.
+    before: Best,
+    ms: i64,
+    /// Its last line.
+    line: u64,
+}
+
 struct DayBuilder<'a> {
     config: &'a TicksConfig,
     horizons: Vec<usize>,
     hours: Hours,
     best: Best,
-    /// The quote before a bid line whose ask line may still come, and the time of that line.
-    pending: Option<(Best, i64)>,
+    /// A bid line whose ask line may still come.
+    pending: Option<Pending>,
+    family: QuoteFamily,
     state: QuoteState,
     gate: TickGate,
     rows: Assembler,
     report: &'a mut GateReport,
-    place: Place,
+    quote_file: Arc<Path>,
+    trade_file: Arc<Path>,
     midnight: i64,
     last_ms: i64,
 }
 
 impl DayBuilder<'_> {
     fn run(&mut self, trades: &[Trade], sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
-        let path = self.place.file.clone();
+        let path = Arc::clone(&self.quote_file);
         let mut trades = trades.iter().copied().peekable();
         with_text(&path, |text| {
             for_each_line(&path, text, |number, line| {
-                self.place.line = number;
+                let place = self.quote_place(number);
                 let Some(quote) = parse_quote(line) else {
-                    return unreadable(self.report, self.config, &self.place, line);
+                    return unreadable(self.report, self.config, &place, line);
                 };
-                if quote.is_suspicious && !self.keeps_suspicious()? {
+                if quote.is_suspicious && !self.keeps_suspicious(&place)? {
                     return Ok(());
                 }
                 while let Some(trade) = trades.next_if(|trade| trade.ms <= quote.ms) {
                     self.on_trade(&trade, sink)?;
                 }
-                self.on_quote(&quote, sink)
+                self.on_quote(&quote, &place, sink)
             })
         })?;
         for trade in trades {
@@ -169,35 +186,39 @@ impl DayBuilder<'_> {
         self.rows.cut(&self.horizons, sink)
     }
 
-    fn keeps_suspicious(&mut self) -> Result<bool, DatasetError> {
-        let action = self.config.integrity.suspicious;
-        let breach = Breach::new(Reason::Suspicious, action, "a suspicious quote", "quotes that are not");
-        Ok(self.report.judge(breach, &self.place)? == Action::Keep)
+    fn quote_place(&self, line: u64) -> Place {
+        Place { file: Arc::clone(&self.quote_file), line }
     }
 
-    fn on_quote(&mut self, quote: &QuoteLine, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
-        if !self.is_in_order(quote.ms)? {
+    fn keeps_suspicious(&mut self, place: &Place) -> Result<bool, DatasetError> {
+        let action = self.config.integrity.suspicious;
+        let breach = Breach::new(Reason::Suspicious, action, "a suspicious quote", "quotes that are not");
+        Ok(self.report.judge(breach, place)? == Action::Keep)
+    }
+
+    fn on_quote(&mut self, quote: &QuoteLine, place: &Place, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
+        if !self.is_in_order(quote.ms, place, sink)? {
             return Ok(());
         }
         let has_bid = quote.bid.0 > 0;
-        let is_second = !has_bid && self.pending.is_some_and(|(_, ms)| ms == quote.ms);
+        let is_second = !has_bid && self.pending.is_some_and(|pending| pending.ms == quote.ms);
         if !is_second {
             self.flush(sink)?;
         }
-        let before = self.pending.map_or(self.best, |(before, _)| before);
+        let before = self.pending.map_or(self.best, |pending| pending.before);
         if has_bid {
             (self.best.bid, self.best.bid_qty) = quote.bid;
         }
         if quote.ask.0 > 0 {
             (self.best.ask, self.best.ask_qty) = quote.ask;
         }
-        self.pending = Some((before, quote.ms));
+        self.pending = Some(Pending { before, ms: quote.ms, line: place.line });
         if has_bid && quote.ask.0 == 0 { Ok(()) } else { self.flush(sink) }
     }
 
     /// The quote is whole: a row, where it differs from the one before.
     fn flush(&mut self, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
-        let Some((before, ms)) = self.pending.take() else { return Ok(()) };
+        let Some(Pending { before, ms, line }) = self.pending.take() else { return Ok(()) };
         self.state.pass_time(self.time(ms));
         if !self.best.differs(&before) {
             return Ok(());
@@ -205,39 +226,62 @@ impl DayBuilder<'_> {
         if self.best.is_two_sided() && self.best.bid < self.best.ask {
             self.state.on_quotes(&self.best);
         }
-        self.on_row(ms, false, sink)
+        let place = self.quote_place(line);
+        self.on_row((ms, false), &place, sink)
     }
 
     fn on_trade(&mut self, trade: &Trade, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
-        if !self.is_in_order(trade.ms)? {
+        let place = Place { file: Arc::clone(&self.trade_file), line: trade.line };
+        if !self.is_in_order(trade.ms, &place, sink)? {
             return Ok(());
         }
         self.flush(sink)?;
         self.state.pass_time(self.time(trade.ms));
         self.state.on_trade(trade.price, trade.qty);
-        self.on_row(trade.ms, true, sink)
+        self.on_row((trade.ms, true), &place, sink)
     }
 
-    fn is_in_order(&mut self, ms: i64) -> Result<bool, DatasetError> {
+    /// Whether the line is taken; where a step back in time cuts, the next sequence begins with it.
+    fn is_in_order(&mut self, ms: i64, place: &Place, sink: &mut dyn SequenceSink) -> Result<bool, DatasetError> {
         if ms < self.last_ms {
             let (action, bound) = (self.config.integrity.timestamp_backwards, format!("{} ms or later", self.last_ms));
             let breach = Breach::new(Reason::TimestampBackwards, action, format!("{ms} ms"), bound);
-            self.report.judge(breach, &self.place)?;
-            return Ok(false);
+            if self.report.judge(breach, place)? != Action::Cut {
+                return Ok(false);
+            }
+            self.begin_anew(ms, sink)?;
         }
         self.last_ms = ms;
         Ok(true)
+    }
+
+    /// Ends the sequence and forgets everything but the quotes that stand: nothing is carried across.
+    fn begin_anew(&mut self, ms: i64, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
+        self.flush(sink)?;
+        self.rows.cut(&self.horizons, sink)?;
+        self.gate.reset();
+        self.state = new_state(self.family, self.config, &self.hours);
+        self.state.pass_time(self.time(ms));
+        if self.best.is_two_sided() && self.best.bid < self.best.ask {
+            self.state.on_quotes(&self.best);
+        }
+        Ok(())
     }
 
     fn time(&self, ms: i64) -> i64 {
         self.midnight.saturating_add(ms.saturating_mul(1_000_000))
     }
 
-    fn on_row(&mut self, ms: i64, is_trade: bool, sink: &mut dyn SequenceSink) -> Result<(), DatasetError> {
+    fn on_row(
+        &mut self,
+        (ms, is_trade): (i64, bool),
+        place: &Place,
+        sink: &mut dyn SequenceSink,
+    ) -> Result<(), DatasetError> {
         let (best, time_ns) = (self.best, self.time(ms));
         let (bid, ask) = (best.bid as f64 * PRICE_UNIT, best.ask as f64 * PRICE_UNIT);
         let gated = TickRow { time_ns, bid, ask, is_in_session: self.hours.contains(time_ns), is_book_good: true };
-        match self.gate.judge(&gated, &self.config.integrity, self.report, &self.place)? {
+        match self.gate.judge(&gated, &self.config.integrity, self.report, place)? {
             TickVerdict::Drop => return Ok(()),
             TickVerdict::CutAndDrop => return self.rows.cut(&self.horizons, sink),
             TickVerdict::CutBefore => self.rows.cut(&self.horizons, sink)?,
@@ -256,9 +300,13 @@ impl DayBuilder<'_> {
     }
 }
 
+fn new_state(family: QuoteFamily, config: &TicksConfig, hours: &Hours) -> QuoteState {
+    QuoteState::new(family, config.tick().0 as f64 * 1e-5, (hours.open.0, hours.close.0))
+}
+
 fn read_trades(path: &Path, config: &TicksConfig, report: &mut GateReport) -> Result<Vec<Trade>, DatasetError> {
     let mut trades = Vec::new();
-    let mut place = Place { file: path.to_path_buf(), line: 0 };
+    let mut place = Place { file: path.into(), line: 0 };
     with_text(path, |text| {
         for_each_line(path, text, |number, line| {
             place.line = number;
@@ -268,7 +316,7 @@ fn read_trades(path: &Path, config: &TicksConfig, report: &mut GateReport) -> Re
             let action = config.integrity.suspicious;
             let breach = || Breach::new(Reason::Suspicious, action, "a suspicious trade", "trades that are not");
             if !is_suspicious || report.judge(breach(), &place)? == Action::Keep {
-                trades.push(trade);
+                trades.push(Trade { line: number, ..trade });
             }
             Ok(())
         })
@@ -332,7 +380,7 @@ fn parse_trade(line: &[u8]) -> Option<(Trade, bool)> {
     let (ms, price, qty) = (number()?, number()?, number()?);
     let is_suspicious = fields.nth(2)? == b"1";
     let is_whole = price > 0 && fields.next().is_none();
-    is_whole.then_some((Trade { ms, price, qty: qty as f64 }, is_suspicious))
+    is_whole.then_some((Trade { ms, price, qty: qty as f64, line: 0 }, is_suspicious))
 }
 
 #[cfg(test)]
@@ -350,7 +398,7 @@ mod tests {
             assert_eq!(parse_quote(line.as_bytes()), None, "{line}");
         }
         let (trade, is_suspicious) = parse_trade(b"26759879,479900,100,P,2000,0").unwrap();
-        assert_eq!((trade, is_suspicious), (Trade { ms: 26_759_879, price: 479_900, qty: 100.0 }, false));
+        assert_eq!((trade, is_suspicious), (Trade { ms: 26_759_879, price: 479_900, qty: 100.0, line: 0 }, false));
         for line in ["1,2,3,P,2000", "1,0,3,P,2000,0", "1,2,3,P,2000,0,0"] {
             assert_eq!(parse_trade(line.as_bytes()), None, "{line}");
         }
