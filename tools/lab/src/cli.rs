@@ -129,7 +129,7 @@ pub(crate) struct RunArgs {
     /// The trial ledger: every run is one line, failed and interrupted ones too.
     #[arg(long, default_value = "peregrine-out/trials.sqlite")]
     pub(crate) ledger: PathBuf,
-    /// Go on from the checkpoint in the folder of the run.
+    /// Go on from the checkpoint in the folder where there is one; what is finished is not trained again.
     #[arg(long)]
     pub(crate) resume: bool,
     /// For machines.
@@ -156,15 +156,9 @@ pub(crate) struct TrainArgs {
 pub(crate) struct ParentArgs {
     /// The model that the candidate comes from.
     pub(crate) model: PathBuf,
-    /// Profile of the training.
-    #[arg(long)]
-    pub(crate) config: PathBuf,
-    /// Which data.
+    /// How it is trained.
     #[command(flatten)]
-    pub(crate) fold: FoldArgs,
-    /// How the run is kept.
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
+    pub(crate) train: TrainArgs,
 }
 
 /// `peregrine-lab diagnose`.
@@ -172,12 +166,16 @@ pub(crate) struct ParentArgs {
 pub(crate) struct DiagnoseArgs {
     /// The model file.
     pub(crate) model: PathBuf,
-    /// The dataset, cut in two at --held-out-from.
+    /// The dataset that the model was trained on, with later rows.
     #[arg(long)]
     pub(crate) data: PathBuf,
-    /// Rows before this moment are shown as training data, the others as held out.
+    /// Rows from this moment on are held out.
     #[arg(long)]
     pub(crate) held_out_from: String,
+    /// Where training ended and validation began: rows before this moment are shown as training data, those from there to
+    /// --held-out-from are left out. Without it all rows before --held-out-from count as training data.
+    #[arg(long)]
+    pub(crate) train_until: Option<String>,
     /// Rows before this moment are left out.
     #[arg(long)]
     pub(crate) from: Option<String>,
@@ -227,7 +225,7 @@ pub(crate) struct TrialsArgs {
     /// The trial ledger.
     #[arg(long, default_value = "peregrine-out/trials.sqlite")]
     pub(crate) ledger: PathBuf,
-    /// Only trials on the data with this SHA-256.
+    /// Only trials on these data: SHA-256 of their sources or of the training rows, or its first digits.
     #[arg(long)]
     pub(crate) data: Option<String>,
     /// For machines.

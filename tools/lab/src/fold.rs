@@ -77,16 +77,16 @@ pub(crate) fn folds(args: &FoldArgs) -> Result<Folds, Failure> {
     let purge = purge_rows(&data);
     let (first, last) =
         span(&data).ok_or_else(|| Failure::usage(format_args!("{} has no row", args.data.display())))?;
-    let until = args.until.as_deref().map(|text| moment("--until", text)).transpose()?.unwrap_or(last + 1);
+    let until = args.until.as_deref().map(|text| moment("--until", text)).transpose()?;
+    let until = until.unwrap_or(last.saturating_add(1));
     let window = args.window_days.map(|days| until.saturating_sub(i64::from(days).saturating_mul(DAY_NS)));
     let from = args.from.as_deref().map(|text| moment("--from", text)).transpose()?.or(window).unwrap_or(first);
-    let from = from.max(first);
     if from > first || until <= last {
         data = data.window(from, until, purge).map_err(refused)?;
     }
     let train_until = match &args.train_until {
         Some(text) => moment("--train-until", text)?,
-        None => from + (until - from) / 5 * 4,
+        None => default_cut((first, last), (from, until)),
     };
     if train_until <= from || train_until >= until {
         return Err(Failure::usage(format_args!(
@@ -107,6 +107,12 @@ pub(crate) fn folds(args: &FoldArgs) -> Result<Folds, Failure> {
     Ok(Folds { train, validation })
 }
 
+/// Four fifths of the time that is both in the data and in the window.
+fn default_cut((first, last): (i64, i64), (from, until): (i64, i64)) -> i64 {
+    let (from, until) = (from.max(first), until.min(last.saturating_add(1)));
+    from.saturating_add(until.saturating_sub(from) / 5 * 4)
+}
+
 /// A moment as people read it.
 pub(crate) fn time(nanos: i64) -> String {
     Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(|_| nanos.to_string(), |at| at.to_string())
@@ -114,12 +120,21 @@ pub(crate) fn time(nanos: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::moment;
+    use super::{default_cut, moment};
 
     #[test]
     fn dates_and_times_are_read_and_nothing_else() {
         assert_eq!(moment("--from", "1970-01-02").ok(), Some(86_400_000_000_000));
         assert_eq!(moment("--from", "1970-01-01T01:00:00+01:00").ok(), Some(0));
         assert!(moment("--from", "yesterday").is_err());
+    }
+
+    #[test]
+    fn the_default_cut_lies_inside_the_data_whatever_the_window() {
+        let data = (1_000, 1_999);
+        assert_eq!(default_cut(data, (1_000, 2_000)), 1_800);
+        assert_eq!(default_cut(data, (0, 1_000_000)), 1_800, "a window wider than the data");
+        assert_eq!(default_cut(data, (1_500, 1_000_000)), 1_900);
+        assert_eq!(default_cut(data, (0, 1_500)), 1_400);
     }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod fold;
+mod interrupt;
 mod progress;
 
 use std::process::ExitCode;

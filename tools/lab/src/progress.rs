@@ -2,27 +2,28 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use peregrine_node::commands::note;
-use peregrine_runtime::StopFlag;
 use peregrine_train::{Control, EpochReport, Observer, Progress, Stage};
+
+use crate::interrupt::{Heeding, Interrupt};
 
 /// Shows a run and passes on the wish to stop.
 pub(crate) struct Screen<'a> {
-    interrupted: &'a StopFlag,
+    heeding: Heeding<'a>,
     bar: ProgressBar,
     is_terminal: bool,
 }
 
 impl<'a> Screen<'a> {
-    pub(crate) fn new(interrupted: &'a StopFlag) -> Self {
+    pub(crate) fn new(interrupt: &'a Interrupt<'a>) -> Self {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let bar = if is_terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { interrupted, bar, is_terminal }
+        Self { heeding: interrupt.heed(), bar, is_terminal }
     }
 
     fn control(&self) -> Control {
-        if self.interrupted.is_requested() { Control::Stop } else { Control::Continue }
+        if self.heeding.is_requested() { Control::Stop } else { Control::Continue }
     }
 
     fn say(&self, line: String) {

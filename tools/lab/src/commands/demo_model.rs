@@ -9,27 +9,30 @@ use jiff::civil::{Date, date};
 use peregrine_dataset::Dataset;
 use peregrine_dataset::ticks::{TickInputs, TicksConfig, build_dataset};
 use peregrine_generate::{GeneratorConfig, Session, write_binary_file};
-use peregrine_node::commands::note;
+use peregrine_node::commands::{note, print, print_json};
 use peregrine_node::exit::{Exit, Failure};
-use peregrine_runtime::StopFlag;
 use peregrine_source::session;
 use peregrine_validate::{Candidate, diagnose_candidate};
 
 use crate::cli::DemoModelArgs;
-use crate::commands::diagnose::{conclude, not_judged, settings};
-use crate::commands::train::{Run, profile};
+use crate::commands::diagnose::{exit_of, keep, not_judged, settings};
+use crate::commands::train::{Files, Run, profile};
 use crate::fold::{Folds, refused};
+use crate::interrupt::Interrupt;
 
 /// Dates of the generated sessions, a regular week: three days train, one validates, one is held out. Each has a seed of its own
 /// and so its own symbols: what is learnt by heart from one does not help on the next.
 const DATES: [Date; 5] = [date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7), date(2026, 1, 8), date(2026, 1, 9)];
 
-pub(super) fn run(args: &DemoModelArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
+pub(super) fn run(args: &DemoModelArgs, interrupt: &Interrupt<'_>) -> Result<Exit, Failure> {
     let configs = profile(&args.config)?;
     let [config] = configs.as_slice() else {
         return Err(Failure::usage(format_args!("{}: one configuration, not a search", args.config.display())));
     };
+    let files = Files::new(&args.run, "demo-micro".to_owned());
+    files.refuse_forgotten()?;
     let ticks = TicksConfig::load(&args.dataset_config).map_err(refused)?;
+    let settings = settings(&args.diagnose_config)?;
     super::dataset::folder(&args.run.out.join("session"))?;
     let mut days = Vec::with_capacity(DATES.len());
     for (seed, day) in (args.seed..).zip(DATES) {
@@ -41,13 +44,22 @@ pub(super) fn run(args: &DemoModelArgs, interrupted: &StopFlag) -> Result<Exit, 
     let train = joined([first, second, third])?;
     note(format_args!("{} rows train, {} validate, {} held out", train.rows(), validation.rows(), held_out.rows()));
 
-    let run = Run::named(&args.run, "demo-micro", config);
-    let candidate = run.train(&Folds { train: train.clone(), validation }, interrupted)?;
-    run.conclude(&candidate)?;
-    let settings = settings(&args.diagnose_config)?;
+    let folds = Folds { train, validation };
+    let run = Run { args: &args.run, config, folds: &folds, parent: None, files };
+    let candidate = run.train(interrupt)?;
+    interrupt.check()?;
+    let train = &folds.train;
     let judged = Candidate { name: "demo-micro", model: &candidate.bytes, lstm: None };
-    let diagnosis = diagnose_candidate(&judged, &train, &held_out, &settings).map_err(not_judged)?;
-    conclude(&diagnosis, &args.diagnosis, args.run.json)
+    let diagnosis = diagnose_candidate(&judged, train, &held_out, &settings).map_err(not_judged)?;
+    let said = keep(&diagnosis, &args.diagnosis)?;
+    if args.run.json {
+        let mut answer = run.files.json(&candidate);
+        answer["diagnosis"] = serde_json::to_value(&diagnosis).map_err(Failure::io)?;
+        print_json(&answer)?;
+    } else {
+        print(&(run.files.text(&candidate) + "\n" + &said.table))?;
+    }
+    Ok(exit_of(&diagnosis))
 }
 
 /// Several datasets of the same columns as one.

@@ -18,7 +18,9 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<Exit, Failure> {
     let name = args.model.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
     let candidate = Candidate { name: &name, model: &model, lstm: lstm.as_deref() };
     let diagnosis = diagnose_candidate(&candidate, &training, &held_out, &settings).map_err(not_judged)?;
-    conclude(&diagnosis, &args.out, args.json)
+    let text = keep(&diagnosis, &args.out)?;
+    print(if args.json { &text.json } else { &text.table })?;
+    Ok(exit_of(&diagnosis))
 }
 
 /// Reads thresholds and sample sizes.
@@ -41,31 +43,50 @@ fn folds(args: &DiagnoseArgs) -> Result<(Dataset, Dataset), Failure> {
         data = data.window(from, until, purge).map_err(refused)?;
     }
     let cut = moment("--held-out-from", &args.held_out_from)?;
-    note(format_args!("held out: from {}", time(cut)));
-    data.split_at(cut, purge).map_err(refused)
+    let train_until = args.train_until.as_deref().map(|text| moment("--train-until", text)).transpose()?;
+    if train_until.is_some_and(|train_until| train_until > cut) {
+        return Err(Failure::usage(
+            "--train-until is later than --held-out-from: rows of the training would be held out",
+        ));
+    }
+    let (before, held_out) = data.split_at(cut, purge).map_err(refused)?;
+    let training = match train_until {
+        Some(train_until) => before.window(i64::MIN, train_until, purge).map_err(refused)?,
+        None => before,
+    };
+    note(format_args!(
+        "{} rows as training data (… {}), {} held out (from {})",
+        training.rows(),
+        time(train_until.unwrap_or(cut)),
+        held_out.rows(),
+        time(cut)
+    ));
+    Ok((training, held_out))
 }
 
-/// Writes the page and the JSON, prints the verdict of every check.
-pub(super) fn conclude(diagnosis: &Diagnosis, out: &Path, json: bool) -> Result<Exit, Failure> {
+/// What a diagnosis says, for machines and for people.
+pub(super) struct Said {
+    pub(super) json: String,
+    pub(super) table: String,
+}
+
+/// Writes the page and the JSON into `out`.
+pub(super) fn keep(diagnosis: &Diagnosis, out: &Path) -> Result<Said, Failure> {
     let page = diagnosis.to_html().map_err(not_judged)?;
     let (html_path, json_path) = (out.join("diagnosis.html"), out.join("diagnosis.json"));
     write(&html_path, page.as_bytes())?;
-    let text = diagnosis.to_json();
-    write(&json_path, text.as_bytes())?;
-    if json {
-        print(&text)?;
-    } else {
-        let mut table = String::new();
-        for check in &diagnosis.checks {
-            table.push_str(&format!("{:<5} {}: {}\n", check.outcome.name(), check.id, check.reason));
-        }
-        table.push_str(&format!(
-            "\nverdict: {}\n{}\n{}\n",
-            diagnosis.verdict.name(),
-            html_path.display(),
-            json_path.display()
-        ));
-        print(&table)?;
+    let json = diagnosis.to_json();
+    write(&json_path, json.as_bytes())?;
+    let mut table = String::new();
+    for check in &diagnosis.checks {
+        table.push_str(&format!("{:<5} {}: {}\n", check.outcome.name(), check.id, check.reason));
     }
-    Ok(if diagnosis.verdict == Outcome::Fail { Exit::No } else { Exit::Done })
+    let (verdict, html, file) = (diagnosis.verdict.name(), html_path.display(), json_path.display());
+    table.push_str(&format!("\nverdict: {verdict}\n{html}\n{file}\n"));
+    Ok(Said { json, table })
+}
+
+/// The answer of a diagnosis.
+pub(super) fn exit_of(diagnosis: &Diagnosis) -> Exit {
+    if diagnosis.verdict == Outcome::Fail { Exit::No } else { Exit::Done }
 }

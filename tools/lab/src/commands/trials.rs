@@ -18,8 +18,9 @@ pub(super) fn run(args: &TrialsArgs) -> Result<Exit, Failure> {
     let mut trials = ledger.trials().map_err(not_trained)?;
     let mut datasets = ledger.trials_by_dataset().map_err(not_trained)?;
     if let Some(data) = &args.data {
-        trials.retain(|trial| trial.train_sha256.starts_with(data.as_str()));
-        datasets.retain(|dataset| dataset.train_sha256.starts_with(data.as_str()));
+        let is_named = |sha256: &str| sha256.starts_with(data.as_str());
+        trials.retain(|trial| is_named(&trial.sources_sha256) || is_named(&trial.train_sha256));
+        datasets.retain(|dataset| trials.iter().any(|trial| trial.sources_sha256 == dataset.sources_sha256));
     }
     if args.json {
         print_json(&serde_json::json!({ "datasets": datasets, "trials": trials }))?;
@@ -29,11 +30,11 @@ pub(super) fn run(args: &TrialsArgs) -> Result<Exit, Failure> {
     for dataset in &datasets {
         text.push_str(&format!(
             "data {} · {} trials, {} of them finished\n",
-            short(&dataset.train_sha256),
+            short(&dataset.sources_sha256),
             dataset.trials,
             dataset.finished
         ));
-        for trial in trials.iter().filter(|trial| trial.train_sha256 == dataset.train_sha256) {
+        for trial in trials.iter().filter(|trial| trial.sources_sha256 == dataset.sources_sha256) {
             text.push_str(&line(trial));
         }
     }

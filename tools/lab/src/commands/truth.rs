@@ -2,17 +2,17 @@
 
 use peregrine_node::commands::{note, print, print_json};
 use peregrine_node::exit::{Exit, Failure};
-use peregrine_runtime::StopFlag;
 use peregrine_stats::state_space::MarketSpec;
 use peregrine_train::TrainConfig;
 use peregrine_validate::truth::{TruthBars, TruthError, TruthSpec, TruthVerdict, judge_truth, truth_dataset};
 use serde_json::json;
 
 use crate::cli::TruthArgs;
-use crate::commands::train::{Run, profile};
+use crate::commands::train::{Files, Run, profile};
 use crate::fold::Folds;
+use crate::interrupt::Interrupt;
 
-pub(super) fn run(args: &TruthArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
+pub(super) fn run(args: &TruthArgs, interrupt: &Interrupt<'_>) -> Result<Exit, Failure> {
     let configs = profile(&args.config)?;
     let [config] = configs.as_slice() else {
         return Err(Failure::usage(format_args!("{}: one configuration, not a search", args.config.display())));
@@ -40,15 +40,15 @@ pub(super) fn run(args: &TruthArgs, interrupted: &StopFlag) -> Result<Exit, Fail
         data.held_out.rows()
     ));
     let folds = Folds { train: data.train.clone(), validation: data.validation.clone() };
-    let run = Run::named(&args.run, &name(args), &config);
-    let candidate = run.train(&folds, interrupted)?;
+    let files = Files::new(&args.run, name(args));
+    files.refuse_forgotten()?;
+    let run = Run { args: &args.run, config: &config, folds: &folds, parent: None, files };
+    let candidate = run.train(interrupt)?;
     let verdict = judge_truth(&candidate.bytes, &data, &TruthBars::default(), args.seed).map_err(refused)?;
     if args.run.json {
-        run.keep(&candidate)?;
-        print_json(&json!({ "artefact": run.artefact(), "manifest": candidate.manifest, "verdict": verdict }))?;
+        print_json(&json!({ "artefact": run.files.artefact, "manifest": candidate.manifest, "verdict": verdict }))?;
     } else {
-        run.conclude(&candidate)?;
-        print(&table(&verdict))?;
+        print(&(run.files.text(&candidate) + &table(&verdict)))?;
     }
     Ok(if verdict.holds() { Exit::Done } else { Exit::No })
 }
