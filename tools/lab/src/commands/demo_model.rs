@@ -9,10 +9,12 @@ use jiff::civil::{Date, date};
 use peregrine_dataset::Dataset;
 use peregrine_dataset::ticks::{TickInputs, TicksConfig, build_dataset};
 use peregrine_generate::{GeneratorConfig, Session, write_binary_file};
-use peregrine_node::commands::{note, print, print_json};
+use peregrine_node::commands::{note, print};
 use peregrine_node::exit::{Exit, Failure};
 use peregrine_source::session;
-use peregrine_validate::{Candidate, diagnose_candidate};
+use peregrine_train::Manifest;
+use peregrine_validate::{Candidate, Diagnosis, diagnose_candidate};
+use serde::Serialize;
 
 use crate::cli::DemoModelArgs;
 use crate::commands::diagnose::{exit_of, keep, not_judged, settings};
@@ -23,6 +25,14 @@ use crate::interrupt::Interrupt;
 /// Dates of the generated sessions, a regular week: three days train, one validates, one is held out. Each has a seed of its own
 /// and so its own symbols: what is learnt by heart from one does not help on the next.
 const DATES: [Date; 5] = [date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7), date(2026, 1, 8), date(2026, 1, 9)];
+
+/// What it says, for machines.
+#[derive(Serialize)]
+struct Answer<'a> {
+    artefact: &'a Path,
+    manifest: &'a Manifest,
+    diagnosis: &'a Diagnosis,
+}
 
 pub(super) fn run(args: &DemoModelArgs, interrupt: &Interrupt<'_>) -> Result<Exit, Failure> {
     let configs = profile(&args.config)?;
@@ -53,9 +63,8 @@ pub(super) fn run(args: &DemoModelArgs, interrupt: &Interrupt<'_>) -> Result<Exi
     let diagnosis = diagnose_candidate(&judged, train, &held_out, &settings).map_err(not_judged)?;
     let said = keep(&diagnosis, &args.diagnosis)?;
     if args.run.json {
-        let mut answer = run.files.json(&candidate);
-        answer["diagnosis"] = serde_json::to_value(&diagnosis).map_err(Failure::io)?;
-        print_json(&answer)?;
+        let answer = Answer { artefact: &run.files.artefact, manifest: &candidate.manifest, diagnosis: &diagnosis };
+        print(&(serde_json::to_string_pretty(&answer).map_err(Failure::io)? + "\n"))?;
     } else {
         print(&(run.files.text(&candidate) + "\n" + &said.table))?;
     }

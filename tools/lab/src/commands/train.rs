@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
 /// Where the files of a run lie.
 pub(super) struct Files<'a> {
     args: &'a RunArgs,
-    artefact: PathBuf,
+    pub(super) artefact: PathBuf,
     checkpoint: PathBuf,
 }
 
@@ -233,7 +233,7 @@ impl<'a> Files<'a> {
     }
 
     /// For machines.
-    pub(super) fn json(&self, candidate: &Candidate) -> Value {
+    fn json(&self, candidate: &Candidate) -> Value {
         json!({ "artefact": self.artefact, "manifest": candidate.manifest })
     }
 
