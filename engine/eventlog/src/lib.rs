@@ -36,6 +36,7 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("the log is written by little-endian 64-bit machines only");
 
+mod checksum;
 mod durable;
 mod error;
 #[cfg(test)]

@@ -210,7 +210,7 @@ impl<S: StreamTag> StreamWriter<S> {
     pub(crate) fn new(staging: Arc<Staging>) -> Self {
         let limit = staging.capacity();
         // The checksum's choice of instructions is made on first use: make it here.
-        let _warm = crc32c::crc32c(&[0; 8]);
+        let _warm = crate::checksum::record_crc(&[0; RECORD_HEADER_LEN], &[0; 8]);
         Self { staging, next: 0, limit, tag: PhantomData }
     }
 
