@@ -22,6 +22,9 @@ pub use definitions::{
 pub(crate) use symbol::narrow;
 pub use symbol::{FeatureConfig, FeatureVector, SymbolFeatures};
 
+/// The state of fewer symbols than this is in the second cache anyway: looking ahead would cost more than it saves.
+const FEW_SYMBOLS: usize = 64;
+
 /// Marks a symbol without a slot.
 const NO_SLOT: u32 = u32::MAX;
 
@@ -121,6 +124,20 @@ impl FeatureEngine {
         let slot = self.slot(update.symbol)?;
         self.symbols.get_mut(slot)?.on_event(event, update, books);
         Some(slot)
+    }
+
+    /// Reads what `events` will need here, as [`MarketBooks::prefetch_hint`] does for the books. Changes nothing.
+    #[inline]
+    pub fn prefetch_hint(&self, events: &[MarketEvent]) {
+        if self.symbols.len() < FEW_SYMBOLS {
+            return;
+        }
+        let mut sum = 0_u64;
+        for event in events {
+            let slot = self.slot(event.symbol).and_then(|slot| self.symbols.get(slot));
+            sum ^= slot.map_or(0, SymbolFeatures::touch);
+        }
+        core::hint::black_box(sum);
     }
 
     /// The vector of a slot as of its symbol's last event.

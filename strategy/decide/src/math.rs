@@ -25,14 +25,37 @@ pub fn exp_neg(x: f64) -> f64 {
     if x.is_nan() || x <= 0.0 {
         return 1.0;
     }
-    let shifted = x * (STEPS as f64 / core::f64::consts::LN_2) + ROUND;
-    let steps = shifted.to_bits().wrapping_sub(ROUND.to_bits());
-    let rounded = shifted - ROUND;
-    let r = rounded * (LN2_HIGH / STEPS as f64) - x + rounded * (LN2_LOW / STEPS as f64);
-    let tail = 1.0 + r * (1.0 + r * (1.0 / 2.0 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0)))));
-    let index = (steps & 63) as usize;
-    let power = f64::from_bits(1_023_u64.wrapping_sub(steps >> 6) << 52);
-    HALVINGS.get(index).copied().unwrap_or(1.0) * power * tail
+    let [y] = exp_neg_in_range([x]);
+    y
+}
+
+/// [`exp_neg`] of both, to the bit; worked side by side, which takes little longer than one.
+#[must_use]
+#[inline]
+pub(crate) fn exp_neg_pair(x: [f64; 2]) -> [f64; 2] {
+    if x.iter().all(|x| *x > 0.0 && *x <= EXP_ARGUMENT_MAX) { exp_neg_in_range(x) } else { x.map(exp_neg) }
+}
+
+/// e⁻ˣ for 0 < x ≤ [`EXP_ARGUMENT_MAX`], step by step for all of them, so that the compiler can pair their operations.
+#[inline(always)]
+fn exp_neg_in_range<const N: usize>(x: [f64; N]) -> [f64; N] {
+    let shifted = x.map(|x| x * (STEPS as f64 / core::f64::consts::LN_2) + ROUND);
+    let mut tails = [0.0; N];
+    for ((tail, shifted), x) in tails.iter_mut().zip(shifted).zip(x) {
+        let rounded = shifted - ROUND;
+        let r = rounded * (LN2_HIGH / STEPS as f64) - x + rounded * (LN2_LOW / STEPS as f64);
+        *tail = 1.0 + r * (1.0 + r * (1.0 / 2.0 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0)))));
+    }
+    let mut powers = [0.0; N];
+    for (power, shifted) in powers.iter_mut().zip(shifted) {
+        let steps = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+        let index = (steps & 63) as usize;
+        *power = HALVINGS.get(index).copied().unwrap_or(1.0) * f64::from_bits(1_023_u64.wrapping_sub(steps >> 6) << 52);
+    }
+    for (power, tail) in powers.iter_mut().zip(tails) {
+        *power *= tail;
+    }
+    powers
 }
 
 /// log₂ x for a positive normal x, absolute error below 10⁻¹²; 0 for anything below 1.
@@ -89,6 +112,19 @@ mod tests {
         }
         assert_eq!((exp_neg(0.0), exp_neg(-3.0), exp_neg(701.0)), (1.0, 1.0, 0.0));
         assert_eq!((exp_neg(f64::NAN), exp_neg(f64::INFINITY)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn a_pair_is_two_single_ones_to_the_bit() {
+        let mut x = 1e-12;
+        while x < 900.0 {
+            let pair = [x, x / 10.0];
+            assert_eq!(exp_neg_pair(pair).map(f64::to_bits), pair.map(exp_neg).map(f64::to_bits), "x = {x}");
+            x *= 1.0003;
+        }
+        for pair in [[0.0, 1.0], [1.0, f64::NAN], [701.0, 70.1], [-1.0, f64::INFINITY]] {
+            assert_eq!(exp_neg_pair(pair), pair.map(exp_neg));
+        }
     }
 
     #[test]

@@ -355,6 +355,15 @@ impl<C: Controller> Strategy<C> {
         }
     }
 
+    /// Reads what a decision on `symbol` will need beside its features, so that it is on its way while they are brought
+    /// up to date. Changes nothing.
+    #[inline]
+    pub fn prefetch_hint(&self, symbol: SymbolId) {
+        if let Some(slot) = self.features.slot(symbol) {
+            self.latents.prefetch_hint(slot);
+        }
+    }
+
     /// Whether a symbol is watched.
     #[must_use]
     #[inline]

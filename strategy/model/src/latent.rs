@@ -68,6 +68,15 @@ impl LatentStore {
         Some(Latent { size: self.size, blocks })
     }
 
+    /// Reads every line of an instrument's latent, so that it is on its way when it is needed. Changes nothing.
+    #[inline]
+    pub fn prefetch_hint(&self, instrument: usize) {
+        let start = instrument.saturating_mul(self.stride);
+        let latent = self.blocks.get(start..start.saturating_add(self.stride)).unwrap_or_default();
+        let sum = latent.iter().fold(0, |sum, Block([first, ..])| sum ^ first.to_bits());
+        std::hint::black_box(sum);
+    }
+
     /// The blocks of several instruments; `None` when one is beyond the count or named twice.
     #[inline]
     pub(crate) fn blocks_mut<const N: usize>(&mut self, instruments: [usize; N]) -> Option<[&mut [Block]; N]> {

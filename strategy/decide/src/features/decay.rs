@@ -1,26 +1,29 @@
 //! Exponentially decayed sums that share one time constant: one exponential per moment, however many sums.
 
-use crate::math::exp_neg;
+use crate::math::exp_neg_pair;
 
-/// `N` sums Σ wᵢ exp(−(t − tᵢ)/τ) with τ = `TAU_NS`.
+/// `N` sums Σ wᵢ exp(−(t − tᵢ)/τ).
 #[derive(Clone, Debug)]
-pub(super) struct DecayedSums<const N: usize, const TAU_NS: i64> {
+pub(super) struct DecayedSums<const N: usize> {
     sums: [f64; N],
 }
 
-impl<const N: usize, const TAU_NS: i64> DecayedSums<N, TAU_NS> {
+/// exp(−`elapsed_ns`/τ) for both time constants, in nanoseconds; worked side by side.
+#[inline]
+pub(super) fn decay_factors(elapsed_ns: i64, taus_ns: [i64; 2]) -> [f64; 2] {
+    exp_neg_pair(taus_ns.map(|tau_ns| elapsed_ns as f64 / tau_ns as f64))
+}
+
+impl<const N: usize> DecayedSums<N> {
     pub(super) const fn new() -> Self {
         Self { sums: [0.0; N] }
     }
 
-    /// Lets `elapsed_ns` pass.
+    /// Lets time pass that decays everything by `factor`.
     #[inline]
-    pub(super) fn decay(&mut self, elapsed_ns: i64) {
-        if elapsed_ns > 0 {
-            let factor = exp_neg(elapsed_ns as f64 / TAU_NS as f64);
-            for sum in &mut self.sums {
-                *sum *= factor;
-            }
+    pub(super) fn decay(&mut self, factor: f64) {
+        for sum in &mut self.sums {
+            *sum *= factor;
         }
     }
 

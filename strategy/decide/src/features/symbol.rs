@@ -4,9 +4,9 @@ use peregrine_book::{BookAction, BookUpdate, MarketBooks, TradePrint};
 use peregrine_types::{EpochNanos, EventKind, Level, MarketEvent, MidX2, Price, Side};
 
 use super::FEATURE_COUNT;
-use super::decay::DecayedSums;
-use super::ladder::{LADDER_LEVELS, Ladder, QTY_MAX};
-use super::window::{EventSums, MidRing, TimeBuckets};
+use super::decay::{DecayedSums, decay_factors};
+use super::ladder::{LADDER_LEVELS, Ladder, LadderHead, QTY_MAX};
+use super::window::{BucketMemory, EventSums, EventSumsHead, LaggedMids, MidRuns, TimeBuckets};
 use crate::math::log2;
 
 /// A vector of features, in the order of [`super::DEFINITIONS`].
@@ -52,23 +52,36 @@ pub struct FeatureConfig {
 
 /// Everything that the features of one symbol remember: about 4 KiB, no pointer, no allocation.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct SymbolFeatures {
-    is_started: bool,
+    hot: Hot,
+    ladders: [Ladder; 2],
+    buckets: [BucketMemory; 3],
+    mids: MidRuns,
+    flows: EventSums,
+}
+
+/// What every event of the symbol needs, in neighbouring lines; behind the rest stands memory that some events need.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+struct Hot {
     time: i64,
-    last_trade_time: i64,
-    last_mid_change_time: i64,
     /// Twice the mid, 0 while none is known.
     mid_x2: i64,
+    ladders: [LadderHead; 2],
+    is_started: bool,
     is_two_sided: bool,
-    bids: Ladder,
-    asks: Ladder,
-    fast: DecayedSums<{ fast::COUNT }, SECOND_NS>,
-    slow: DecayedSums<{ slow::COUNT }, { 10 * SECOND_NS }>,
+    /// Whether each ladder has been read from the book, and so follows it change by change.
+    is_read: [bool; 2],
+    last_trade_time: i64,
+    fast: DecayedSums<{ fast::COUNT }>,
+    slow: DecayedSums<{ slow::COUNT }>,
     over_100ms: TimeBuckets<6_250_000>,
     over_1s: TimeBuckets<62_500_000>,
     over_10s: TimeBuckets<625_000_000>,
-    flows: EventSums,
-    mids: MidRing,
+    flows: EventSumsHead,
+    mids: LaggedMids,
+    last_mid_change_time: i64,
 }
 
 impl Default for SymbolFeatures {
@@ -77,26 +90,36 @@ impl Default for SymbolFeatures {
     }
 }
 
+impl Hot {
+    const NEW: Self = Self {
+        time: 0,
+        mid_x2: 0,
+        ladders: [LadderHead::EMPTY; 2],
+        is_started: false,
+        is_two_sided: false,
+        is_read: [false; 2],
+        last_trade_time: 0,
+        fast: DecayedSums::new(),
+        slow: DecayedSums::new(),
+        over_100ms: TimeBuckets::new(),
+        over_1s: TimeBuckets::new(),
+        over_10s: TimeBuckets::new(),
+        flows: EventSumsHead::new(),
+        mids: LaggedMids::new(),
+        last_mid_change_time: 0,
+    };
+}
+
 impl SymbolFeatures {
     /// A symbol of which nothing was seen.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            is_started: false,
-            time: 0,
-            last_trade_time: 0,
-            last_mid_change_time: 0,
-            mid_x2: 0,
-            is_two_sided: false,
-            bids: Ladder::EMPTY,
-            asks: Ladder::EMPTY,
-            fast: DecayedSums::new(),
-            slow: DecayedSums::new(),
-            over_100ms: TimeBuckets::new(),
-            over_1s: TimeBuckets::new(),
-            over_10s: TimeBuckets::new(),
+            hot: Hot::NEW,
+            ladders: [Ladder::EMPTY; 2],
+            buckets: [const { BucketMemory::new() }; 3],
+            mids: MidRuns::new(),
             flows: EventSums::new(),
-            mids: MidRing::new(),
         }
     }
 
@@ -114,10 +137,11 @@ impl SymbolFeatures {
         {
             self.take_trade(trade);
         }
-        if self.is_two_sided {
-            self.slow.add(slow::QUEUE_BID, self.bids.best_qty() as f64);
-            self.slow.add(slow::QUEUE_ASK, self.asks.best_qty() as f64);
-            self.slow.add(slow::QUEUE_COUNT, 1.0);
+        let Hot { slow, ladders: [bids, asks], is_two_sided, .. } = &mut self.hot;
+        if *is_two_sided {
+            slow.add(slow::QUEUE_BID, bids.best_qty() as f64);
+            slow.add(slow::QUEUE_ASK, asks.best_qty() as f64);
+            slow.add(slow::QUEUE_COUNT, 1.0);
         }
     }
 
@@ -125,30 +149,47 @@ impl SymbolFeatures {
     #[must_use]
     #[inline]
     pub const fn last_time(&self) -> Option<EpochNanos> {
-        if self.is_started { Some(EpochNanos(self.time)) } else { None }
+        if self.hot.is_started { Some(EpochNanos(self.hot.time)) } else { None }
     }
 
+    /// Reads what the next event will need, so that it is on its way; the sum means nothing.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let [bids, asks] = &self.ladders;
+        let Hot { time, fast, slow, over_100ms, over_1s, over_10s, flows, mids, last_mid_change_time, .. } = &self.hot;
+        let ([first, ..], [.., last]) = (fast.sums(), slow.sums());
+        let lines = [*time, over_100ms.sum(), over_1s.sum(), over_10s.lagged_mid(), *last_mid_change_time];
+        let lines = lines.map(i64::cast_unsigned);
+        let memory = [flows.touch(&self.flows), mids.touch(&self.mids), bids.touch(), asks.touch()];
+        lines.iter().chain(&memory).fold(first.to_bits() ^ last.to_bits(), |sum, line| sum ^ line)
+    }
+
+    #[inline]
     fn pass_time(&mut self, recv_time: i64) {
-        if !self.is_started {
-            self.is_started = true;
-            self.time = recv_time;
-            self.last_trade_time = recv_time;
-            self.last_mid_change_time = recv_time;
+        let Self { hot, buckets: [of_100ms, of_1s, of_10s], .. } = self;
+        if !hot.is_started {
+            hot.is_started = true;
+            hot.time = recv_time;
+            hot.last_trade_time = recv_time;
+            hot.last_mid_change_time = recv_time;
         }
-        let elapsed_ns = recv_time.saturating_sub(self.time);
-        self.time = self.time.max(recv_time);
-        self.fast.decay(elapsed_ns);
-        self.slow.decay(elapsed_ns);
-        self.over_100ms.roll(self.time, self.mid_x2);
-        self.over_1s.roll(self.time, self.mid_x2);
-        self.over_10s.roll(self.time, self.mid_x2);
+        let elapsed_ns = recv_time.saturating_sub(hot.time);
+        hot.time = hot.time.max(recv_time);
+        if elapsed_ns > 0 {
+            let [fast, slow] = decay_factors(elapsed_ns, [SECOND_NS, 10 * SECOND_NS]);
+            hot.fast.decay(fast);
+            hot.slow.decay(slow);
+        }
+        hot.over_100ms.roll(hot.time, hot.mid_x2, of_100ms);
+        hot.over_1s.roll(hot.time, hot.mid_x2, of_1s);
+        hot.over_10s.roll(hot.time, hot.mid_x2, of_10s);
     }
 
     /// Counts what happened to the displayed orders; whether that was a book change.
     #[inline]
     fn count_action(&mut self, update: &BookUpdate) -> bool {
         let side = update.side.index();
-        let mut count = |slots: [usize; 2]| self.fast.add(slots.get(side).copied().unwrap_or(0), 1.0);
+        let mut count = |slots: [usize; 2]| self.hot.fast.add(slots.get(side).copied().unwrap_or(0), 1.0);
         match update.action {
             BookAction::Added => count(fast::ADD),
             BookAction::Canceled | BookAction::Deleted => count(fast::CANCEL),
@@ -164,115 +205,168 @@ impl SymbolFeatures {
         true
     }
 
-    /// Re-reads the side that changed, if the change is among the levels kept, and books the order flow.
+    /// Takes over what changed, if the change is among the levels kept, and books the order flow.
     #[inline]
     fn take_book<B: MarketBooks>(&mut self, update: &BookUpdate, books: &B) {
-        let side = update.side;
-        let ladder = match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
+        let (side, [bids, asks]) = (update.side, &self.hot.ladders);
+        let head = match side {
+            Side::Buy => bids,
+            Side::Sell => asks,
         };
-        let is_new_shown = update.replacement.is_some_and(|new| ladder.shows(new.price.0, side));
+        let is_new_shown = update.replacement.is_some_and(|new| head.shows(new.price.0, side));
         let mut flows = [0; 3];
-        if is_new_shown || ladder.shows(update.price.0, side) {
-            let mut levels = [Level::default(); LADDER_LEVELS];
-            let count = books.depth(update.symbol, side, &mut levels);
-            flows = ladder.replace(levels.get(..count).unwrap_or(&levels), side);
+        if is_new_shown || head.shows(update.price.0, side) {
+            flows = self.take_side(update, books);
             if side == Side::Sell {
                 flows = flows.map(i64::wrapping_neg);
             }
-            self.take_mid();
+            if update.is_top_changed || self.hot.mid_x2 == 0 {
+                self.take_mid();
+            }
         }
+        let Self { hot, mids, flows: memory, .. } = self;
         let [best, ..] = flows;
-        self.flows.push(flows);
-        self.over_1s.add(best);
-        self.over_10s.add(best);
-        if self.mid_x2 != 0 {
-            self.mids.push(self.mid_x2);
+        hot.flows.push(flows, memory);
+        hot.over_1s.add(best);
+        hot.over_10s.add(best);
+        if hot.mid_x2 != 0 {
+            hot.mids.push(hot.mid_x2, mids);
         }
+    }
+
+    /// Brings the ladder of the side that changed up to date: by the one level that changed, or by all ten where that is
+    /// not enough (a replacement changes two, and a ladder is read whole at first).
+    #[inline]
+    fn take_side<B: MarketBooks>(&mut self, update: &BookUpdate, books: &B) -> [i64; 3] {
+        let side = update.side;
+        let ([bids, asks], [bids_head, asks_head]) = (&mut self.ladders, &mut self.hot.ladders);
+        let [is_bids_read, is_asks_read] = &mut self.hot.is_read;
+        let (ladder, head, is_read) = match side {
+            Side::Buy => (bids, bids_head, is_bids_read),
+            Side::Sell => (asks, asks_head, is_asks_read),
+        };
+        let flows = if *is_read && update.action != BookAction::Replaced {
+            let level = books.level(update.symbol, side, update.price);
+            ladder.change(update.price.0, level.as_ref(), side)
+        } else {
+            None
+        };
+        let flows = flows.unwrap_or_else(|| {
+            *is_read = true;
+            let mut levels = [Level::default(); LADDER_LEVELS];
+            let count = books.depth(update.symbol, side, &mut levels);
+            ladder.replace(levels.get(..count).unwrap_or(&levels), side)
+        });
+        *head = ladder.head();
+        flows
     }
 
     #[inline]
     fn take_mid(&mut self) {
-        let (Some(bid), Some(ask)) = (self.bids.best(Side::Buy), self.asks.best(Side::Sell)) else {
-            self.is_two_sided = false;
+        let Self { hot, ladders: [bids, asks], .. } = self;
+        let (Some(bid), Some(ask)) = (bids.best(Side::Buy), asks.best(Side::Sell)) else {
+            hot.is_two_sided = false;
             return;
         };
-        self.is_two_sided = true;
+        hot.is_two_sided = true;
         let mid_x2 = MidX2::of(Price(bid), Price(ask)).0;
-        if mid_x2 == self.mid_x2 || mid_x2 <= 0 {
+        if mid_x2 == hot.mid_x2 || mid_x2 <= 0 {
             return;
         }
-        if self.mid_x2 == 0 {
-            self.mids.fill(mid_x2);
-            self.over_100ms.fill_mids(mid_x2);
-            self.over_1s.fill_mids(mid_x2);
-            self.over_10s.fill_mids(mid_x2);
+        if hot.mid_x2 == 0 {
+            hot.mids.fill(mid_x2);
+            hot.over_100ms.fill_mids(mid_x2);
+            hot.over_1s.fill_mids(mid_x2);
+            hot.over_10s.fill_mids(mid_x2);
         } else {
-            let change = return_bps(mid_x2, self.mid_x2);
-            self.slow.add(slow::RETURN_SQUARED, change * change);
+            let change = return_bps(mid_x2, hot.mid_x2);
+            hot.slow.add(slow::RETURN_SQUARED, change * change);
         }
-        self.mid_x2 = mid_x2;
-        self.last_mid_change_time = self.time;
+        hot.mid_x2 = mid_x2;
+        hot.last_mid_change_time = hot.time;
     }
 
     #[inline]
     fn take_trade(&mut self, trade: &TradePrint) {
-        self.last_trade_time = self.time;
+        let hot = &mut self.hot;
+        hot.last_trade_time = hot.time;
         let qty = i64::try_from(trade.qty.0).unwrap_or(QTY_MAX).min(QTY_MAX) as f64;
-        let signed = qty * trade_sign(trade, self.mid_x2);
-        self.fast.add(fast::TRADE_SIGNED, signed);
-        self.fast.add(fast::TRADE_QTY, qty);
-        self.fast.add(fast::TRADE_COUNT, 1.0);
-        self.slow.add(slow::TRADE_SIGNED, signed);
-        self.slow.add(slow::TRADE_QTY, qty);
-        self.slow.add(slow::TRADE_COUNT, 1.0);
+        let signed = qty * trade_sign(trade, hot.mid_x2);
+        hot.fast.add(fast::TRADE_SIGNED, signed);
+        hot.fast.add(fast::TRADE_QTY, qty);
+        hot.fast.add(fast::TRADE_COUNT, 1.0);
+        hot.slow.add(slow::TRADE_SIGNED, signed);
+        hot.slow.add(slow::TRADE_QTY, qty);
+        hot.slow.add(slow::TRADE_COUNT, 1.0);
     }
 
     /// The vector as of this symbol's last event; all values finite.
     #[must_use]
     pub fn vector(&self, config: &FeatureConfig) -> FeatureVector {
-        let [spread_ticks, spread_bps, weighted_mid_offset] = self.spread(config.tick);
-        let [imbalance_1, imbalance_5, imbalance_10] = [1, 5, 10].map(|count| self.imbalance(count));
-        let [ofi_1, ofi_2_5, ofi_6_10] = self.flows.sums();
+        let Self { hot, ladders: [bids, asks], .. } = self;
         let [add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, signed_1, qty_1, count_1] =
-            *self.fast.sums();
-        let [signed_10, qty_10, count_10, return_squared, queue_bid, queue_ask, queue_count] = *self.slow.sums();
-        let (mean_bid, mean_ask) = (ratio(queue_bid, queue_count), ratio(queue_ask, queue_count));
-        let depth = (0.5 * (mean_bid + mean_ask)).max(1.0);
-        let values = [
+            *hot.fast.sums();
+        let [signed_10, qty_10, count_10, return_squared, queue_bid, queue_ask, queue_count] = *hot.slow.sums();
+        let best = bids.best(Side::Buy).zip(asks.best(Side::Sell));
+        let [spread, price_sum] = best
+            .map_or([0; 2], |(bid, ask)| [ask.saturating_sub(bid), bid.saturating_add(ask)])
+            .map(|price| price as f64);
+        let ([bid_1, bid_5, bid_10], [ask_1, ask_5, ask_10]) = (bids.depths(), asks.depths());
+        let imbalance = |bid: i64, ask: i64| [bid.wrapping_sub(ask) as f64, bid.wrapping_add(ask) as f64];
+        let (change, [lagged_10, lagged_100]) = (|old| change(hot.mid_x2, old), hot.mids.lagged());
+        let micros = |then: i64| [hot.time.saturating_sub(then) as f64, 1e3];
+        let [
             spread_ticks,
-            spread_bps,
+            spread_share,
             imbalance_1,
             imbalance_5,
             imbalance_10,
-            weighted_mid_offset,
-            ofi_1 as f64 / depth,
-            self.over_1s.sum() as f64 / depth,
-            self.over_10s.sum() as f64 / depth,
-            ofi_2_5 as f64 / depth,
-            ofi_6_10 as f64 / depth,
-            signed_1 / (qty_1 + 1.0),
-            signed_10 / (qty_10 + 1.0),
-            count_1,
-            count_10 * 0.1,
-            add_bid,
-            add_ask,
-            cancel_bid,
-            cancel_ask,
-            execute_bid,
-            execute_ask,
-            ratio(self.bids.best_qty() as f64, mean_bid),
-            ratio(self.asks.best_qty() as f64, mean_ask),
-            return_bps(self.mid_x2, self.mids.lagged(10)),
-            return_bps(self.mid_x2, self.mids.lagged(100)),
-            return_bps(self.mid_x2, self.over_100ms.lagged_mid()),
-            return_bps(self.mid_x2, self.over_1s.lagged_mid()),
-            return_bps(self.mid_x2, self.over_10s.lagged_mid()),
-            return_squared.sqrt(),
-            log_micros(self.time.saturating_sub(self.last_trade_time)),
-            log_micros(self.time.saturating_sub(self.last_mid_change_time)),
-            session_fraction(self.time, config),
+            mean_bid,
+            mean_ask,
+            trades_1,
+            trades_10,
+            rest @ ..,
+        ] = ratios([
+            [spread, config.tick.0 as f64],
+            [spread, price_sum],
+            imbalance(bid_1, ask_1),
+            imbalance(bid_5, ask_5),
+            imbalance(bid_10, ask_10),
+            [queue_bid, queue_count],
+            [queue_ask, queue_count],
+            [signed_1, qty_1 + 1.0],
+            [signed_10, qty_10 + 1.0],
+            change(lagged_10),
+            change(lagged_100),
+            change(hot.over_100ms.lagged_mid()),
+            change(hot.over_1s.lagged_mid()),
+            change(hot.over_10s.lagged_mid()),
+            micros(hot.last_trade_time),
+            micros(hot.last_mid_change_time),
+            session_clock(hot.time, config),
+        ]);
+        let [return_10, return_100, return_100ms, return_1s, return_10s, trade_age, mid_age, session_passed] = rest;
+        let depth = (0.5 * (mean_bid + mean_ask)).max(1.0);
+        let ([ofi_1, ofi_2_5, ofi_6_10], of_depth) = (hot.flows.sums(), |flow: i64| [flow as f64, depth]);
+        let [ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10, queue_ratio_bid, queue_ratio_ask] = ratios([
+            of_depth(ofi_1),
+            of_depth(hot.over_1s.sum()),
+            of_depth(hot.over_10s.sum()),
+            of_depth(ofi_2_5),
+            of_depth(ofi_6_10),
+            [bid_1 as f64, mean_bid],
+            [ask_1 as f64, mean_ask],
+        ]);
+        // (B a + A b)/(a + b) − (A + B)/2 = (A − B)/2 × (b − a)/(b + a), without the cancellation of the first form.
+        let weighted_mid_offset = if best.is_some() { 0.5 * spread_ticks * imbalance_1 } else { 0.0 };
+        #[rustfmt::skip]
+        let values = [
+            spread_ticks, 2e4 * spread_share, imbalance_1, imbalance_5, imbalance_10, weighted_mid_offset,
+            ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10,
+            trades_1, trades_10, count_1, count_10 * 0.1,
+            add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, queue_ratio_bid, queue_ratio_ask,
+            1e4 * return_10, 1e4 * return_100, 1e4 * return_100ms, 1e4 * return_1s, 1e4 * return_10s,
+            return_squared.sqrt(), log2(1.0 + trade_age), log2(1.0 + mid_age), session_passed.clamp(0.0, 1.0),
         ];
         values.map(narrow)
     }
@@ -280,49 +374,39 @@ impl SymbolFeatures {
     /// Twice the mid of the last two-sided book in [`Price`] units, `None` before there was one.
     #[must_use]
     pub fn mid(&self) -> Option<MidX2> {
-        (self.mid_x2 != 0).then_some(MidX2(self.mid_x2))
+        (self.hot.mid_x2 != 0).then_some(MidX2(self.hot.mid_x2))
     }
 
     /// `recv_time` of this symbol's last event.
     #[must_use]
     pub const fn time(&self) -> EpochNanos {
-        EpochNanos(self.time)
-    }
-
-    /// Spread in ticks and basis points, weighted mid minus mid in ticks.
-    #[inline]
-    fn spread(&self, tick: Price) -> [f64; 3] {
-        let (Some(bid), Some(ask)) = (self.bids.best(Side::Buy), self.asks.best(Side::Sell)) else {
-            return [0.0; 3];
-        };
-        let spread = ask.saturating_sub(bid) as f64;
-        let ticks = ratio(spread, tick.0 as f64);
-        // (B a + A b)/(a + b) − (A + B)/2 = (A − B)/2 × (b − a)/(b + a), without the cancellation of the first form.
-        [ticks, 2e4 * ratio(spread, bid.saturating_add(ask) as f64), 0.5 * ticks * self.imbalance(1)]
-    }
-
-    #[inline]
-    fn imbalance(&self, count: usize) -> f64 {
-        let (bid, ask) = (self.bids.depth(count), self.asks.depth(count));
-        ratio(bid.wrapping_sub(ask) as f64, bid.wrapping_add(ask) as f64)
+        EpochNanos(self.hot.time)
     }
 }
 
-/// `a/b`, or 0 when `b` is not above 0.
+/// `a/b` of each pair, or 0 when `b` is not above 0: worked side by side, because one by one the divisions would take most
+/// of a vector's time.
+#[inline(always)]
+fn ratios<const N: usize>(pairs: [[f64; 2]; N]) -> [f64; N] {
+    let (mut quotients, below) = (pairs.map(|[a, _]| a), pairs.map(|[_, b]| b));
+    for (quotient, below) in quotients.iter_mut().zip(below) {
+        let whole = *quotient / below;
+        *quotient = if below > 0.0 { whole } else { 0.0 };
+    }
+    quotients
+}
+
+/// What the return from `old` to `new` is the ratio of; `old` is 0 when it is unknown.
 #[inline]
-fn ratio(a: f64, b: f64) -> f64 {
-    if b > 0.0 { a / b } else { 0.0 }
+fn change(new: i64, old: i64) -> [f64; 2] {
+    [new.saturating_sub(old) as f64, old as f64]
 }
 
 /// The return from `old` to `new` in basis points, 0 when `old` is unknown.
 #[inline]
 fn return_bps(new: i64, old: i64) -> f64 {
-    1e4 * ratio(new.saturating_sub(old) as f64, old as f64)
-}
-
-#[inline]
-fn log_micros(elapsed_ns: i64) -> f64 {
-    log2(1.0 + elapsed_ns as f64 / 1e3)
+    let [share] = ratios([change(new, old)]);
+    1e4 * share
 }
 
 /// +1 for a buy, −1 for a sell: the side that took, else the quote rule against the mid, else 0.
@@ -336,11 +420,11 @@ fn trade_sign(trade: &TradePrint, mid_x2: i64) -> f64 {
     }
 }
 
+/// What has passed of the session, and the whole.
 #[inline]
-fn session_fraction(time: i64, config: &FeatureConfig) -> f64 {
-    let passed = time.saturating_sub(config.session_open.0) as f64;
-    let whole = config.session_close.0.saturating_sub(config.session_open.0) as f64;
-    ratio(passed, whole).clamp(0.0, 1.0)
+fn session_clock(time: i64, config: &FeatureConfig) -> [f64; 2] {
+    let whole = config.session_close.0.saturating_sub(config.session_open.0);
+    [time.saturating_sub(config.session_open.0), whole].map(|nanos| nanos as f64)
 }
 
 /// To binary32, the one place where precision is given up.

@@ -109,7 +109,10 @@ fn qty(step: Step) -> Qty {
     Qty(u64::from(step.qty) + 1)
 }
 
+pub(crate) fn book_config() -> BookConfig {
+    BookConfig { is_unknown_state_tradable: true, ..BookConfig::new(16, 100_000, 10_000) }
+}
+
 pub(crate) fn books() -> NaiveBooks {
-    let config = BookConfig { is_unknown_state_tradable: true, ..BookConfig::new(16, 100_000, 10_000) };
-    NaiveBooks::new(config).expect("the capacities are legal")
+    NaiveBooks::new(book_config()).expect("the capacities are legal")
 }
