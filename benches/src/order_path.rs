@@ -6,7 +6,9 @@
 //! is made, counted and then denied, so that it asks again.
 
 use peregrine_book::{Books, MarketBooks};
-use peregrine_decide::{DecideConfig, Input, IntentBatch, NoStopwatch, Strategy, StrategyConfig, Watch};
+use peregrine_decide::{
+    DecideConfig, Input, IntentBatch, NoStopwatch, Stage, Stopwatch, Strategy, StrategyConfig, Watch,
+};
 use peregrine_eventlog::EventLog;
 use peregrine_model::{Kernel, Model};
 use peregrine_risk::{RiskContext, RiskGate};
@@ -22,6 +24,92 @@ use crate::{BenchError, parts};
 
 /// The bundled model: micro, untrained.
 pub(crate) const MODEL: &[u8] = include_bytes!("../../strategy/model/models/untrained-micro-seed1.safetensors");
+
+/// A place on the way from an event to its order, in the order in which they are passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The message is decoded.
+    Decoded,
+    /// The book has taken it in.
+    Booked,
+    /// The features are up to date and their vector is made.
+    Features,
+    /// The network has observed the vector.
+    Observed,
+    /// The controller has decided.
+    Controlled,
+    /// The strategy is done.
+    Decided,
+    /// The risk gate has approved the order.
+    Checked,
+    /// The decision is in the log.
+    Logged,
+    /// The order is in the log: the end.
+    Recorded,
+}
+
+impl Mark {
+    /// All marks.
+    pub const ALL: [Self; 9] = [
+        Self::Decoded,
+        Self::Booked,
+        Self::Features,
+        Self::Observed,
+        Self::Controlled,
+        Self::Decided,
+        Self::Checked,
+        Self::Logged,
+        Self::Recorded,
+    ];
+}
+
+/// Is told of every mark that is passed.
+pub trait Marks {
+    /// `mark` is passed.
+    fn pass(&mut self, mark: Mark);
+}
+
+/// Notes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMarks;
+
+impl Marks for NoMarks {
+    #[inline(always)]
+    fn pass(&mut self, _: Mark) {}
+}
+
+/// Reads the ticks when one mark is passed.
+#[derive(Debug)]
+pub struct OneMark<'a> {
+    timer: &'a Timer,
+    mark: Mark,
+    /// The ticks at the mark, if it was passed.
+    pub ticks: Option<u64>,
+}
+
+impl Marks for OneMark<'_> {
+    #[inline(always)]
+    fn pass(&mut self, mark: Mark) {
+        if mark == self.mark {
+            self.ticks = Some(self.timer.ticks());
+        }
+    }
+}
+
+/// The strategy's laps as marks.
+struct Laps<'a, M>(&'a mut M);
+
+impl<M: Marks> Stopwatch for Laps<'_, M> {
+    #[inline(always)]
+    fn lap(&mut self, stage: Stage) {
+        match stage {
+            Stage::Features => self.0.pass(Mark::Features),
+            Stage::Observe => self.0.pass(Mark::Observed),
+            Stage::Controller => self.0.pass(Mark::Controlled),
+            Stage::Advance => {}
+        }
+    }
+}
 
 /// What one message came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,16 +168,29 @@ impl OrderPath {
     /// Takes one message up to the record of its order; [`Self::after`] does the rest.
     #[inline]
     pub fn on_message(&mut self, message: &[u8]) -> Outcome {
+        self.on_message_marked(message, &mut NoMarks)
+    }
+
+    /// [`Self::on_message`] that tells `marks` how far it is.
+    #[inline]
+    pub fn on_message_marked(&mut self, message: &[u8], marks: &mut impl Marks) -> Outcome {
         let mut outcome = Outcome::default();
         let Self { feed, books, strategy, risk, log, intents, seq, gate_time, approved, is_open, denied_count } = self;
         let mut on_event = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+            marks.pass(Mark::Decoded);
             *seq = seq.wrapping_add(1);
             let update = books.apply(&event);
             *is_open |= event.kind == EventKind::SystemEvent && event.detail == b'Q';
+            if update.is_top_changed || update.trade.is_some() {
+                risk.prefetch_hint(update.symbol);
+                strategy.prefetch_hint(update.symbol);
+            }
+            marks.pass(Mark::Booked);
             let input = Input { seq: EventSeq(*seq), event: &event, update: &update };
-            if !strategy.on_event(&input, books, &mut NoStopwatch, intents) {
+            if !strategy.on_event(&input, books, &mut Laps(marks), intents) {
                 return Ok(());
             }
+            marks.pass(Mark::Decided);
             outcome.decisions = outcome.decisions.wrapping_add(1);
             let top = books.top(update.symbol);
             let (Some(bid), Some(ask)) = (top.bid, top.ask) else { return Ok(()) };
@@ -104,10 +205,13 @@ impl OrderPath {
             let intent = order(update.symbol, bid.price);
             match risk.check(&intent, &context, EventSeq(*seq), *gate_time) {
                 Ok(order) => {
+                    marks.pass(Mark::Checked);
                     let record = parts::order_record(*seq);
                     let is_logged = log.decide.append(&parts::decision_record(*seq)).is_ok();
+                    marks.pass(Mark::Logged);
                     outcome.orders =
                         outcome.orders.wrapping_add(u32::from(log.send.append(&record).is_ok() && is_logged));
+                    marks.pass(Mark::Recorded);
                     *approved = Some(order);
                 }
                 Err(_) => *denied_count = denied_count.wrapping_add(1),
@@ -188,6 +292,19 @@ fn decide_config() -> DecideConfig {
     }
 }
 
+/// How an open-loop run is paced and measured.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenLoop {
+    /// Events per second.
+    pub rate: f64,
+    /// Messages after the opening, at most.
+    pub count: usize,
+    /// Spans end here.
+    pub until: Mark,
+    /// Whether spans begin when the event is taken up: then waiting does not count and a span is that of the work alone.
+    pub is_from_start: bool,
+}
+
 /// Nanoseconds from each decided event being due to its order being recorded: `rate` events per second arrive at times
 /// fixed in advance, and an event that has to wait for the one before counts its waiting. At most `count` messages from
 /// the opening on; those before it are taken as fast as they come.
@@ -197,9 +314,22 @@ fn decide_config() -> DecideConfig {
 pub fn open_loop(
     timer: &Timer,
     session: &LoadedSession,
-    mut path: OrderPath,
+    path: OrderPath,
     rate: f64,
     count: usize,
+) -> Result<Vec<f64>, BenchError> {
+    open_loop_until(timer, session, path, OpenLoop { rate, count, until: Mark::Recorded, is_from_start: false })
+}
+
+/// [`open_loop`] up to any mark; spans of events that came to an order alone.
+///
+/// # Errors
+/// As [`open_loop`].
+pub fn open_loop_until(
+    timer: &Timer,
+    session: &LoadedSession,
+    mut path: OrderPath,
+    plan: OpenLoop,
 ) -> Result<Vec<f64>, BenchError> {
     let mut messages = session.messages();
     while !path.is_open() {
@@ -209,19 +339,24 @@ pub fn open_loop(
         path.record();
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let (mut spans, interval) = (Vec::with_capacity(count), timer.ticks_of(1e9 / rate));
+    let (mut spans, interval) = (Vec::with_capacity(plan.count), timer.ticks_of(1e9 / plan.rate));
     let (mut start, mut number) = (timer.ticks(), 0.0_f64);
-    for message in messages.take(count) {
-        let offset = interval * number;
+    for message in messages.take(plan.count) {
+        let mut offset = interval * number;
         number += 1.0;
         let mut now = timer.ticks();
         while (now.saturating_sub(start) as f64) < offset {
             now = timer.ticks();
         }
-        let outcome = path.on_message(message);
-        if outcome.orders > 0 {
-            let elapsed = timer.ticks().saturating_sub(start) as f64;
-            spans.push((elapsed - offset) / timer.ticks_of(1.0));
+        if plan.is_from_start {
+            offset = timer.ticks().saturating_sub(start) as f64;
+        }
+        let mut mark = OneMark { timer, mark: plan.until, ticks: None };
+        let outcome = path.on_message_marked(message, &mut mark);
+        if let Some(end) = mark.ticks
+            && outcome.orders > 0
+        {
+            spans.push((end.saturating_sub(start) as f64 - offset) / timer.ticks_of(1.0));
         }
         path.after();
         if spans.len() % 16_384 == 16_383 {

@@ -242,6 +242,7 @@ pub fn whole_pass(
             black_box(feed.on_message(message, None, &mut packet).is_ok());
         }
         books.prefetch_hint(packet.events());
+        engine.prefetch_hint(packet.events());
         for event in packet.events() {
             counts.events = counts.events.wrapping_add(1);
             let update = books.apply(event);

@@ -141,6 +141,20 @@ impl RiskGate {
         self.mode
     }
 
+    /// Reads what [`check`](Self::check) will need for a new order of `symbol`, so that it is on its way while the decision
+    /// is still being made: between two orders all of it may have left the nearer caches. Changes nothing.
+    #[inline]
+    pub fn prefetch_hint(&self, symbol: SymbolId) {
+        let state = self.symbols.get(symbol.index()).map_or(0, |state| {
+            let [opening, closing] = state.open_notional;
+            let sums = opening ^ closing ^ state.counted ^ i128::from(state.position ^ state.mark);
+            u64::try_from(sums & i128::from(u32::MAX)).unwrap_or(0) ^ self.sent.touch(state.last_sent)
+        });
+        let orders = self.orders.touch(OrderId(self.last_id.wrapping_add(1)), symbol);
+        let own = self.limits.order_qty_max ^ self.approved_count ^ u64::from(self.limits.open_orders_max);
+        core::hint::black_box(state ^ orders ^ own ^ self.rate.touch());
+    }
+
     /// Holds an intent against every limit. An approved order is open, and its message counted, when this returns.
     ///
     /// `cause` is the market event that it answers and `now` that event's `recv_time`.

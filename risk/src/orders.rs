@@ -98,6 +98,14 @@ impl OpenOrders {
         })
     }
 
+    /// Reads what [`Self::insert`] of an order under `id` will need.
+    #[inline]
+    pub(crate) fn touch(&self, id: OrderId, symbol: SymbolId) -> u64 {
+        let free = self.slots.get(self.free as usize).map_or(0, |slot| slot.id.0 ^ u64::from(slot.next));
+        let youngest = self.heads.get(symbol.index()).map_or(0, |[buys, sells]| u64::from(buys ^ sells));
+        self.by_id.touch(id.0) ^ free ^ youngest
+    }
+
     /// Adds an order; false when there is no slot.
     pub(crate) fn insert(&mut self, order: OpenOrder) -> bool {
         let (at, head) = (self.free, self.head(order.symbol, order.side));

@@ -22,6 +22,12 @@ impl RateWindow {
         self.times.get(self.next).is_some_and(|oldest| now.since(*oldest).0 >= self.window)
     }
 
+    /// Reads what [`Self::has_room`] will read.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        self.times.get(self.next).map_or(0, |oldest| oldest.0.cast_unsigned())
+    }
+
     /// Counts a message.
     #[inline]
     pub(crate) fn count(&mut self, now: EpochNanos) {
@@ -82,6 +88,13 @@ impl SentOrders {
             number = sent.previous;
         }
         false
+    }
+
+    /// Reads what [`Self::contains`] will read first.
+    #[inline]
+    pub(crate) fn touch(&self, last: u64) -> u64 {
+        let sent = self.ring.get(self.slot(last)).copied().flatten();
+        sent.map_or(0, |sent| sent.previous ^ sent.time.0.cast_unsigned())
     }
 
     /// Remembers an order; returns its number.

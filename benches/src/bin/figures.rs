@@ -1,5 +1,5 @@
 //! Percentiles of every part, in one table: `scripts/bench.sh`, or
-//! `cargo run --release -p peregrine-benches --bin figures -- [--core N] [--rounds N] [--quick] [--kernel]`.
+//! `cargo run --release -p peregrine-benches --bin figures -- [--core N] [--rounds N] [--quick] [--kernel] [--ordinary-pages] [--only TEXT]`.
 //!
 //! All measurements make a round in turn, at least three times; quoted are the percentiles of the round with the least
 //! median. Spans are read with serialised ticks, whose own cost is inside every span and stated. Calls too short for
@@ -23,8 +23,14 @@ use peregrine_benches::replay::{
 use peregrine_benches::session::LoadedSession;
 use peregrine_book::MarketBooks;
 use peregrine_model::{Backend, Kernel, Size};
-use peregrine_runtime::{LatencyFigures, index_ring, slot_ring};
+use peregrine_runtime::{
+    HugePageAllocator, HugePageScope, HugePages, LatencyFigures, SettingReport, index_ring, slot_ring,
+};
 use peregrine_types::{EpochNanos, EventSeq, Nanos};
+
+/// Tables of many megabytes go where the node puts them when `runtime.huge_pages` is set.
+#[global_allocator]
+static ALLOCATOR: HugePageAllocator = HugePageAllocator;
 
 /// Messages of one span: the ticks' cost is spread over them.
 const BLOCK: usize = 64;
@@ -44,12 +50,23 @@ struct Plan {
     divisor: u64,
     /// The kernel alone.
     is_kernel_only: bool,
+    /// Where the tables lie.
+    huge_pages: HugePages,
+    /// Only rows whose names contain this are measured.
+    only: &'static str,
 }
 
 impl Plan {
     fn from_args() -> Result<Self, BenchError> {
         let cores = peregrine_runtime::available_cores();
-        let mut plan = Self { core: cores.last().copied().unwrap_or(0), rounds: 3, divisor: 1, is_kernel_only: false };
+        let mut plan = Self {
+            core: cores.last().copied().unwrap_or(0),
+            rounds: 3,
+            divisor: 1,
+            is_kernel_only: false,
+            huge_pages: HugePages::Transparent,
+            only: "",
+        };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut number = || -> Result<usize, BenchError> {
@@ -61,7 +78,14 @@ impl Plan {
                 "--rounds" => plan.rounds = number()?.max(3),
                 "--quick" => plan.divisor = 20,
                 "--kernel" => plan.is_kernel_only = true,
-                _ => return Err(format!("{arg}: known are --core N, --rounds N, --quick, --kernel").into()),
+                "--only" => plan.only = args.next().ok_or("--only needs a text")?.leak(),
+                "--ordinary-pages" => plan.huge_pages = HugePages::Off,
+                _ => {
+                    return Err(format!(
+                        "{arg}: known are --core N, --rounds N, --quick, --kernel, --ordinary-pages, --only TEXT"
+                    )
+                    .into());
+                }
             }
         }
         Ok(plan)
@@ -319,6 +343,7 @@ fn main() -> Result<(), BenchError> {
     let market = LoadedSession::generated(8_000, plan.count(10_000_000).max(300_000))?;
     let real = LoadedSession::real()?;
     let folder = tempfile::tempdir()?;
+    let scope = HugePageScope::new(plan.huge_pages);
     let mut rows = feed_rows(&one, "1 symbol")?;
     rows.extend(feed_rows(&market, "8,000 symbols")?);
     if let Some(real) = &real {
@@ -332,7 +357,11 @@ fn main() -> Result<(), BenchError> {
     rows.extend(machine_rows(plan, &one, backend));
     rows.extend(replay_rows(&one, "1 symbol", backend)?);
     rows.extend(replay_rows(&market, "8,000 symbols", backend)?);
-    measure(plan, &heading, &[&one, &market], &mut rows)
+    let granted = |report: &SettingReport| if report.is_applied() { "granted" } else { "refused" };
+    rows.retain(|row| row.name.contains(plan.only));
+    let pages: String =
+        scope.finish().iter().map(|report| format!("- {}: {}\n", report.setting, granted(report))).collect();
+    measure(plan, &format!("{heading}{pages}"), &[&one, &market], &mut rows)
 }
 
 /// Makes the rounds and prints what came of them.

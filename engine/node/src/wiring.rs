@@ -21,6 +21,7 @@ use peregrine_source::SourceError;
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Sink};
 
 use crate::input::Input;
+use crate::stage::batch::{Batch, EventSink};
 use crate::stage::decide::{Applied, DecideStage};
 use crate::stage::feed::FeedLog;
 use crate::stage::log::wait_turn;
@@ -71,15 +72,6 @@ impl InputEnd {
     }
 }
 
-/// Where the feed role's events go.
-pub trait EventSink: Sink<MarketEvent> + Send {
-    /// The last event was pushed.
-    fn end_input(&mut self);
-
-    /// No event is due yet; called again and again while that is so.
-    fn idle(&mut self) {}
-}
-
 impl<B, W, F, L> EventSink for Machine<B, W, F, L>
 where
     B: MarketBooks + Send,
@@ -93,6 +85,12 @@ where
 
     fn idle(&mut self) {
         self.decide.idle();
+    }
+
+    #[inline]
+    fn expect(&mut self, events: &[MarketEvent]) {
+        self.books.prefetch_hint(events);
+        self.decide.prefetch_hint(events);
     }
 }
 
@@ -167,14 +165,15 @@ pub struct MachineRole<C, M> {
     end: InputEnd,
     failed: StopFlag,
     is_done: bool,
+    batch: Batch,
     /// The machine, given back when the role ends.
     pub machine: M,
 }
 
 impl<C, M> MachineRole<C, M> {
     /// A role named `decide` that reads `events`.
-    pub const fn new(events: C, machine: M, end: InputEnd, failed: StopFlag) -> Self {
-        Self { events, end, failed, is_done: false, machine }
+    pub fn new(events: C, machine: M, end: InputEnd, failed: StopFlag) -> Self {
+        Self { events, end, failed, is_done: false, batch: Batch::default(), machine }
     }
 }
 
@@ -187,12 +186,12 @@ impl<C: RingConsumer<MarketEvent>, M: EventSink> Role for MachineRole<C, M> {
         let has_ended = self.end.is_announced();
         let mut done = 0;
         while done < EVENTS_PER_TURN_MAX {
+            // What waits in the ring already makes a batch; a single event is handled at once.
             let Some(event) = self.events.pop() else { break };
-            if self.machine.push(event).is_err() {
-                self.failed.request();
-            }
+            self.batch.add(&event, &mut self.machine);
             done += 1;
         }
+        self.batch.flush(&mut self.machine);
         if done == 0 && has_ended && !self.is_done {
             self.machine.end_input();
             self.is_done = true;
@@ -448,6 +447,8 @@ pub struct FeedRole<S, W> {
     pub error: Option<SourceError>,
     /// Set when the input has ended.
     pub is_done: bool,
+    /// Events that are not handed over yet.
+    pub batch: Batch,
 }
 
 /// Packets that the feed role takes in one turn at most.
@@ -456,6 +457,7 @@ const PACKETS_PER_TURN_MAX: usize = 64;
 /// Waits for due times, notes events, and passes them on.
 struct Paced<'a, S, W> {
     log: &'a mut FeedLog,
+    batch: &'a mut Batch,
     sink: &'a mut S,
     schedule: &'a Schedule,
     stopwatch: &'a W,
@@ -474,15 +476,20 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
             }
         }
         self.log.on_event(&event);
-        self.sink.push(event)
+        if self.schedule.is_timed() {
+            return self.sink.push(event);
+        }
+        self.batch.add(&event, self.sink);
+        Ok(())
     }
 }
 
 impl<S: EventSink, W: Stopwatch + Send> FeedRole<S, W> {
     fn end(&mut self) {
         let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
-        let sink = &mut self.sink;
-        self.input.finish(&mut Paced { log, sink, schedule, stopwatch });
+        let (sink, batch) = (&mut self.sink, &mut self.batch);
+        self.input.finish(&mut Paced { log, batch, sink, schedule, stopwatch });
+        self.batch.flush(&mut self.sink);
         self.note_input();
         self.log.checkpoint();
         self.sink.end_input();
@@ -516,7 +523,7 @@ impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
         has_ended |= self.packet_count >= self.packet_count_max;
         while done < PACKETS_PER_TURN_MAX && !has_ended {
             let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
-            let mut paced = Paced { log, sink: &mut self.sink, schedule, stopwatch };
+            let mut paced = Paced { log, batch: &mut self.batch, sink: &mut self.sink, schedule, stopwatch };
             match self.input.step(&mut paced) {
                 Ok(true) => {
                     done += 1;
@@ -530,6 +537,7 @@ impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
             }
             has_ended |= self.packet_count >= self.packet_count_max;
         }
+        self.batch.flush(&mut self.sink);
         self.note_input();
         self.publish_progress();
         if has_ended {

@@ -45,6 +45,10 @@ impl Stopwatch for Slow {
     fn elapsed(&self, start: u64) -> Nanos {
         self.real.elapsed(start)
     }
+
+    fn between(&self, start: u64, end: u64) -> Nanos {
+        self.real.between(start, end)
+    }
 }
 
 struct Events(Vec<MarketEvent>);

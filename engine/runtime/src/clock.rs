@@ -193,6 +193,10 @@ pub trait Stopwatch {
 
     /// The span since `start`, [`Nanos::ZERO`] of a null stopwatch.
     fn elapsed(&self, start: u64) -> Nanos;
+
+    /// The span between two readings of [`start`](Self::start), [`Nanos::ZERO`] of a null stopwatch: for spans that are
+    /// worked out later than they end.
+    fn between(&self, start: u64, end: u64) -> Nanos;
 }
 
 /// A stopwatch that always says zero, at no cost.
@@ -209,6 +213,11 @@ impl Stopwatch for NullStopwatch {
 
     #[inline(always)]
     fn elapsed(&self, _start: u64) -> Nanos {
+        Nanos::ZERO
+    }
+
+    #[inline(always)]
+    fn between(&self, _start: u64, _end: u64) -> Nanos {
         Nanos::ZERO
     }
 }
@@ -244,7 +253,12 @@ impl Stopwatch for TscStopwatch {
 
     #[inline(always)]
     fn elapsed(&self, start: u64) -> Nanos {
-        self.rate.nanos(self.source.raw().saturating_sub(start))
+        self.between(start, self.source.raw())
+    }
+
+    #[inline(always)]
+    fn between(&self, start: u64, end: u64) -> Nanos {
+        self.rate.nanos(end.saturating_sub(start))
     }
 }
 

@@ -30,6 +30,11 @@ struct SymbolLevels {
 
 const _: () = assert!(size_of::<SymbolLevels>() == 64);
 
+/// With fewer live orders (32 bytes each) and fewer windows (of which some lines are in use) than these, all that events
+/// need is in the second cache anyway, and looking ahead would cost more than it saves.
+const FEW_ORDERS: usize = 1 << 12;
+const FEW_WINDOWS: u32 = 64;
+
 /// The fast books. See [`MarketBooks`] for what they do and [`crate::NaiveBooks`] for the same thing spelled out.
 #[derive(Debug)]
 pub struct Books {
@@ -331,6 +336,9 @@ impl MarketBooks for Books {
     /// applied one by one would miss one after the other.
     #[inline]
     fn prefetch_hint(&self, events: &[MarketEvent]) {
+        if self.orders.live_count() < FEW_ORDERS && self.levels.windows_used() < FEW_WINDOWS {
+            return;
+        }
         let mut sum = 0_u64;
         for event in events {
             let symbol = self.symbols.get(event.symbol.index()).map_or(0, |levels| levels.bids.level_count());

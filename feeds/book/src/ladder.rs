@@ -196,6 +196,12 @@ impl Ladders {
         self.peak_sum = 0;
     }
 
+    /// How many sides have a window.
+    #[inline]
+    pub(crate) const fn windows_used(&self) -> u32 {
+        self.windows_used
+    }
+
     #[inline]
     fn near_best(&self, side: &SideLevels) -> Option<LevelCell> {
         if side.near_len == 0 {

@@ -22,13 +22,14 @@ use peregrine_types::{EpochNanos, MarketEvent, Nanos, Symbol};
 use crate::config::{Loaded, Wiring};
 use crate::exit::Failure;
 use crate::input::{Input, InputPlan};
+use crate::stage::batch::{Batch, EventSink};
 use crate::stage::decide::{DecideEnd, DecideStage};
 use crate::stage::feed::FeedLog;
 use crate::stage::machine::Machine;
 use crate::stage::schedule::{Pace, Schedule};
 use crate::stage::send::SendStage;
 use crate::wiring::{
-    DecideRole, EventSink, FeedProgress, FeedRings, FeedRole, InputEnd, Lockstep, MachineRole, RecordRole, SendRole,
+    DecideRole, FeedProgress, FeedRings, FeedRole, InputEnd, Lockstep, MachineRole, RecordRole, SendRole,
 };
 
 pub(crate) use build::thread_plans;
@@ -409,6 +410,7 @@ impl FeedSetup {
             progress: self.progress,
             error: None,
             is_done: false,
+            batch: Batch::default(),
         }
     }
 }

@@ -11,9 +11,9 @@ mod tests;
 use std::marker::PhantomData;
 
 use peregrine_book::{BookUpdate, MarketBooks};
-use peregrine_decide::{Decision, Input, IntentBatch, Stage, Strategy};
+use peregrine_decide::{Input, IntentBatch, Strategy};
 use peregrine_eventlog::Decide;
-use peregrine_eventlog::records::{DecideCheckpoint, GuardAction, GuardHalt};
+use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt};
 use peregrine_risk::{ApprovedOrder, RiskContext, RiskGate, TradingMode};
 use peregrine_runtime::{GuardTransition, GuardVerdict, LatencyGuard, LatencyRecorder, Stopwatch};
 use peregrine_types::{
@@ -23,6 +23,7 @@ use peregrine_types::{
 use record::{fill_intent, heads_of, record_of};
 
 use super::hash::RunningHash;
+use super::laps::{Laps, StageEnds};
 use super::log::LosslessLog;
 use super::pnl::Pnl;
 use super::schedule::Schedule;
@@ -161,9 +162,18 @@ pub struct Applied<'a> {
     pub update: &'a BookUpdate,
 }
 
-/// When an event was taken, in ticks; `None` for an event that nobody measures.
+/// When an event was taken; nothing for an event that nobody measures.
 #[derive(Clone, Copy, Debug)]
-pub struct Started(Option<u64>);
+pub struct Started(Option<Beginning>);
+
+/// Two moments in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    /// From when on its time counts: when it was due, or else when it was taken.
+    from: u64,
+    /// When it was taken, if it was due at a certain time.
+    taken: Option<u64>,
+}
 
 impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// A stage that has seen nothing.
@@ -202,13 +212,11 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         if !self.strategy.is_watched(event.symbol) {
             return Started(None);
         }
-        match self.schedule.due(self.next_seq, event.recv_time) {
-            Some(due) => {
-                self.times.queue_wait.record(self.stopwatch.elapsed(due));
-                Started(Some(due))
-            }
-            None => Started(Some(self.stopwatch.start())),
-        }
+        let taken = self.stopwatch.start();
+        Started(Some(match self.schedule.due(self.next_seq, event.recv_time) {
+            Some(due) => Beginning { from: due, taken: Some(taken) },
+            None => Beginning { from: taken, taken: None },
+        }))
     }
 
     /// Nothing is to be done: keeps the network warm, if that is wanted and due. No decision depends on it.
@@ -228,6 +236,12 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         }
     }
 
+    /// Asks for the memory that the features need for `events`, which come next.
+    #[inline]
+    pub fn prefetch_hint(&self, events: &[MarketEvent]) {
+        self.strategy.features().prefetch_hint(events);
+    }
+
     /// How often [`idle`](Self::idle) kept the network warm.
     #[must_use]
     pub const fn warm_step_count(&self) -> u64 {
@@ -241,32 +255,54 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.pnl.on_execution(execution);
     }
 
-    /// An event was applied to the books: decides, checks, records and hands over.
+    /// An event was applied to the books: decides, checks, records and hands over. Whatever can wait (hashes, histograms,
+    /// counters, the network's next step) comes after the orders have left.
     pub fn on_event(&mut self, applied: &Applied<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
         let Applied { started, event, update } = *applied;
         let seq = EventSeq(self.next_seq);
         self.next_seq = self.next_seq.saturating_add(1);
         self.last_time = event.recv_time;
         self.idle_since = None;
-        self.counters.live_orders_max = self.counters.live_orders_max.max(books.order_count());
-        let mut laps = Laps::new(&self.stopwatch, started, &mut self.times);
+        if (update.is_top_changed || update.trade.is_some()) && self.strategy.is_watched(update.symbol) {
+            // A decision is likely: what it needs after the features is asked for before they are worked out.
+            self.risk.prefetch_hint(update.symbol);
+            self.strategy.prefetch_hint(update.symbol);
+        }
+        let mut laps = Laps::new(&self.stopwatch);
         let input = Input { seq, event, update };
         let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);
-        let inference = laps.inference;
+        let ends = laps.ends;
+        let mut inference = None;
         if !self.intents.is_empty() || is_decision {
-            self.act(&input, is_decision, books, out);
+            let handed_over = self.act(&input, is_decision, books, out);
             if is_decision {
-                self.record_times(started);
-                let advance = Started(Some(self.stopwatch.start()));
-                self.strategy.after_decision(&mut Laps::new(&self.stopwatch, advance, &mut self.times));
+                inference = self.record_times(started, ends, handed_over);
+                self.advance();
                 self.checkpoint_if_due();
             }
         }
+        if let (false, Started(Some(beginning)), Some(end)) = (is_decision, started, ends.features) {
+            self.times.features.record(self.stopwatch.between(beginning.from, end));
+        }
+        if let Started(Some(Beginning { from, taken: Some(taken) })) = started {
+            self.times.queue_wait.record(self.stopwatch.between(from, taken));
+        }
+        self.counters.live_orders_max = self.counters.live_orders_max.max(books.order_count());
         self.watch_latency(&input, inference, books, out);
         if self.risk.mode() == TradingMode::Halted || self.strategy.is_withdrawal_due() {
             self.keep_withdrawing(&input, books, out);
         }
         self.pnl.on_time(event.recv_time, books);
+    }
+
+    /// The network's next step, off the critical path.
+    fn advance(&mut self) {
+        let start = self.stopwatch.start();
+        let mut laps = Laps::new(&self.stopwatch);
+        self.strategy.after_decision(&mut laps);
+        if let Some(end) = laps.ends.advance {
+            self.times.advance.record(self.stopwatch.between(start, end));
+        }
     }
 
     /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
@@ -289,30 +325,44 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.pnl.begin(from);
     }
 
-    /// Checks every intent, writes it, and hands over what was approved.
-    fn act(&mut self, input: &Input<'_>, is_decision: bool, books: &B, out: &mut impl Sink<ApprovedOrder>) {
-        let decision = is_decision.then(|| *self.strategy.decision());
-        if let Some(decision) = &decision {
-            self.hash_decision(decision);
-        }
+    /// Checks every intent, writes it, and hands over what was approved; returns when the first one was done with, in
+    /// ticks. The hash takes decision and records in the order of the log, each as soon as nothing more urgent is left.
+    fn act(
+        &mut self,
+        input: &Input<'_>,
+        is_decision: bool,
+        books: &B,
+        out: &mut impl Sink<ApprovedOrder>,
+    ) -> Option<u64> {
+        let mut handed_over = None;
         for number in 0..self.intents.len() {
             let Some(intent) = self.intents.get(number) else { break };
-            self.submit((input, decision.as_ref()), (number, intent), books, out);
+            let record = self.submit((input, is_decision), (number, intent), books, out);
+            if number == 0 {
+                handed_over = Some(self.stopwatch.start());
+                self.hash_decision(is_decision);
+            }
+            self.hash.value(&record);
         }
+        if self.intents.is_empty() {
+            self.hash_decision(is_decision);
+        }
+        handed_over
     }
 
     fn submit(
         &mut self,
-        (input, decision): (&Input<'_>, Option<&Decision>),
+        (input, is_decision): (&Input<'_>, bool),
         (number, intent): (usize, OrderIntent),
         books: &B,
         out: &mut impl Sink<ApprovedOrder>,
-    ) {
+    ) -> DecisionRecord {
         let now = input.event.recv_time;
         let symbol = match &intent {
             OrderIntent::New(order) => order.symbol,
             OrderIntent::Cancel { symbol, .. } => *symbol,
         };
+        let decision = is_decision.then(|| self.strategy.decision());
         let top = books.top(symbol);
         let context = RiskContext {
             book_state: books.state(symbol),
@@ -333,7 +383,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         record.verdict = verdict;
         record.order_id = order_id;
         fill_intent(&mut record, &intent, (number, self.horizon_count));
-        self.hash.value(&record);
         self.log.append(&record);
         match checked {
             Ok(order) => match out.push(order) {
@@ -354,6 +403,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
                 }
             }
         }
+        record
     }
 
     /// An approved order found no room on its way: it is not open, and what follows is as after a denial.
@@ -364,16 +414,36 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.counters.undelivered += 1;
     }
 
-    fn record_times(&mut self, started: Started) {
-        let Started(Some(start)) = started else { return };
-        let elapsed = self.stopwatch.elapsed(start);
-        self.times.event_to_decision.record(elapsed);
-        if !self.intents.is_empty() {
-            self.times.event_to_order.record(elapsed);
+    /// Puts the spans of a decision into the histograms; returns how long the network observed.
+    fn record_times(&mut self, started: Started, ends: StageEnds, handed_over: Option<u64>) -> Option<Nanos> {
+        let between = |start: Option<u64>, end: Option<u64>| Some(self.stopwatch.between(start?, end?));
+        let from = started.0.map(|beginning| beginning.from);
+        let inference = between(ends.features, ends.observe);
+        // A decision that asks for nothing is done with once the controller has spoken.
+        let decided = between(from, handed_over.or(ends.controller));
+        let order = between(from, handed_over);
+        let times = &mut self.times;
+        let spans = [
+            (&mut times.features, between(from, ends.features)),
+            (&mut times.observe, inference),
+            (&mut times.controller, between(ends.observe, ends.controller)),
+            (&mut times.event_to_decision, decided),
+            (&mut times.event_to_order, order),
+        ];
+        for (histogram, span) in spans {
+            if let Some(span) = span {
+                histogram.record(span);
+            }
         }
+        inference
     }
 
-    fn hash_decision(&mut self, decision: &Decision) {
+    /// Folds the last decision into the hash, if this event was decided.
+    fn hash_decision(&mut self, is_decision: bool) {
+        if !is_decision {
+            return;
+        }
+        let decision = self.strategy.decision();
         self.hash.word(decision.seq.0);
         self.hash.value(&decision.position.0);
         self.hash.value(&decision.target.0);
@@ -511,39 +581,5 @@ const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
         GuardVerdict::Normal => None,
         GuardVerdict::Warning => Some(GuardAction::Warn),
         GuardVerdict::Halted => Some(GuardAction::Halt),
-    }
-}
-
-/// Times the strategy's stages into the histograms.
-struct Laps<'a, W> {
-    stopwatch: &'a W,
-    times: &'a mut DecideTimes,
-    last: Option<u64>,
-    inference: Option<Nanos>,
-}
-
-impl<'a, W: Stopwatch> Laps<'a, W> {
-    fn new(stopwatch: &'a W, started: Started, times: &'a mut DecideTimes) -> Self {
-        Self { stopwatch, times, last: started.0, inference: None }
-    }
-}
-
-impl<W: Stopwatch> peregrine_decide::Stopwatch for Laps<'_, W> {
-    #[inline]
-    fn lap(&mut self, stage: Stage) {
-        let now = self.stopwatch.start();
-        if let Some(last) = self.last {
-            let elapsed = self.stopwatch.elapsed(last);
-            match stage {
-                Stage::Features => self.times.features.record(elapsed),
-                Stage::Observe => {
-                    self.inference = Some(elapsed);
-                    self.times.observe.record(elapsed);
-                }
-                Stage::Controller => self.times.controller.record(elapsed),
-                Stage::Advance => self.times.advance.record(elapsed),
-            }
-        }
-        self.last = Some(now);
     }
 }

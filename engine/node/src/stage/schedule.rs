@@ -45,7 +45,9 @@ impl FromStr for Pace {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pace: Pace,
-    rate: TickRate,
+    /// Ticks from one event to the next, or of a nanosecond of the recording; fixed point, × 2³². Worked out once: a
+    /// division for each event would be among the longest parts of its way.
+    step_x2_32: u128,
     /// Events before this moment are due at once, and the schedule begins with the first one that is not.
     from: EpochNanos,
     /// Ticks of the first event (0 until then), its `recv_time` and its index.
@@ -56,7 +58,14 @@ impl Schedule {
     /// A schedule that begins with its first event.
     #[must_use]
     pub fn new(pace: Pace, rate: TickRate) -> Self {
-        Self { pace, rate, from: EpochNanos::MIN, start: Arc::default() }
+        // From the ticks of 2³² nanoseconds, so that nothing is lost by rounding.
+        let second_x2_32 = u128::from(rate.ticks(Nanos(1 << 32))).saturating_mul(1_000_000_000);
+        let step_x2_32 = match pace {
+            Pace::Max => 0,
+            Pace::Rate { events_per_second } => second_x2_32.div_ceil(u128::from(events_per_second.max(1))),
+            Pace::Recorded { speed_milli } => second_x2_32.div_ceil(u128::from(speed_milli.max(1)) * 1_000_000),
+        };
+        Self { pace, step_x2_32, from: EpochNanos::MIN, start: Arc::default() }
     }
 
     /// Whether events are due at fixed times at all.
@@ -97,22 +106,17 @@ impl Schedule {
         let [ticks, time, first_index] = &*self.start;
         let start = ticks.load(Ordering::Acquire);
         let index = index.checked_sub(first_index.load(Ordering::Relaxed)).filter(|_| start != 0)?;
-        let after = match self.pace {
+        let steps = match self.pace {
             Pace::Max => return None,
-            Pace::Rate { events_per_second } => span(index, 1_000_000_000, events_per_second),
-            Pace::Recorded { speed_milli } => {
+            Pace::Rate { .. } => index,
+            Pace::Recorded { .. } => {
                 let first = EpochNanos(time.load(Ordering::Relaxed).cast_signed());
-                span(recv_time.since(first).0.max(0).cast_unsigned(), 1_000, speed_milli)
+                recv_time.since(first).0.max(0).cast_unsigned()
             }
         };
-        Some(start.saturating_add(self.rate.ticks(after)))
+        let after = u64::try_from(u128::from(steps).saturating_mul(self.step_x2_32) >> 32).unwrap_or(u64::MAX);
+        Some(start.saturating_add(after))
     }
-}
-
-/// `count × unit ÷ rate` nanoseconds.
-fn span(count: u64, unit: u64, rate: u64) -> Nanos {
-    let nanos = u128::from(count) * u128::from(unit) / u128::from(rate.max(1));
-    Nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// Waits, spinning, until `due`; `idle` is called in every turn.

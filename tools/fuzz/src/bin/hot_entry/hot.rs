@@ -11,6 +11,7 @@ use peregrine_risk::{ApprovedOrder, ExecutionEffect, RiskContext, RiskGate};
 use peregrine_runtime::{IndexConsumer, IndexProducer, RingConsumer, SlotConsumer, SlotProducer};
 use peregrine_types::{
     EpochNanos, EventFlags, EventSeq, Execution, Full, MarketEvent, NewOrder, OrderId, OrderIntent, ReasonCode, Sink,
+    SymbolId,
 };
 use peregrine_wire::LineId;
 use peregrine_wire::feed::MoldFeed;
@@ -23,6 +24,10 @@ type Executions = IndexProducer<Execution>;
 pub(crate) type Decode = fn(&mut Decoder, &[u8], EpochNanos, &mut Ring) -> Result<Decoded, Full<()>>;
 pub(crate) type OnPacket = fn(&mut MoldFeed, &[u8], EpochNanos, &mut Ring) -> Result<(), Full<()>>;
 pub(crate) type Apply = fn(&mut Books, &MarketEvent) -> BookUpdate;
+pub(crate) type BookHint = fn(&Books, &[MarketEvent]);
+pub(crate) type FeaturesHint = fn(&FeatureEngine, &[MarketEvent]);
+pub(crate) type RiskHint = fn(&RiskGate, SymbolId);
+pub(crate) type StrategyHint = fn(&Strategy, SymbolId);
 pub(crate) type Check = fn(&mut RiskGate, &OrderIntent, &RiskContext, EpochNanos) -> Result<ApprovedOrder, ReasonCode>;
 pub(crate) type RiskOnExecution = fn(&mut RiskGate, &Execution) -> ExecutionEffect;
 pub(crate) type Features = fn(&mut FeatureEngine, &MarketEvent, &BookUpdate, &Books) -> Option<usize>;
@@ -68,6 +73,26 @@ pub(crate) fn on_packet(feed: &mut MoldFeed, payload: &[u8], now: EpochNanos, ou
 #[inline(never)]
 pub(crate) fn apply(books: &mut Books, event: &MarketEvent) -> BookUpdate {
     books.apply(event)
+}
+
+#[inline(never)]
+pub(crate) fn book_hint(books: &Books, events: &[MarketEvent]) {
+    books.prefetch_hint(events);
+}
+
+#[inline(never)]
+pub(crate) fn features_hint(engine: &FeatureEngine, events: &[MarketEvent]) {
+    engine.prefetch_hint(events);
+}
+
+#[inline(never)]
+pub(crate) fn risk_hint(gate: &RiskGate, symbol: SymbolId) {
+    gate.prefetch_hint(symbol);
+}
+
+#[inline(never)]
+pub(crate) fn strategy_hint(strategy: &Strategy, symbol: SymbolId) {
+    strategy.prefetch_hint(symbol);
 }
 
 #[inline(never)]

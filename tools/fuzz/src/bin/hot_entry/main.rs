@@ -10,6 +10,10 @@ fn main() {
     // A function whose address escapes is compiled as it stands, for any arguments.
     black_box(hot::decode as hot::Decode);
     black_box(hot::apply as hot::Apply);
+    black_box(hot::book_hint as hot::BookHint);
+    black_box(hot::features_hint as hot::FeaturesHint);
+    black_box(hot::risk_hint as hot::RiskHint);
+    black_box(hot::strategy_hint as hot::StrategyHint);
     black_box(hot::check as hot::Check);
     black_box(hot::risk_on_execution as hot::RiskOnExecution);
     black_box(hot::features as hot::Features);
