@@ -150,7 +150,8 @@ impl RiskGate {
             let sums = opening ^ closing ^ state.counted ^ i128::from(state.position ^ state.mark);
             u64::try_from(sums & i128::from(u32::MAX)).unwrap_or(0) ^ self.sent.touch(state.last_sent)
         });
-        let orders = self.orders.touch(OrderId(self.last_id.wrapping_add(1)), symbol);
+        let is_permitted = self.rules.get(symbol.index()).is_some_and(Option::is_some);
+        let orders = self.orders.touch(OrderId(self.last_id.wrapping_add(1)), symbol) ^ u64::from(is_permitted);
         let own = self.limits.order_qty_max ^ self.approved_count ^ u64::from(self.limits.open_orders_max);
         core::hint::black_box(state ^ orders ^ own ^ self.rate.touch());
     }
