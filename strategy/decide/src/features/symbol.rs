@@ -304,29 +304,55 @@ impl SymbolFeatures {
     #[must_use]
     pub fn vector(&self, config: &FeatureConfig) -> FeatureVector {
         let Self { hot, ladders: [bids, asks], .. } = self;
-        let [add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, signed_1, qty_1, count_1] =
-            *hot.fast.sums();
-        let [signed_10, qty_10, count_10, return_squared, queue_bid, queue_ask, queue_count] = *hot.slow.sums();
+        let [add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, _, _, count_1] = *hot.fast.sums();
+        let [_, _, count_10, return_squared, ..] = *hot.slow.sums();
+        let [spread_ticks, spread_share, imbalance_1, imbalance_5, imbalance_10, mean_bid, mean_ask, shares @ ..] =
+            self.shares(config);
+        let [trades_1, trades_10, return_10, return_100, return_100ms, return_1s, return_10s, ages @ ..] = shares;
+        let [trade_age, mid_age, session_passed] = ages;
+        let depth = (0.5 * (mean_bid + mean_ask)).max(1.0);
+        let ([ofi_1, ofi_2_5, ofi_6_10], of_depth) = (hot.flows.sums(), |flow: i64| [flow as f64, depth]);
+        let [bids_head, asks_head] = &hot.ladders;
+        let [bid_qty, ask_qty] = [bids_head, asks_head].map(|ladder| ladder.best_qty() as f64);
+        let [ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10, queue_ratio_bid, queue_ratio_ask] = ratios([
+            of_depth(ofi_1),
+            of_depth(hot.over_1s.sum()),
+            of_depth(hot.over_10s.sum()),
+            of_depth(ofi_2_5),
+            of_depth(ofi_6_10),
+            [bid_qty, mean_bid],
+            [ask_qty, mean_ask],
+        ]);
+        // (B a + A b)/(a + b) − (A + B)/2 = (A − B)/2 × (b − a)/(b + a), without the cancellation of the first form.
+        let is_two_sided = bids.best(Side::Buy).is_some() && asks.best(Side::Sell).is_some();
+        let weighted_mid_offset = if is_two_sided { 0.5 * spread_ticks * imbalance_1 } else { 0.0 };
+        #[rustfmt::skip]
+        let values = [
+            spread_ticks, 2e4 * spread_share, imbalance_1, imbalance_5, imbalance_10, weighted_mid_offset,
+            ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10,
+            trades_1, trades_10, count_1, count_10 * 0.1,
+            add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, queue_ratio_bid, queue_ratio_ask,
+            1e4 * return_10, 1e4 * return_100, 1e4 * return_100ms, 1e4 * return_1s, 1e4 * return_10s,
+            return_squared.sqrt(), log2(1.0 + trade_age), log2(1.0 + mid_age), session_passed.clamp(0.0, 1.0),
+        ];
+        values.map(narrow)
+    }
+
+    /// Every quotient that needs no other one: spread in ticks and by the sum of the prices, imbalances, mean queues, trade
+    /// imbalances, returns, ages in microseconds, and what has passed of the session.
+    #[inline]
+    fn shares(&self, config: &FeatureConfig) -> [f64; 17] {
+        let Self { hot, ladders: [bids, asks], .. } = self;
+        let [.., signed_1, qty_1, _] = *hot.fast.sums();
+        let [signed_10, qty_10, _, _, queue_bid, queue_ask, queue_count] = *hot.slow.sums();
         let best = bids.best(Side::Buy).zip(asks.best(Side::Sell));
-        let [spread, price_sum] = best
-            .map_or([0; 2], |(bid, ask)| [ask.saturating_sub(bid), bid.saturating_add(ask)])
-            .map(|price| price as f64);
+        let [spread, price_sum] =
+            best.map_or([0; 2], |(bid, ask)| [ask.saturating_sub(bid), bid.saturating_add(ask)]).map(|sum| sum as f64);
         let ([bid_1, bid_5, bid_10], [ask_1, ask_5, ask_10]) = (bids.depths(), asks.depths());
         let imbalance = |bid: i64, ask: i64| [bid.wrapping_sub(ask) as f64, bid.wrapping_add(ask) as f64];
         let (change, [lagged_10, lagged_100]) = (|old| change(hot.mid_x2, old), hot.mids.lagged());
         let micros = |then: i64| [hot.time.saturating_sub(then) as f64, 1e3];
-        let [
-            spread_ticks,
-            spread_share,
-            imbalance_1,
-            imbalance_5,
-            imbalance_10,
-            mean_bid,
-            mean_ask,
-            trades_1,
-            trades_10,
-            rest @ ..,
-        ] = ratios([
+        ratios([
             [spread, config.tick.0 as f64],
             [spread, price_sum],
             imbalance(bid_1, ask_1),
@@ -344,31 +370,7 @@ impl SymbolFeatures {
             micros(hot.last_trade_time),
             micros(hot.last_mid_change_time),
             session_clock(hot.time, config),
-        ]);
-        let [return_10, return_100, return_100ms, return_1s, return_10s, trade_age, mid_age, session_passed] = rest;
-        let depth = (0.5 * (mean_bid + mean_ask)).max(1.0);
-        let ([ofi_1, ofi_2_5, ofi_6_10], of_depth) = (hot.flows.sums(), |flow: i64| [flow as f64, depth]);
-        let [ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10, queue_ratio_bid, queue_ratio_ask] = ratios([
-            of_depth(ofi_1),
-            of_depth(hot.over_1s.sum()),
-            of_depth(hot.over_10s.sum()),
-            of_depth(ofi_2_5),
-            of_depth(ofi_6_10),
-            [bid_1 as f64, mean_bid],
-            [ask_1 as f64, mean_ask],
-        ]);
-        // (B a + A b)/(a + b) − (A + B)/2 = (A − B)/2 × (b − a)/(b + a), without the cancellation of the first form.
-        let weighted_mid_offset = if best.is_some() { 0.5 * spread_ticks * imbalance_1 } else { 0.0 };
-        #[rustfmt::skip]
-        let values = [
-            spread_ticks, 2e4 * spread_share, imbalance_1, imbalance_5, imbalance_10, weighted_mid_offset,
-            ofi_1, ofi_1s, ofi_10s, ofi_2_5, ofi_6_10,
-            trades_1, trades_10, count_1, count_10 * 0.1,
-            add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, queue_ratio_bid, queue_ratio_ask,
-            1e4 * return_10, 1e4 * return_100, 1e4 * return_100ms, 1e4 * return_1s, 1e4 * return_10s,
-            return_squared.sqrt(), log2(1.0 + trade_age), log2(1.0 + mid_age), session_passed.clamp(0.0, 1.0),
-        ];
-        values.map(narrow)
+        ])
     }
 
     /// Twice the mid of the last two-sided book in [`Price`] units, `None` before there was one.
