@@ -77,7 +77,7 @@ fn the_age_of_data_is_that_of_the_orders_own_symbol() {
             is_sent = true;
             Ok(())
         };
-        decide.submit((&input, None), (0, buy(symbol, price)), &books, &mut out);
+        decide.submit((&input, false), (0, buy(symbol, price)), &books, &mut out);
         let stale = decide.counters().denied.iter().find(|(reason, _)| *reason == ReasonCode::DataStale);
         Some((is_sent, stale.map_or(0, |(_, count)| *count)))
     };
@@ -101,7 +101,7 @@ fn an_order_that_cannot_be_handed_over_is_not_open() {
         decide.on_event(&applied, &books, &mut |_| Ok(()));
         let (open, undelivered) = (decide.risk.open_order_count(), decide.counters().undelivered);
         let input = Input { seq: EventSeq(id), event: &event, update: &update };
-        decide.submit((&input, None), (0, buy(0, 8_990 + i64::try_from(id).unwrap())), &books, &mut |order| {
+        decide.submit((&input, false), (0, buy(0, 8_990 + i64::try_from(id).unwrap())), &books, &mut |order| {
             Err(Full(order))
         });
         assert_eq!(decide.risk.open_order_count(), open);
