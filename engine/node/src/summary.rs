@@ -19,7 +19,7 @@ use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
 use crate::input::Feed;
-use crate::run::{Run, nanos};
+use crate::run::{BUNDLED_NAME, Run, nanos};
 use crate::stage::pnl::SymbolPnl;
 use crate::stage::schedule::Pace;
 
@@ -87,6 +87,13 @@ fn warnings(run: &Run) -> Vec<String> {
     let missing: Vec<&str> = run.watch.iter().filter(is_missing).map(String::as_str).collect();
     if !missing.is_empty() {
         warnings.push(format!("Never seen in the input: {}.", missing.join(", ")));
+    }
+    if run.model_name == BUNDLED_NAME {
+        warnings.push(
+            "The bundled model was trained on a generated session: its orders and its profit show the machine at work and \
+             say nothing about any market."
+                .to_owned(),
+        );
     }
     let statistics = run.input.source().statistics();
     if !statistics.end.is_clean() {

@@ -92,12 +92,15 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
 #[test]
 fn a_run_without_room_for_orders_or_reports_fails_in_every_wiring() {
     let dir = tempfile::tempdir().unwrap();
-    let file = itch_file(dir.path(), 3, 30_000);
+    let file = itch_file(dir.path(), 3, 60_000);
     for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
         for (name, way) in [("there", [10_000_000_000, 20_000]), ("back", [20_000, 10_000_000_000])] {
             let mut plan = plan(dir.path(), &file, wiring, BackendChoice::Auto);
             plan.dir = dir.path().join(format!("{wiring:?}-{name}"));
             plan.loaded.config.runtime.order_slots = 4;
+            // As many orders as it can be brought to.
+            let decide = &mut plan.loaded.config.decide;
+            (decide.action_threshold, decide.action_hysteresis) = (0.01, 0.0);
             [plan.loaded.config.gateway.to_venue_ns, plan.loaded.config.gateway.from_venue_ns] = way;
             let failure = plan.run(&StopFlag::new(), &mut |_| {}).map(drop).unwrap_err().to_string();
             assert!(failure.contains("raise runtime.order_slots"), "{wiring:?}, the way {name}: {failure}");

@@ -150,6 +150,28 @@ fn parts_of_a_session_and_paces() {
     let symbols: BTreeSet<_> = decisions(&one).iter().map(|record| record.symbol).collect();
     assert_eq!(symbols.len(), 1, "{symbols:?}");
     assert_eq!(verify(dir, &one).code, Some(0));
+    // A capture that begins after the directory: the symbol is known by its name all the same.
+    let late = dir.join("late-2026-01-05.itch50");
+    fs::write(&late, without_directory(&fs::read(&file).unwrap())).unwrap();
+    let (unannounced, ended) = replay(dir, "unannounced", &[&late], &["--symbols", "HAGX"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(decisions(&unannounced).len(), decisions(&one).len());
+    // One that the input does not hold: nothing is decided, and that is said.
+    let (_, ended) = replay(dir, "none", &[&file], &["--symbols", "ZZZZ"]);
+    assert!(ended.out.contains("Nothing was decided"), "{ended:?}");
+}
+
+/// A file's messages but those that announce symbols.
+fn without_directory(bytes: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (bytes, Vec::new());
+    while let Some(len) = rest.first_chunk::<2>() {
+        let (message, after) = rest.split_at(2 + usize::from(u16::from_be_bytes(*len)));
+        if message.get(2) != Some(&b'R') {
+            kept.extend_from_slice(message);
+        }
+        rest = after;
+    }
+    kept
 }
 
 #[test]

@@ -186,10 +186,19 @@ pub fn log_config(config: &Config, dir: &Path) -> LogConfig {
     }
 }
 
-/// The bundled model's file.
+/// What runs call the bundled model.
+pub const BUNDLED_NAME: &str = "demo-micro (bundled)";
+
+/// The bundled model's file: trained on a generated session (`peregrine-lab demo-model`).
 #[must_use]
 pub const fn bundled_model() -> &'static [u8] {
-    include_bytes!("../../../../strategy/model/models/untrained-micro-seed1.safetensors")
+    include_bytes!("../../../../strategy/model/models/demo-micro.safetensors")
+}
+
+/// What reports call the run's model.
+pub(super) fn model_name(loaded: &Loaded) -> String {
+    let file = &loaded.config.model.file;
+    if file == "bundled" { BUNDLED_NAME.to_owned() } else { file.clone() }
 }
 
 fn load_model(loaded: &Loaded) -> Result<Model, Failure> {

@@ -33,7 +33,7 @@ use crate::wiring::{
 };
 
 pub(crate) use build::thread_plans;
-pub use build::{MachineParts, bundled_model, huge_pages, latency_guard, log_config, machine};
+pub use build::{BUNDLED_NAME, MachineParts, bundled_model, huge_pages, latency_guard, log_config, machine};
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
 
@@ -268,7 +268,7 @@ impl RunPlan {
             pace: self.pace,
             wiring,
             watch: self.loaded.config.decide.symbols.clone(),
-            model_name: self.loaded.config.model.file.clone(),
+            model_name: build::model_name(&self.loaded),
             first_time,
             last_time,
             throughput,
