@@ -12,7 +12,8 @@ pub mod fuzz;
 mod order_table;
 pub mod ouch50;
 mod paper;
-pub mod soup;
+
+pub use peregrine_soup as soup;
 
 pub use order_table::{Cause, OrderEntry, OrderEvent, OrderState, OrderTable, OrderTableFull, Outcome};
 pub use paper::{

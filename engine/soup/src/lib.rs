@@ -2,6 +2,7 @@
 //!
 //! No sockets here: [`ClientSession`] and [`ServerSession`] are plain structs, bytes and time go in, bytes and events
 //! come out. [`FrameDecoder`] cuts a byte stream into packets wherever TCP cut it; [`Packet`] views one packet in place.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic))]
 
 mod client;
 mod frames;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
-use peregrine_gateway::soup::*;
+use peregrine_soup::*;
 use peregrine_types::{EpochNanos, Nanos};
 
 const MS: i64 = 1_000_000;
