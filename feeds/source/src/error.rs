@@ -1,6 +1,10 @@
 //! What can go wrong with a source: what, where (file and byte) and what to do about it.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use jiff::civil::Date;
 
@@ -31,6 +35,29 @@ pub enum SourceError {
         offset: u64,
         /// What the decoder said.
         reason: String,
+    },
+    /// A socket cannot be opened.
+    #[error(
+        "cannot listen for {what} ({address}, interface {interface}): {source}: check that the address is a group or this \
+         host's own, that the interface is up, and that no other program has the port"
+    )]
+    Socket {
+        /// Whose socket.
+        what: String,
+        /// Where it was to receive.
+        address: SocketAddrV4,
+        /// On which interface.
+        interface: Ipv4Addr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket broke while it was read.
+    #[error("cannot receive any more ({address}): {source}: check that the interface is up, and start again")]
+    Receive {
+        /// Where it receives.
+        address: SocketAddrV4,
+        /// What the system said.
+        source: io::Error,
     },
     /// The content breaks the rules of its format.
     #[error("damaged file ({}, byte {offset}): {damage}: everything before this byte is sound; fetch or cut the file again", path.display())]

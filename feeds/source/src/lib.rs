@@ -1,4 +1,5 @@
-//! Where packets come from: length-prefixed files, gzip, pcap and pcapng, several lines merged by time, behind one trait.
+//! Where packets come from: length-prefixed files, gzip, pcap and pcapng, several lines merged by time, and sockets,
+//! behind one trait.
 //!
 //! [`open`] recognises a file by its first bytes and gives a [`Source`]; [`Merge`] orders several of them by receive
 //! time; [`TimeRange`] cuts a span out; [`market::Input`] turns what they give into market events. Memory stays flat however long a file is: bytes pass through one buffer of
@@ -6,7 +7,7 @@
 //! check: damage is a [`SourceError`] with path and byte offset, whatever lies before it is delivered.
 //!
 //! Offsets count bytes of the file, or of its decompressed content where the file is gzip.
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic))]
 
 pub mod binaryfile;
 mod bytes;
@@ -17,6 +18,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod input;
+pub mod live;
 pub mod market;
 mod merge;
 mod packet;

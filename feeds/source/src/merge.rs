@@ -3,7 +3,8 @@
 use crate::{Carrier, End, Packet, Progress, Session, SkipReason, Source, SourceError, Statistics};
 
 /// Gives the packets of several sources in the order of their receive times; at equal times the lower line comes
-/// first, then the source given first. Holds no packet itself: each waits in its own source.
+/// first, then the source given first. Holds no packet itself: each waits in its own source. For files: a source that has
+/// nothing now counts as ended.
 pub struct Merge {
     sources: Vec<Box<dyn Source>>,
     /// The source whose packet is shown.
@@ -72,6 +73,10 @@ impl Source for Merge {
 
     fn current(&self) -> Option<Packet<'_>> {
         self.sources.get(self.selected?)?.current()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_done
     }
 
     fn format(&self) -> Carrier {

@@ -243,17 +243,17 @@ pub struct Progress {
     pub total_len: u64,
 }
 
-/// A stream of packets. Files end; a live source (in a later step) may have nothing now and more later.
+/// A stream of packets. Files end; a live source may have nothing now and more later ([`Source::has_ended`]).
 ///
 /// Moving on and looking are two calls, so that several sources can be merged without a copy: [`Source::advance`]
 /// steps to the next packet, [`Source::current`] shows it until the next step. [`Source::poll`] does both.
 pub trait Source: Send {
-    /// Steps to the next packet. `false` means that there is none: for a file, that its end was reached.
-    /// After an error or the end every further call gives `false`.
+    /// Steps to the next packet. `false` means that there is none: for a file, that its end was reached; for a live
+    /// source, that nothing waits now. After an error or the end every further call to a file gives `false`.
     ///
     /// # Errors
     /// [`SourceError::Io`] when the file cannot be read, [`SourceError::Gzip`] and [`SourceError::Damaged`] when its
-    /// content is not what it claims to be. A file that merely stops early is no error: see [`Statistics::end`].
+    /// content is not what it claims to be, [`SourceError::Receive`] when a socket broke. A file that merely stops early is no error: see [`Statistics::end`].
     fn advance(&mut self) -> Result<bool, SourceError>;
 
     /// The packet that the last [`Source::advance`] stepped to; `None` before the first and after the last.
@@ -265,6 +265,11 @@ pub trait Source: Send {
     /// As [`Source::advance`].
     fn poll(&mut self) -> Result<Option<Packet<'_>>, SourceError> {
         Ok(if self.advance()? { self.current() } else { None })
+    }
+
+    /// Whether nothing will come any more: a file was read to its end, a live source was closed.
+    fn has_ended(&self) -> bool {
+        self.statistics().end != End::Open
     }
 
     /// What the packets of this source are.
@@ -286,6 +291,9 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
     fn current(&self) -> Option<Packet<'_>> {
         (**self).current()
+    }
+    fn has_ended(&self) -> bool {
+        (**self).has_ended()
     }
     fn format(&self) -> Carrier {
         (**self).format()

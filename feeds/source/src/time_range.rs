@@ -5,7 +5,8 @@ use peregrine_types::EpochNanos;
 use crate::{Carrier, Packet, Progress, Session, Source, SourceError, Statistics};
 
 /// Passes on the packets received at `from` or later and before `to`. A book built from the middle of a day lacks the
-/// orders that were entered before; whoever needs them reads from the start and ignores what comes early.
+/// orders that were entered before; whoever needs them reads from the start and ignores what comes early. For files: a
+/// source that has nothing now counts as ended.
 pub struct TimeRange<S> {
     source: S,
     from: Option<EpochNanos>,
@@ -55,6 +56,10 @@ impl<S: Source> Source for TimeRange<S> {
 
     fn current(&self) -> Option<Packet<'_>> {
         if self.is_done { None } else { self.source.current() }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_done
     }
 
     fn format(&self) -> Carrier {

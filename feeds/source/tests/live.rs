@@ -1,0 +1,163 @@
+//! Sockets behind the trait of the files: over loopback, with real datagrams.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use peregrine_source::live::{LineAddress, LiveInput, LivePlan, LiveStep, SocketOptions, UdpSource};
+use peregrine_source::{Carrier, LineId, Source, SourceError, StampKind};
+use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent};
+use peregrine_wire::moldudp64::{Header, PacketBuilder, Session};
+use zerocopy::IntoBytes;
+
+const SESSION: Session = Session(*b"LIVE      ");
+
+fn any_port() -> LineAddress {
+    LineAddress { destination: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: Ipv4Addr::LOCALHOST }
+}
+
+fn open(lines: &[LineAddress], options: &SocketOptions) -> UdpSource {
+    UdpSource::open(lines, options, None).unwrap()
+}
+
+fn ports(source: &UdpSource) -> Vec<SocketAddrV4> {
+    source.facts().map(|facts| facts.local).collect()
+}
+
+/// Asks until `count` packets came, or long enough.
+fn take(source: &mut UdpSource, count: usize) -> Vec<(LineId, EpochNanos, StampKind, Vec<u8>)> {
+    let (mut taken, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+    while taken.len() < count && Instant::now() < deadline {
+        while let Some(packet) = source.poll().unwrap() {
+            taken.push((packet.line, packet.recv_time, packet.stamp, packet.bytes.to_vec()));
+        }
+    }
+    taken
+}
+
+#[test]
+fn two_lines_arrive_with_kernel_stamps_in_order_of_time() {
+    let options = SocketOptions { batch_len: 3, ..SocketOptions::default() };
+    let mut source = open(&[any_port(), any_port()], &options);
+    assert!(!source.advance().unwrap() && !source.has_ended(), "nothing waits, but more may come");
+    assert_eq!(source.format(), Carrier::MoldUdp64);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = ports(&source);
+    for index in 0..20_u8 {
+        sender.send_to(&[index, 1, 2], to[usize::from(index) % 2]).unwrap();
+    }
+    let taken = take(&mut source, 20);
+    assert_eq!(taken.len(), 20);
+    assert!(taken.iter().all(|(_, _, stamp, _)| *stamp == StampKind::Kernel));
+    assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].1), "time never runs back");
+    for line in [LineId::A, LineId::B] {
+        let of_line: Vec<u8> = taken.iter().filter(|packet| packet.0 == line).map(|packet| packet.3[0]).collect();
+        assert_eq!(of_line, (0..20).filter(|index| index % 2 == line.0).collect::<Vec<u8>>());
+    }
+    assert_eq!(source.statistics().packet_count, 20);
+    assert!(source.line_counters().all(|line| line.packet_count == 10 && line.call_count >= 4));
+    source.close();
+    assert!(!source.advance().unwrap() && source.has_ended() && source.current().is_none());
+}
+
+#[test]
+fn a_group_is_joined_on_the_interface_that_is_named_and_two_may_listen() {
+    let group = SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, 1), 0);
+    let address = LineAddress { destination: group, interface: Ipv4Addr::LOCALHOST };
+    let mut first = open(&[address], &SocketOptions::default());
+    let chosen = ports(&first)[0];
+    let mut second = open(&[LineAddress { destination: chosen, ..address }], &SocketOptions::default());
+    let sender = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+    sender.set_multicast_loop_v4(true).unwrap();
+    sender.send_to(b"to all", &chosen.into()).unwrap();
+    for source in [&mut first, &mut second] {
+        let taken = take(source, 1);
+        assert_eq!(taken.len(), 1);
+        assert_eq!(taken[0].3, b"to all");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_dropped_and_counted() {
+    let options = SocketOptions { payload_len_max: 8, receive_buffer_len: 4_096, ..SocketOptions::default() };
+    let mut source = open(&[any_port()], &options);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = ports(&source)[0];
+    sender.send_to(&[1; 9], to).unwrap();
+    sender.send_to(&[2; 8], to).unwrap();
+    let taken = take(&mut source, 1);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].3, [2; 8]);
+    // Nobody reads: the kernel's small buffer runs over, and the next packet that is read tells how often.
+    for _ in 0..1_000 {
+        sender.send_to(&[3; 8], to).unwrap();
+    }
+    let mut read = 0_usize;
+    while source.poll().unwrap().is_some() {
+        read += 1;
+    }
+    sender.send_to(&[4; 8], to).unwrap();
+    assert_eq!(take(&mut source, 1).len(), 1);
+    let counters = *source.line_counters().next().unwrap();
+    assert_eq!(counters.oversize_count, 1);
+    assert!(read < 1_000);
+    assert_eq!(counters.kernel_drop_count, 1_000 - u64::try_from(read).unwrap());
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_refused_with_its_line() {
+    let foreign = LineAddress { destination: "192.0.2.1:1".parse().unwrap(), interface: Ipv4Addr::UNSPECIFIED };
+    let error = UdpSource::open(&[any_port(), foreign], &SocketOptions::default(), None).err().unwrap();
+    assert!(matches!(&error, SourceError::Socket { what, .. } if what == "line B"), "{error}");
+    assert!(error.to_string().contains("192.0.2.1:1"), "{error}");
+}
+
+/// A packet with `messages` system events, numbered from `sequence`.
+fn packet(sequence: u64, messages: u8) -> Vec<u8> {
+    let mut buffer = [0; 1_400];
+    let mut builder = PacketBuilder::new(&mut buffer, SESSION, sequence).unwrap();
+    for index in 0..messages {
+        let mut message = [0; 12];
+        (message[0], message[10], message[11]) = (b'S', index, b'O');
+        builder.push(&message).unwrap();
+    }
+    builder.finish().to_vec()
+}
+
+/// Steps until `is_done` says so of the events, or long enough.
+fn run(input: &mut LiveInput, events: &mut Vec<MarketEvent>, is_done: impl Fn(&[MarketEvent]) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_done(events) && Instant::now() < deadline {
+        let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+            events.push(event);
+            Ok(())
+        };
+        assert_ne!(input.step(EpochNanos(0), &mut sink).unwrap(), LiveStep::Ended);
+    }
+}
+
+#[test]
+fn events_come_out_of_packets_and_the_other_line_fills_a_gap() {
+    let mut input = LiveInput::open(&LivePlan::new(vec![any_port(), any_port()], 10), &[]).unwrap();
+    let to: Vec<SocketAddrV4> = input.facts().map(|facts| facts.local).collect();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut events = Vec::new();
+    sender.send_to(&packet(1, 2), to[0]).unwrap();
+    sender.send_to(&packet(5, 1), to[0]).unwrap();
+    run(&mut input, &mut events, |events| events.len() == 4);
+    sender.send_to(&packet(3, 2), to[1]).unwrap();
+    run(&mut input, &mut events, |events| events.len() == 8);
+    sender.send_to(Header::end_of_session(SESSION, 6).as_bytes(), to[1]).unwrap();
+    run(&mut input, &mut events, |events| events.len() == 9);
+    let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
+    let system = EventKind::SystemEvent;
+    let expected =
+        [EventKind::SessionStart, system, system, EventKind::GapStart, system, system, system, EventKind::GapEnd];
+    assert_eq!(kinds, [&expected[..], &[EventKind::SessionEnd]].concat());
+    assert!(events.windows(2).all(|pair| pair[0].recv_time <= pair[1].recv_time));
+    assert_eq!(input.counters().packet_count, 4);
+    let mut none = |event: MarketEvent| Err(Full(event));
+    input.close(&mut none);
+    assert_eq!(input.step(EpochNanos(0), &mut none).unwrap(), LiveStep::Ended);
+}
