@@ -162,6 +162,15 @@ pub struct Applied<'a> {
     pub update: &'a BookUpdate,
 }
 
+/// When what an event asked for was done with, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+struct HandedOver {
+    /// The first intent, whatever became of it.
+    first: Option<u64>,
+    /// The first new order that was approved.
+    order: Option<u64>,
+}
+
 /// When an event was taken; nothing for an event that nobody measures.
 #[derive(Clone, Copy, Debug)]
 pub struct Started(Option<Beginning>);
@@ -325,21 +334,26 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.pnl.begin(from);
     }
 
-    /// Checks every intent, writes it, and hands over what was approved; returns when the first one was done with, in
-    /// ticks. The hash takes decision and records in the order of the log, each as soon as nothing more urgent is left.
+    /// Checks every intent, writes it, and hands over what was approved. The hash takes decision and records in the order of
+    /// the log, each as soon as nothing more urgent is left.
     fn act(
         &mut self,
         input: &Input<'_>,
         is_decision: bool,
         books: &B,
         out: &mut impl Sink<ApprovedOrder>,
-    ) -> Option<u64> {
-        let mut handed_over = None;
+    ) -> HandedOver {
+        let mut handed_over = HandedOver::default();
         for number in 0..self.intents.len() {
             let Some(intent) = self.intents.get(number) else { break };
             let record = self.submit((input, is_decision), (number, intent), books, out);
+            let is_order = record.verdict == ReasonCode::None && matches!(intent, OrderIntent::New(_));
+            if number == 0 || (is_order && handed_over.order.is_none()) {
+                let now = self.stopwatch.start();
+                handed_over.first.get_or_insert(now);
+                handed_over.order = handed_over.order.or(is_order.then_some(now));
+            }
             if number == 0 {
-                handed_over = Some(self.stopwatch.start());
                 self.hash_decision(is_decision);
             }
             self.hash.value(&record);
@@ -415,13 +429,13 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     }
 
     /// Puts the spans of a decision into the histograms; returns how long the network observed.
-    fn record_times(&mut self, started: Started, ends: StageEnds, handed_over: Option<u64>) -> Option<Nanos> {
+    fn record_times(&mut self, started: Started, ends: StageEnds, handed_over: HandedOver) -> Option<Nanos> {
         let between = |start: Option<u64>, end: Option<u64>| Some(self.stopwatch.between(start?, end?));
         let from = started.0.map(|beginning| beginning.from);
         let inference = between(ends.features, ends.observe);
         // A decision that asks for nothing is done with once the controller has spoken.
-        let decided = between(from, handed_over.or(ends.controller));
-        let order = between(from, handed_over);
+        let decided = between(from, handed_over.first.or(ends.controller));
+        let order = between(from, handed_over.order);
         let times = &mut self.times;
         let spans = [
             (&mut times.features, between(from, ends.features)),
