@@ -95,10 +95,14 @@ fn warnings(run: &Run) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let statistics = run.input.source().statistics();
-    if !statistics.end.is_clean() {
-        warnings.push(format!("Input: {}.", statistics.end));
+    let source = run.input.source();
+    for (index, file) in run.manifest.inputs.iter().enumerate() {
+        let end = source.file_statistics(index).end;
+        if !end.is_clean() {
+            warnings.push(format!("{}: {end}.", file.path.display()));
+        }
     }
+    let statistics = source.statistics();
     if statistics.skipped.total() > 0 {
         let list: Vec<String> = statistics
             .skipped
@@ -224,7 +228,6 @@ fn model(run: &Run) -> ModelReport {
 }
 
 fn inputs(run: &Run) -> Vec<InputReport> {
-    let statistics = run.input.source().statistics();
     let format = match run.input.source().format() {
         Carrier::Itch => "length-prefixed ITCH 5.0",
         Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
@@ -233,6 +236,7 @@ fn inputs(run: &Run) -> Vec<InputReport> {
     let files = run.manifest.inputs.iter().enumerate();
     files
         .map(|(index, file)| {
+            let statistics = run.input.source().file_statistics(index);
             let (packet_count, message_count) = match run.input.feed() {
                 Feed::Mold(feed) => {
                     feed.arbiter().lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count))
@@ -297,7 +301,7 @@ pub(crate) fn lines(feed: &peregrine_wire::MoldFeed) -> (Vec<LineReport>, GapTot
     let counters = arbiter.counters();
     let gaps = GapTotals {
         declared_count: counters.gap_count,
-        recovered_count: counters.gap_count.saturating_sub(counters.lost_range_count),
+        recovered_count: counters.recovered_gap_count,
         lost_count: counters.lost_range_count,
         lost_message_count: counters.lost_message_count,
     };
@@ -407,7 +411,7 @@ fn pnl(run: &Run) -> PnlReport {
     let rows = run.decide.pnl.rows();
     let sum = |of: fn(&SymbolPnl) -> Notional| rows.iter().map(of).fold(Notional::ZERO, Notional::saturating_add);
     let (net, fees) = (sum(SymbolPnl::net), sum(|row| row.fees));
-    let mut sorted: Vec<&SymbolPnl> = rows.iter().collect();
+    let mut sorted: Vec<&SymbolPnl> = rows.iter().filter(|row| row.fill_count() > 0).collect();
     sorted.sort_by(|a, b| b.turnover.cmp(&a.turnover).then(a.symbol.cmp(&b.symbol)));
     let curve = run.decide.pnl.curve();
     PnlReport {
@@ -418,8 +422,8 @@ fn pnl(run: &Run) -> PnlReport {
         net,
         turnover: sum(|row| row.turnover),
         gross_exposure_max: run.decide.pnl.gross_max(),
-        symbols: sorted.into_iter().take(SYMBOL_ROWS_MAX).map(|row| symbol_row(run, row)).collect(),
-        traded_symbol_count: u64::try_from(rows.len()).unwrap_or(u64::MAX),
+        symbols: sorted.iter().take(SYMBOL_ROWS_MAX).map(|row| symbol_row(run, row)).collect(),
+        traded_symbol_count: u64::try_from(sorted.len()).unwrap_or(u64::MAX),
         curve: curve
             .iter()
             .map(|point| EquityPoint { time: point.time, equity: point.equity, gross_exposure: point.gross })
@@ -430,7 +434,7 @@ fn pnl(run: &Run) -> PnlReport {
 fn symbol_row(run: &Run, row: &SymbolPnl) -> SymbolRow {
     SymbolRow {
         symbol: symbol_name(run, row.symbol),
-        fill_count: row.fills_added + row.fills_removed,
+        fill_count: row.fill_count(),
         bought_qty: row.bought_qty,
         sold_qty: row.sold_qty,
         position: row.position.0,

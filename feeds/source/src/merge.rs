@@ -36,12 +36,6 @@ impl Merge {
         Ok(Self { sources, selected: None, is_started: false, is_done: false })
     }
 
-    /// The sources, for their own counts.
-    #[must_use]
-    pub fn sources(&self) -> &[Box<dyn Source>] {
-        &self.sources
-    }
-
     fn step(&mut self) -> Result<(), SourceError> {
         if !self.is_started {
             self.is_started = true;
@@ -92,6 +86,10 @@ impl Source for Merge {
         let mut all = self.sources.iter().map(|source| source.statistics());
         let first = all.next().unwrap_or_default();
         all.fold(first, |sum, next| sum.plus(&next))
+    }
+
+    fn file_statistics(&self, file: usize) -> Statistics {
+        self.sources.get(file).map(|source| source.statistics()).unwrap_or_default()
     }
 
     fn progress(&self) -> Progress {

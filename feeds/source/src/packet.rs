@@ -281,6 +281,11 @@ pub trait Source: Send {
     /// Counts so far.
     fn statistics(&self) -> Statistics;
 
+    /// Counts of one file, by its place among those that were opened; of everything where there is but one.
+    fn file_statistics(&self, _file: usize) -> Statistics {
+        self.statistics()
+    }
+
     /// How far the source is in its file.
     fn progress(&self) -> Progress;
 }
@@ -303,6 +308,9 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
     fn statistics(&self) -> Statistics {
         (**self).statistics()
+    }
+    fn file_statistics(&self, file: usize) -> Statistics {
+        (**self).file_statistics(file)
     }
     fn progress(&self) -> Progress {
         (**self).progress()

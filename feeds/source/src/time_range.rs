@@ -74,6 +74,10 @@ impl<S: Source> Source for TimeRange<S> {
         self.source.statistics()
     }
 
+    fn file_statistics(&self, file: usize) -> Statistics {
+        self.source.file_statistics(file)
+    }
+
     fn progress(&self) -> Progress {
         self.source.progress()
     }

@@ -301,13 +301,17 @@ fn several_files_become_lines_in_the_order_given() {
     let paths: Vec<_> = ["a", "b"].map(|name| folder.path().join(name)).into();
     for (index, path) in paths.iter().enumerate() {
         let time = NOON + 10 - i64::try_from(index).unwrap();
-        std::fs::write(path, capture(&[(time, mold(1, &[]))])).unwrap();
+        let mut bytes = capture(&[(time, mold(1, &[])), (time + 10, mold(2, &[]))]);
+        bytes.truncate(bytes.len() - index);
+        std::fs::write(path, bytes).unwrap();
     }
-    let mut merge = open_all(&paths, &OpenOptions::default()).unwrap();
-    assert_eq!(drain(&mut merge), [(9, 1), (10, 0)]);
+    let mut merge = TimeRange::new(open_all(&paths, &OpenOptions::default()).unwrap(), None, None);
+    assert_eq!(drain(&mut merge), [(9, 1), (10, 0), (20, 0)]);
     let progress = merge.progress();
     assert_eq!(progress.read_len, progress.total_len);
-    assert_eq!(merge.sources().len(), 2);
+    let files = [0, 1].map(|file| merge.file_statistics(file));
+    assert_eq!(files.map(|file| file.packet_count), [2, 1]);
+    assert!(files[0].end.is_clean() && !files[1].end.is_clean() && !merge.statistics().end.is_clean());
 }
 
 #[test]

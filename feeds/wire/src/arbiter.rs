@@ -188,7 +188,9 @@ pub struct ArbiterCounters {
     pub gap_count: u64,
     /// Messages in them.
     pub gap_message_count: u64,
-    /// Gaps given up, in whole or in part.
+    /// Gaps of which every message came in the end, counted when the last of them did.
+    pub recovered_gap_count: u64,
+    /// Ranges of messages given up; one gap may lose several.
     pub lost_range_count: u64,
     /// Messages given up.
     pub lost_message_count: u64,
@@ -224,6 +226,10 @@ struct OpenGap {
     first_missing: u64,
     next_received: u64,
     missing_count: u64,
+    /// Detections that it is made of.
+    gap_count: u64,
+    /// Whether a part of it was given up.
+    is_lossy: bool,
 }
 
 /// How far a packet has come whose delivery met a full sink.

@@ -145,6 +145,7 @@ fn a_gap_is_announced_on_the_first_packet_past_it_and_closed_by_the_other_line()
     assert_eq!(rig.arbiter.missing(), None);
     let counters = rig.arbiter.counters();
     assert_eq!((counters.gap_count, counters.gap_message_count, counters.lost_message_count), (2, 3, 0));
+    assert_eq!(counters.recovered_gap_count, 2);
     let [a, b] = rig.arbiter.lines() else { panic!("two lines") };
     assert_eq!((a.gap_count, a.gap_message_count, a.first_count), (2, 3, 5));
     assert_eq!((b.gap_count, b.first_count, b.duplicate_count), (1, 3, 3));
@@ -251,6 +252,19 @@ fn a_session_that_begins_while_we_listen_is_read_from_its_start() {
     let held = concat(&[&messages(1..13), &[recovered(1, 11, 10)]]);
     assert_eq!(rig.feed(1, &packet_of(NEXT_SESSION, 1, 10), 20), held);
     assert_eq!(rig.arbiter.lines()[1].duplicate_count, 0);
+}
+
+#[test]
+fn a_gap_that_loses_two_ranges_takes_nothing_from_those_that_were_recovered() {
+    let mut rig = Rig::new(config(100));
+    rig.feed(0, &packet(1, 1), 10);
+    rig.feed(0, &packet(7, 1), 20);
+    rig.feed(1, &packet(4, 1), 30);
+    rig.feed(0, &packet(8, 1), 400);
+    rig.feed(0, &packet(10, 1), 410);
+    rig.feed(1, &packet(9, 1), 420);
+    let counters = rig.arbiter.counters();
+    assert_eq!((counters.gap_count, counters.lost_range_count, counters.recovered_gap_count), (2, 2, 1));
 }
 
 #[test]

@@ -179,6 +179,12 @@ impl Pnl {
 }
 
 impl SymbolPnl {
+    /// Fills of either kind.
+    #[must_use]
+    pub const fn fill_count(&self) -> u64 {
+        self.fills_added.saturating_add(self.fills_removed)
+    }
+
     /// The holding's worth at the last middle; zero when it was never valued.
     #[must_use]
     pub fn value(&self) -> Notional {

@@ -65,11 +65,11 @@ pub struct LineReport {
 pub struct GapTotals {
     /// Gaps declared.
     pub declared_count: u64,
-    /// Gaps whose messages came after all.
+    /// Gaps of which every message came after all.
     pub recovered_count: u64,
-    /// Gaps that were given up.
+    /// Ranges of messages that were given up; one gap may lose several.
     pub lost_count: u64,
-    /// Messages in the gaps that were given up.
+    /// Messages in the ranges that were given up.
     pub lost_message_count: u64,
 }
 

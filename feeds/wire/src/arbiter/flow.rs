@@ -293,9 +293,12 @@ impl Arbiter {
                 first_missing: gap.first_missing,
                 next_received: sequence,
                 missing_count: 0,
+                gap_count: 0,
+                is_lossy: false,
             });
             open.next_received = sequence;
             open.missing_count = open.missing_count.saturating_add(gap.message_count());
+            open.gap_count = open.gap_count.saturating_add(1);
             self.counters.gap_count = self.counters.gap_count.saturating_add(1);
             self.counters.gap_message_count = self.counters.gap_message_count.saturating_add(gap.message_count());
         }
@@ -323,6 +326,10 @@ impl Arbiter {
                 let gap = Gap { first_missing: open.first_missing, next_received: open.next_received };
                 out.notice(Notice::GapRecovered { gap, recovered_count: open.missing_count })?;
             }
+            if !open.is_lossy {
+                let counters = &mut self.counters;
+                counters.recovered_gap_count = counters.recovered_gap_count.saturating_add(open.gap_count);
+            }
             (self.open_gap, self.tail_time) = (None, None);
         }
         Ok(())
@@ -337,6 +344,9 @@ impl Arbiter {
         }
         out.notice(Notice::GapLost(gap))?;
         self.lost.add(gap);
+        if let Some(open) = &mut self.open_gap {
+            open.is_lossy = true;
+        }
         self.counters.lost_range_count = self.counters.lost_range_count.saturating_add(1);
         self.counters.lost_message_count = self.counters.lost_message_count.saturating_add(gap.message_count());
         self.next = next_received;
