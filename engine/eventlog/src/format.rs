@@ -33,7 +33,8 @@ pub(crate) const FLAG_RECOVERED: u32 = 2;
 pub struct RunFacts {
     /// When the run started, by the system clock.
     pub start_time: EpochNanos,
-    /// What the host gave and the engine applied, as the bits that `engine/runtime`'s host report defines.
+    /// Free for marks of the host; the engine writes 0 and puts what the host gave and what was applied into the log as
+    /// [`RunFact`](crate::records::RunFact) records.
     pub host_flags: u32,
     /// Hash of the effective configuration; the header keeps the first 8 bytes.
     pub config_hash: [u8; 32],
