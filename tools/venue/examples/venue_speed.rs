@@ -8,7 +8,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use peregrine_types::{OrderRef, Price, Side, Symbol, SymbolId};
+use peregrine_types::{OrderRef, Price, Side, Symbol, SymbolId, TickTable};
 use peregrine_venue::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -38,7 +38,7 @@ impl VenueSink for Count {
 fn config(symbol_count: u32, command_count: u32) -> Option<VenueConfig> {
     let symbols = (0..symbol_count).map(|index| {
         let name = Symbol::new(&format!("S{index}"))?;
-        let ticks = TickTable::us_equities();
+        let ticks = TickTable::US_EQUITY;
         Some(SymbolConfig { name, ticks, round_lot: 100, reference_price: Price(100_000_000_000) })
     });
     Some(VenueConfig {

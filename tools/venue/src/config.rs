@@ -1,17 +1,17 @@
 //! What a venue is made of, fixed at start.
 
-use peregrine_types::{Price, Symbol};
+use peregrine_types::{Price, Symbol, TickTable};
 
 use crate::orders::FirmId;
 use crate::schedule::DaySchedule;
-use crate::ticks::TickTable;
+use crate::ticks::{is_allowed, is_expressible};
 
 /// One instrument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolConfig {
     /// Its name.
     pub name: Symbol,
-    /// Its price steps.
+    /// Its price steps, multiples of 0.0001.
     pub ticks: TickTable,
     /// Shares in a round lot, for the directory.
     pub round_lot: u32,
@@ -77,10 +77,14 @@ impl VenueConfig {
         if !self.schedule.times.is_sorted() {
             return error("schedule", 0, "times that never fall");
         }
-        let bad = self.symbols.iter().zip(0_u64..).find(|(symbol, _)| !symbol.ticks.allows(symbol.reference_price));
-        match bad {
-            Some((_, index)) => error("symbols.reference_price", index, "above 0 and on the tick, for every symbol"),
-            None => Ok(()),
+        for (symbol, index) in self.symbols.iter().zip(0_u64..) {
+            if !is_expressible(&symbol.ticks) {
+                return error("symbols.ticks", index, "steps that are multiples of 0.0001, for every symbol");
+            }
+            if !is_allowed(&symbol.ticks, symbol.reference_price) {
+                return error("symbols.reference_price", index, "above 0 and on the tick, for every symbol");
+            }
         }
+        Ok(())
     }
 }

@@ -122,7 +122,7 @@ impl Venue {
         let bands = self.books[symbol.index()].bands;
         let mut prices = core::mem::take(&mut self.prices);
         prices.clear();
-        prices.push(self.symbols[symbol.index()].ticks.floor(reference));
+        prices.extend(self.symbols[symbol.index()].ticks.down(reference, 0));
         for side in &self.gathered {
             let fits = prices.capacity() - prices.len();
             prices.extend(side.iter().filter_map(|index| self.pool.get(*index).terms.price).take(fits));

@@ -2,7 +2,7 @@
 
 use peregrine_gateway::ouch50::Outbound;
 use peregrine_gateway::soup::{FrameDecoder, Packet, PacketType, Password, ServerConfig, SessionId, Username, header};
-use peregrine_types::{EpochNanos, Nanos, Price, Symbol};
+use peregrine_types::{EpochNanos, Nanos, Price, Symbol, TickTable};
 
 use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig};
@@ -10,13 +10,12 @@ use crate::exchange::Exchange;
 use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
 use crate::port::PortConfig;
 use crate::schedule::DaySchedule;
-use crate::ticks::TickTable;
 
 fn config() -> VenueConfig {
     VenueConfig {
         symbols: vec![SymbolConfig {
             name: Symbol(*b"11111111"),
-            ticks: TickTable::us_equities(),
+            ticks: TickTable::US_EQUITY,
             round_lot: 100,
             reference_price: Price(1_000_000_000),
         }],

@@ -77,5 +77,5 @@ pub use settings::{
 pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
 pub use stream::{FeedStream, StreamConfig, StreamCounters};
 pub use tape::{TapeCounters, TapeFlow};
-pub use ticks::{PRICE_MAX, STEP_MIN, TickRow, TickTable, TickTableError};
+pub use ticks::{PRICE_MAX, STEP_MIN, is_allowed};
 pub use venue::{DisplayedOrder, Venue};

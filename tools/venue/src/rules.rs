@@ -1,11 +1,10 @@
 //! Which orders are taken: one function over the order and the state of its symbol.
 
 use peregrine_gateway::ouch50::{ORDER_QTY_MAX, RejectReason};
-use peregrine_types::{Price, Side};
+use peregrine_types::{Price, Side, TickTable};
 
 use crate::orders::{Auction, Bands, Display, Lifetime, Terms};
 use crate::schedule::Phase;
-use crate::ticks::TickTable;
 
 /// Whether a symbol trades.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +91,7 @@ fn check_combination(terms: &Terms) -> Result<(), RejectReason> {
 }
 
 fn check_prices(side: Side, terms: &Terms, at: &Circumstances<'_>) -> Result<(), RejectReason> {
-    let is_on_tick = |price: Option<Price>| price.is_none_or(|price| at.ticks.allows(price));
+    let is_on_tick = |price: Option<Price>| price.is_none_or(|price| crate::ticks::is_allowed(at.ticks, price));
     let is_within = terms.price.is_none_or(|price| !is_beyond(side, price, at.bands));
     if is_on_tick(terms.price) && is_on_tick(terms.stop_price) && is_within { Ok(()) } else { Err(RejectReason::PRICE) }
 }
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_given_for_what_it_says() {
-        let ticks = TickTable::us_equities();
+        let ticks = TickTable::US_EQUITY;
         let bands = Some(Bands { lower: dollars(900), upper: dollars(1_100) });
         let at = Circumstances { ticks: &ticks, bands, state: SymbolState::Trading, phase: Phase::Market };
         let limit = Terms::limit(dollars(1_000));

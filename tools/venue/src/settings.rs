@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use peregrine_gateway::soup::{
     CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, SessionId, Username,
 };
-use peregrine_types::{Nanos, Price, Symbol, parse_decimal};
+use peregrine_types::{Nanos, Price, Symbol, TickTable, parse_decimal};
 use peregrine_wire::itch50::MESSAGE_LEN_MAX as ITCH_LEN_MAX;
 use peregrine_wire::moldudp64::Session;
 
@@ -17,7 +17,7 @@ use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
 use crate::port::PortConfig;
 use crate::schedule::DaySchedule;
 use crate::stream::StreamConfig;
-use crate::ticks::TickTable;
+use crate::ticks::is_allowed;
 
 mod raw;
 
@@ -429,8 +429,8 @@ impl Reader {
         if name.is_none() {
             self.refuse(&key("name"), &format!("`{}`", raw.name), "one to eight letters");
         }
-        let ticks = TickTable::us_equities();
-        let price = parse_decimal(&raw.reference_price).map(Price).ok().filter(|price| ticks.allows(*price));
+        let ticks = TickTable::US_EQUITY;
+        let price = parse_decimal(&raw.reference_price).map(Price).ok().filter(|price| is_allowed(&ticks, *price));
         if price.is_none() {
             self.refuse(&key("reference_price"), &format!("`{}`", raw.reference_price), "a price on the tick, above 0");
         }

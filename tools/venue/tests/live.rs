@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -9,11 +11,12 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use common::order;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_gateway::ouch50::*;
 use peregrine_gateway::soup::*;
 use peregrine_runtime::StopFlag;
-use peregrine_types::{EpochNanos, EventFlags, Full, Level, MarketEvent, Nanos, Side, Symbol, SymbolId};
+use peregrine_types::{EpochNanos, EventFlags, Full, Level, MarketEvent, Nanos, Side, SymbolId};
 use peregrine_venue::*;
 use peregrine_wire::itch50::Decoder;
 use peregrine_wire::moldudp64::{Packet, PacketKind, Request, Session};
@@ -223,23 +226,6 @@ impl Client {
 
     fn types(&self, from: usize) -> String {
         self.heard[from..].iter().map(|(_, message)| char::from(message[0])).collect()
-    }
-}
-
-fn order(user_ref_num: u32, side: u8, quantity: u32, price: u64) -> EnterOrder {
-    EnterOrder {
-        user_ref_num: user_ref_num.into(),
-        side,
-        quantity: quantity.into(),
-        symbol: Symbol::new("ALFA").unwrap(),
-        price: OuchPrice::new(price),
-        time_in_force: b'0',
-        display: b'Y',
-        capacity: b'P',
-        iso_eligibility: b'N',
-        cross_type: b'N',
-        clordid: Text::new(&format!("order{user_ref_num}")).unwrap(),
-        ..EnterOrder::blank()
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::config;
+use common::{config, order};
 use peregrine_gateway::ouch50::*;
 use peregrine_gateway::soup::*;
 use peregrine_types::{EpochNanos, Nanos, Symbol, SymbolId};
@@ -139,23 +139,6 @@ fn message<B: Body>(body: &B, options: &[OptionValue]) -> Vec<u8> {
     let mut buffer = [0; MESSAGE_LEN_MAX];
     let builder = MessageBuilder::new(&mut buffer, body).unwrap();
     options.iter().fold(builder, |builder, option| builder.option(*option).unwrap()).finish().to_vec()
-}
-
-fn order(user_ref_num: u32, side: u8, quantity: u32, price: u64) -> EnterOrder {
-    EnterOrder {
-        user_ref_num: user_ref_num.into(),
-        side,
-        quantity: quantity.into(),
-        symbol: Symbol::new("ALFA").unwrap(),
-        price: OuchPrice::new(price),
-        time_in_force: b'0',
-        display: b'Y',
-        capacity: b'P',
-        iso_eligibility: b'N',
-        cross_type: b'N',
-        clordid: Text::new(&format!("order{user_ref_num}")).unwrap(),
-        ..EnterOrder::blank()
-    }
 }
 
 fn replace(old: u32, new: u32, quantity: u32, price: u64) -> ReplaceOrder {

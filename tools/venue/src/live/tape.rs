@@ -5,7 +5,7 @@ use std::path::Path;
 
 use peregrine_generate::{ConfigError, GeneratorConfig, Session, SessionHours};
 use peregrine_source::{Carrier, OpenOptions, Source, SourceError, open};
-use peregrine_types::{Price, Symbol};
+use peregrine_types::{Price, Symbol, TickTable};
 use peregrine_wire::itch50::{Message, parse};
 use peregrine_wire::moldudp64::Packet;
 
@@ -13,7 +13,7 @@ use crate::config::SymbolConfig;
 use crate::orders::TimeOfDay;
 use crate::schedule::DaySchedule;
 use crate::settings::FlowSettings;
-use crate::ticks::TickTable;
+use crate::ticks::is_allowed;
 
 /// Messages of a file that are looked through for its directory and first prices.
 const SCANNED_MAX: u64 = 20_000_000;
@@ -146,8 +146,8 @@ fn time_of(message: &[u8]) -> TimeOfDay {
 }
 
 fn instrument(name: Symbol, price: Price, round_lot: u32) -> SymbolConfig {
-    let ticks = TickTable::us_equities();
-    let reference_price = if ticks.allows(price) { price } else { PRICE_UNKNOWN };
+    let ticks = TickTable::US_EQUITY;
+    let reference_price = if is_allowed(&ticks, price) { price } else { PRICE_UNKNOWN };
     SymbolConfig { name, ticks, round_lot, reference_price }
 }
 

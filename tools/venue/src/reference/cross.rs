@@ -52,7 +52,7 @@ impl ReferenceVenue {
             orders.map(|order| u64::from(order.open)).sum()
         };
         limits
-            .chain([config.ticks.floor(reference)])
+            .chain(config.ticks.down(reference, 0))
             .filter(|price| is_possible(*price, market.bands))
             .map(|price| (price, total(Side::Buy, price), total(Side::Sell, price)))
             .min_by_key(|(price, demand, supply)| rank(*demand, *supply, *price, reference))

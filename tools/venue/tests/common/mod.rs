@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
-use peregrine_types::{EpochNanos, EventFlags, Full, MarketEvent, OrderRef, Price, Qty, Side, Symbol, SymbolId};
+use peregrine_gateway::ouch50::{EnterOrder, OuchPrice, Text};
+use peregrine_types::{
+    EpochNanos, EventFlags, Full, MarketEvent, OrderRef, Price, Qty, Side, Symbol, SymbolId, TickTable,
+};
 use peregrine_venue::*;
 use peregrine_wire::itch50::{Decoded, Decoder};
 
@@ -61,7 +64,7 @@ pub(crate) fn short_day() -> DaySchedule {
 pub(crate) fn config() -> VenueConfig {
     let symbol = |name: &str, reference_price| SymbolConfig {
         name: Symbol::new(name).expect("a name"),
-        ticks: TickTable::us_equities(),
+        ticks: TickTable::US_EQUITY,
         round_lot: 100,
         reference_price,
     };
@@ -373,4 +376,22 @@ pub(crate) fn run_twins(commands: impl IntoIterator<Item = [u8; 16]>, compare_ev
     }
     desk.compare(&venue);
     desk.traded()
+}
+
+/// An order as a port takes it, for the symbol ALFA; `price` is that of the wire, ten-thousandths of a dollar.
+pub(crate) fn order(user_ref_num: u32, side: u8, quantity: u32, price: u64) -> EnterOrder {
+    EnterOrder {
+        user_ref_num: user_ref_num.into(),
+        side,
+        quantity: quantity.into(),
+        symbol: Symbol(*b"ALFA    "),
+        price: OuchPrice::new(price),
+        time_in_force: b'0',
+        display: b'Y',
+        capacity: b'P',
+        iso_eligibility: b'N',
+        cross_type: b'N',
+        clordid: Text::new(&format!("order{user_ref_num}")).expect("it is short"),
+        ..EnterOrder::blank()
+    }
 }
