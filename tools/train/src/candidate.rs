@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use peregrine_dataset::{hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::write_atomically;
-use crate::config::{TrainConfig, hex};
+use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::observe::EpochReport;
 
@@ -110,7 +110,8 @@ impl Candidate {
     pub fn write(&self, path: &Path) -> Result<(), TrainError> {
         let json = serde_json::to_string_pretty(&self.manifest);
         let json = json.map_err(|error| TrainError::Io { path: path.to_owned(), source: error.into() })?;
-        write_atomically(path, &self.bytes)?;
-        write_atomically(&path.with_extension("manifest.json"), format!("{json}\n").as_bytes())
+        let manifest = path.with_extension("manifest.json");
+        write_atomically(path, &self.bytes).map_err(TrainError::io(path))?;
+        write_atomically(&manifest, format!("{json}\n").as_bytes()).map_err(TrainError::io(&manifest))
     }
 }

@@ -1,7 +1,6 @@
 //! Checkpoints: everything a run needs to go on as if it had never stopped, in one safetensors file, written atomically.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -39,23 +38,6 @@ struct Header {
     sums: [u64; 6],
     return_nll: Vec<(u64, u64)>,
     history: Vec<EpochReport>,
-}
-
-/// Writes `bytes` to `path` so that a crash leaves either the old file or the new one: a file beside it, synced, renamed.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
-    let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
-    name.push(".partial");
-    let partial = folder.join(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(TrainError::io(path))
 }
 
 fn flat(name: &str, params: &Params<f32>, to: &mut Vec<(String, Vec<usize>, Vec<u8>)>) {
@@ -102,7 +84,8 @@ pub(crate) fn save(path: &Path, identity: &Identity, state: &RunState) -> Result
     }
     let json = serde_json::to_string(&header).map_err(|error| fault(error.to_string()))?;
     let bytes = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), json)])));
-    write_atomically(path, &bytes.map_err(|error| fault(error.to_string()))?)
+    peregrine_dataset::write_atomically(path, &bytes.map_err(|error| fault(error.to_string()))?)
+        .map_err(TrainError::io(path))
 }
 
 /// Loads a run, refusing one of another configuration or of other data.

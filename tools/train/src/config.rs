@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use peregrine_dataset::hex;
 use peregrine_model::Size;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -302,9 +303,4 @@ impl LstmConfig {
         ];
         bounds.iter().try_for_each(Bound::check)
     }
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

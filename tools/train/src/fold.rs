@@ -1,9 +1,8 @@
 //! A dataset made ready for training: features scaled and clipped, returns standardised, sequences cut into pieces, and
 //! pieces dealt to lanes chunk by chunk.
 
-use peregrine_dataset::{Dataset, Sequence};
-use peregrine_model::INPUT_CLIP;
-use peregrine_stats::RobustScaler;
+use peregrine_dataset::{Dataset, Sequence, fit_scaler};
+use peregrine_model::{FeatureSet, INPUT_CLIP};
 
 use crate::error::TrainError;
 use crate::objective::Chunk;
@@ -21,17 +20,9 @@ pub(crate) struct Scales {
 impl Scales {
     /// Fits on a fold. A feature without spread gets an interquartile range of 1, as scikit-learn does.
     pub(crate) fn fit(data: &Dataset) -> Result<Self, TrainError> {
-        let (d, n) = (data.meta.features.len(), data.meta.horizons.len());
-        let (mut median, mut iqr) = (Vec::with_capacity(d), Vec::with_capacity(d));
-        for (index, name) in data.meta.features.iter().enumerate() {
-            let mut column = column_of(data, |sequence| &sequence.features, (index, d));
-            let fitted = RobustScaler::fit_in_place(&mut column);
-            let (center, scale) = fitted.map_err(|source| statistics(format!("feature {name}"), source))?;
-            median.push(f32::of(center));
-            // A spread too small for its inverse in f32 is none.
-            let scale = f32::of(scale);
-            iqr.push(if scale > 0.0 && scale.recip().is_finite() { scale } else { 1.0 });
-        }
+        let n = data.meta.horizons.len();
+        let FeatureSet { median, iqr, .. } =
+            fit_scaler(data).map_err(|error| TrainError::Dataset { which: "train", what: error.to_string() })?;
         let returns = (0..n).map(|index| {
             let mut column = column_of(data, |sequence| &sequence.returns, (index, n));
             column.retain(|x| x.is_finite());
@@ -44,10 +35,6 @@ impl Scales {
     pub(crate) fn return_log_scale(&self) -> Vec<f64> {
         self.returns.iter().map(|(_, deviation)| 2.0 * deviation.ln()).collect()
     }
-}
-
-fn statistics(what: String, source: peregrine_stats::StatsError) -> TrainError {
-    TrainError::Statistics { what, source }
 }
 
 fn column_of(data: &Dataset, part: impl Fn(&Sequence) -> &Vec<f32>, (index, width): (usize, usize)) -> Vec<f64> {

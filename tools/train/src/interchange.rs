@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use peregrine_dataset::hex;
 use peregrine_model::{METADATA_KEY, Model, ModelError, ModelMeta, Tensor, Tensors, Training, encode_safetensors};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use crate::config::hex;
 use crate::error::TrainError;
 use crate::lstm::{self, LSTM_METADATA_KEY, LstmMeta};
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peregrine_dataset::DatasetMeta;
+use peregrine_dataset::{DatasetMeta, hex};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::candidate::Candidate;
-use crate::config::{TrainConfig, hex};
+use crate::config::TrainConfig;
 use crate::error::TrainError;
 use crate::observe::Observer;
 use crate::train::{Folds, Options, run};
