@@ -42,7 +42,7 @@ impl Drop for Screen<'_> {
 }
 
 impl Observer for Screen<'_> {
-    fn stage(&mut self, stage: Stage) {
+    fn stage(&mut self, stage: Stage) -> Control {
         let text = match stage {
             Stage::Preparing => "scaling features, cutting sequences",
             Stage::Training => "training the network",
@@ -51,6 +51,14 @@ impl Observer for Screen<'_> {
             Stage::Controller => "training the controller in imagination",
         };
         self.say(format!("· {text}"));
+        self.control()
+    }
+
+    fn part(&mut self, done: u32, parts: u32) -> Control {
+        self.bar.set_length(u64::from(parts));
+        self.bar.set_position(u64::from(done));
+        self.bar.set_message("");
+        self.control()
     }
 
     fn step(&mut self, progress: &Progress) -> Control {

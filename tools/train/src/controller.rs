@@ -11,9 +11,11 @@ use burn::tensor::{Tensor, activation};
 use peregrine_model::{COST_SCALE_BPS, INPUT_CLIP};
 
 use crate::config::ControllerConfig;
+use crate::error::TrainError;
 use crate::fold::whole;
 use crate::graph::{Leaves, Matrix, columns, device, elements, matrix};
 use crate::objective::RETURN_LOG_VAR;
+use crate::observe::Go;
 use crate::params::{AdamW, Params, clip_norm};
 use crate::random::{fan_in, normals, stream, uniform};
 use crate::real::Real;
@@ -78,12 +80,18 @@ fn initial(seed: u64, width: usize) -> Params<f32> {
     params
 }
 
-/// Trains the controller.
-pub(crate) fn train(frozen: &Frozen<'_>, starts: &Starts, config: &ControllerConfig, seed: u64) -> Trained {
+/// Trains the controller; `go` ends it early.
+pub(crate) fn train(
+    frozen: &Frozen<'_>,
+    starts: &Starts,
+    (config, seed): (&ControllerConfig, u64),
+    go: &mut Go<'_>,
+) -> Result<Trained, TrainError> {
     let mut params = initial(seed, frozen.h + frozen.z);
     let mut optimizer = AdamW::new(&params);
     let (mut total, mut counted) = (0.0, 0.0);
     for step in 0..config.steps {
+        go(step, config.steps)?;
         let imagined = frozen.imagine(starts, config, (seed, u64::from(step)));
         let leaves = Leaves::of(&params, true, |_| true);
         let utility = utility(&leaves, &imagined, config.risk_aversion, frozen.h + frozen.z);
@@ -96,7 +104,7 @@ pub(crate) fn train(frozen: &Frozen<'_>, starts: &Starts, config: &ControllerCon
             (total, counted) = (total + value, counted + 1.0);
         }
     }
-    Trained { params, utility: total / f64::max(counted, 1.0) }
+    Ok(Trained { params, utility: total / f64::max(counted, 1.0) })
 }
 
 impl Frozen<'_> {

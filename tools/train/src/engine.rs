@@ -45,6 +45,14 @@ impl Run<'_> {
         self.checkpoint.map_or(Ok(()), |path| checkpoint::save(path, &self.identity, state))
     }
 
+    /// Stops the run if the observer wants it.
+    pub(crate) fn heed(&self, control: Control, state: &RunState) -> Result<(), TrainError> {
+        match control {
+            Control::Continue => Ok(()),
+            Control::Stop => self.interrupted(state),
+        }
+    }
+
     fn interrupted(&self, state: &RunState) -> Result<(), TrainError> {
         self.save(state)?;
         let checkpoint = self.checkpoint.map(Path::to_owned);
@@ -86,9 +94,7 @@ impl Run<'_> {
             let report = EpochReport { epoch: state.epoch, training, validation, is_best: false };
             let control = observer.epoch(state.end_epoch(report));
             self.save(state)?;
-            if control == Control::Stop {
-                return self.interrupted(state);
-            }
+            self.heed(control, state)?;
         }
         Ok(())
     }
@@ -112,9 +118,7 @@ impl Run<'_> {
             state.sums.add(&sums);
             (state.step, state.steps_done, clock.steps) = (state.step + 1, state.steps_done + 1, clock.steps + 1);
             let progress = clock.progress(state, steps, self.config.schedule.epochs_max, task.losses(&state.sums));
-            if observer.step(&progress) == Control::Stop {
-                return self.interrupted(state);
-            }
+            self.heed(observer.step(&progress), state)?;
             if state.steps_done.is_multiple_of(self.config.schedule.checkpoint_steps) {
                 self.save(state)?;
             }

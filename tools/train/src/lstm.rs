@@ -265,7 +265,7 @@ pub(crate) fn train_lstm(
         next: 0,
     };
     let mut state = run.start(|| RunState::new(initial(run.config.seed, shape), 0))?;
-    observer.stage(Stage::Training);
+    run.heed(observer.stage(Stage::Training), &state)?;
     run.train(&mut task, &mut state, observer)?;
     let meta = meta(run, config, folds, &scales)?;
     let bytes = encode(&meta, &state.best_params().to_tensors())?;

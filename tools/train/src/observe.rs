@@ -2,12 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::TrainError;
+
+/// Told how many of how many parts of a stage are done; an error ends it.
+pub(crate) type Go<'a> = dyn FnMut(u32, u32) -> Result<(), TrainError> + 'a;
+
 /// What the observer wants.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Control {
     /// Go on.
     Continue,
-    /// Write a checkpoint and stop: the run ends with [`TrainError::Interrupted`](crate::TrainError::Interrupted).
+    /// Keep a checkpoint and stop: the run ends with [`TrainError::Interrupted`](crate::TrainError::Interrupted).
     Stop,
 }
 
@@ -78,8 +83,16 @@ pub struct EpochReport {
 /// Receives what a run tells. Every method may be left as it is.
 pub trait Observer {
     /// A stage begins.
-    fn stage(&mut self, stage: Stage) {
+    fn stage(&mut self, stage: Stage) -> Control {
         let _: Stage = stage;
+        Control::Continue
+    }
+
+    /// `done` of `parts` steps of a stage that follows the training of the network are done. A run that is stopped here has
+    /// its checkpoint from the last epoch, and goes on from the begin of [`Stage::Calibrating`].
+    fn part(&mut self, done: u32, parts: u32) -> Control {
+        let _: (u32, u32) = (done, parts);
+        Control::Continue
     }
 
     /// A training step is done.

@@ -15,6 +15,7 @@ use crate::config::RegimeConfig;
 use crate::error::TrainError;
 use crate::fold::whole;
 use crate::graph::{Leaves, device, elements, matrix, silu};
+use crate::observe::Go;
 use crate::params::{AdamW, Params};
 use crate::random::{shuffled, stream};
 use crate::real::Real;
@@ -59,8 +60,8 @@ pub(crate) struct Regimes {
 pub(crate) fn find(
     latents: &Latents,
     decoder: &Params<f32>,
-    config: &RegimeConfig,
-    seed: u64,
+    (config, seed): (&RegimeConfig, u64),
+    go: &mut Go<'_>,
 ) -> Result<Regimes, TrainError> {
     let fault = |source| TrainError::Statistics { what: "the training latents".to_owned(), source };
     let decoded = decode(latents, decoder);
@@ -76,7 +77,7 @@ pub(crate) fn find(
         smoothed.data.chunks_exact(count).flat_map(|row| order.iter().map(|k| f32::of(row[*k]))).collect();
     let silhouette = scores.iter().find(|(candidate, _)| *candidate == count).map_or(f64::NAN, |(_, score)| *score);
     let scaled = standardise(latents);
-    let head = distill(&scaled, &targets, count, (config.distill_steps, seed));
+    let head = distill(&scaled, (&targets, count), (config.distill_steps, seed), go)?;
     Ok(unscale(&scaled, head, (count, silhouette)))
 }
 
@@ -156,7 +157,12 @@ struct Head {
 }
 
 /// Minimises the cross-entropy of the softmax head against the mixture's responsibilities.
-fn distill(scaled: &Scaled, targets: &[f32], count: usize, (steps, seed): (u32, u64)) -> Head {
+fn distill(
+    scaled: &Scaled,
+    (targets, count): (&[f32], usize),
+    (steps, seed): (u32, u64),
+    go: &mut Go<'_>,
+) -> Result<Head, TrainError> {
     let width = scaled.width;
     let s: Vec<f32> = scaled.s.iter().map(|x| f32::of(*x)).collect();
     let rows = s.len() / width.max(1);
@@ -165,6 +171,7 @@ fn distill(scaled: &Scaled, targets: &[f32], count: usize, (steps, seed): (u32, 
     params.insert("regime.bias", vec![count], vec![0.0; count]);
     let mut optimizer = AdamW::new(&params);
     for step in 0..steps {
+        go(step, steps)?;
         let order = shuffled(&mut stream(seed, "distill", u64::from(step)), rows);
         let batch = order.get(..BATCH.min(rows)).unwrap_or(&order);
         let pick = |from: &[f32], width: usize| -> Vec<f32> {
@@ -182,11 +189,11 @@ fn distill(scaled: &Scaled, targets: &[f32], count: usize, (steps, seed): (u32, 
     let logits: Vec<f32> = elements(leaves.linear("regime", matrix(s, rows, &device(false))));
     let pairs = logits.chunks_exact(count).zip(targets.chunks_exact(count));
     let equal = pairs.filter(|(a, b)| argmax(a) == argmax(b)).count();
-    Head {
+    Ok(Head {
         weight: params.data("regime.weight").to_vec(),
         bias: params.data("regime.bias").to_vec(),
         agreement: whole(equal) / whole(rows).max(1.0),
-    }
+    })
 }
 
 fn argmax(values: &[f32]) -> usize {

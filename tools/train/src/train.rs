@@ -16,7 +16,7 @@ use crate::engine::Run;
 use crate::error::TrainError;
 use crate::fold::{Fold, Scales, whole};
 use crate::objective::{World, WorldShape};
-use crate::observe::{Observer, Stage};
+use crate::observe::{Control, Observer, Stage};
 use crate::params::Params;
 use crate::real::Real;
 use crate::regimes::{self, Latents, STRETCH};
@@ -114,7 +114,9 @@ pub(crate) fn run(
         },
         checkpoint: options.checkpoint,
     };
-    observer.stage(Stage::Preparing);
+    if observer.stage(Stage::Preparing) == Control::Stop {
+        return Err(TrainError::Interrupted { epoch: 0, step: 0, checkpoint: None });
+    }
     let (bytes, metrics, state, kind) = match (&config.world, &config.lstm) {
         (Some(world), _) => {
             let (bytes, metrics, state) = train_world(&run, world, folds, options.parent.as_ref(), observer)?;
@@ -199,7 +201,7 @@ fn train_world(
     let mut task = WorldTask::new(run.config, config, &shape, (&train, &validation), &pieces);
     let first = || start.map_or_else(|| initial(run.config.seed, size.d(), &shape), |(params, _)| params.clone());
     let mut state = run.start(|| RunState::new(first(), config.lanes * shape.h))?;
-    observer.stage(Stage::Training);
+    run.heed(observer.stage(Stage::Training), &state)?;
     if start.is_some() {
         Run::keep_start(&task, &mut state);
     }
@@ -255,18 +257,20 @@ impl Finish<'_> {
     ) -> Result<(Vec<u8>, BTreeMap<String, f64>), TrainError> {
         let trained = state.best_params();
         let mut metrics = self.loss_metrics(state);
-        observer.stage(Stage::Calibrating);
+        self.run.heed(observer.stage(Stage::Calibrating), state)?;
         let mut params = self.exported(trained);
         self.calibrate(trained, &mut params, &mut metrics);
-        observer.stage(Stage::Regimes);
+        self.run.heed(observer.stage(Stage::Regimes), state)?;
         let (latents, starts) = self.training_latents(trained);
         let seed = self.run.config.seed;
-        let regimes = regimes::find(&latents, trained, &self.config.regimes, seed)?;
+        let mut go = |done, parts| self.run.heed(observer.part(done, parts), state);
+        let regimes = regimes::find(&latents, trained, (&self.config.regimes, seed), &mut go)?;
         metrics.insert("regimes.silhouette".to_owned(), regimes.silhouette);
         metrics.insert("regimes.distillation_agreement".to_owned(), regimes.agreement);
-        observer.stage(Stage::Controller);
+        self.run.heed(observer.stage(Stage::Controller), state)?;
         let frozen = self.frozen(&params, folds.train);
-        let controller = controller::train(&frozen, &starts, &self.config.controller, seed);
+        let mut go = |done, parts| self.run.heed(observer.part(done, parts), state);
+        let controller = controller::train(&frozen, &starts, (&self.config.controller, seed), &mut go)?;
         metrics.insert("controller.utility".to_owned(), controller.utility);
         let s = self.shape.h + self.shape.z;
         params.insert("regime.weight", vec![regimes.count, s], regimes.weight);

@@ -4,7 +4,9 @@
 mod common;
 
 use peregrine_model::{Backend, Kernel, LatentStore, Model, PositionInput};
-use peregrine_train::{Control, EpochReport, Folds, Observer, Progress, Silent, TrainError, train, train_or_resume};
+use peregrine_train::{
+    Control, EpochReport, Folds, Observer, Progress, Silent, Stage, TrainError, train, train_or_resume,
+};
 
 #[test]
 fn a_short_run_learns_the_signal_and_its_artefact_runs_in_the_kernel() {
@@ -46,6 +48,21 @@ impl Observer for StopAt {
     }
 }
 
+/// Stops at the begin of a stage, or after so many parts of it.
+struct StopIn(Stage, u32, bool);
+
+impl Observer for StopIn {
+    fn stage(&mut self, stage: Stage) -> Control {
+        self.2 = stage == self.0;
+        if self.2 && self.1 == 0 { Control::Stop } else { Control::Continue }
+    }
+
+    fn part(&mut self, done: u32, parts: u32) -> Control {
+        assert!(done < parts);
+        if self.2 && done + 1 >= self.1 { Control::Stop } else { Control::Continue }
+    }
+}
+
 #[test]
 fn one_seed_gives_one_file_also_after_an_interruption() {
     let (train_fold, validation) = (common::dataset(3, 3, 700), common::dataset(4, 1, 400));
@@ -63,6 +80,19 @@ fn one_seed_gives_one_file_also_after_an_interruption() {
         assert!(matches!(stopped, Err(TrainError::Interrupted { .. })), "{stopped:?}");
         let resumed = train_or_resume(&config, folds, &path, &mut Silent).unwrap();
         assert_eq!(first.bytes, resumed.bytes, "stopped after {stop} steps and resumed");
+    }
+    for (stage, parts) in [
+        (Stage::Training, 0),
+        (Stage::Calibrating, 0),
+        (Stage::Regimes, 9),
+        (Stage::Controller, 0),
+        (Stage::Controller, 7),
+    ] {
+        let path = folder.path().join(format!("{stage:?}{parts}.checkpoint"));
+        let stopped = train_or_resume(&config, folds, &path, &mut StopIn(stage, parts, false));
+        assert!(matches!(stopped, Err(TrainError::Interrupted { .. })), "{stage:?}: {stopped:?}");
+        let resumed = train_or_resume(&config, folds, &path, &mut Silent).unwrap();
+        assert_eq!(first.bytes, resumed.bytes, "stopped in {stage:?} and resumed");
     }
     let other = peregrine_train::TrainConfig { seed: 8, ..config };
     assert_ne!(train(&other, &train_fold, &validation, &mut Silent).unwrap().bytes, first.bytes);
