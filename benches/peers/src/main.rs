@@ -5,6 +5,7 @@
 
 mod book;
 mod decode;
+mod kernel;
 mod ring;
 
 use peregrine_benches::BenchError;
@@ -81,6 +82,7 @@ fn main() -> Result<(), BenchError> {
     for session in [Some(&one), Some(&market), real.as_ref()].into_iter().flatten() {
         book::run(&timer, session)?;
     }
+    kernel::run(&timer)?;
     if let Some(cores) = cores {
         ring::run(&timer, core, cores)?;
     }
