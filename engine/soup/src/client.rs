@@ -146,6 +146,11 @@ impl ClientSession {
         self.core.position
     }
 
+    /// Forgets where it stood: the next login asks for `position`.
+    pub const fn set_position(&mut self, position: Position) {
+        self.core.position = position;
+    }
+
     /// The connection stands: the login goes out. After the end of a session it asks for a new one.
     pub fn connect(&mut self, now: EpochNanos) {
         self.decoder.reset();

@@ -66,11 +66,14 @@ pub enum EventKind {
     SessionStart = 26,
     /// A transport session ended; nothing more comes.
     SessionEnd = 27,
+    /// A snapshot of the whole market begins because messages were lost for good: books start empty, the orders that
+    /// rest in it follow, and every book stays stale until [`EventKind::GapEnd`].
+    SnapshotStart = 28,
 }
 
 impl EventKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 28;
+    pub const COUNT: usize = 29;
 
     /// Whether events of this kind change the displayed book.
     #[must_use]
@@ -147,6 +150,7 @@ impl BitOrAssign for EventFlags {
 /// | `GapStart` | first missing sequence number | next received one | – | missing count | – | 1 when they are given up: no `GapEnd` follows |
 /// | `GapEnd` | first missing sequence number | next received one | – | recovered count | – | – |
 /// | `SessionStart`, `SessionEnd` | first eight bytes of the session | next sequence number | – | its last two bytes | – | – |
+/// | `SnapshotStart` | first eight bytes of the session | first missing sequence number | – | its last two bytes | – | – |
 ///
 /// A dash means: zero, and nobody reads it. Prices kept in `id_a` or `id_b` are [`Price`] units as `u64`.
 /// `exch_time` is the venue's stamp, `recv_time` ours; both are UTC nanoseconds. `symbol` is
@@ -238,14 +242,14 @@ mod tests {
         let mut bytes = [0_u8; 56];
         bytes.copy_from_slice(event.as_bytes());
         assert_eq!(MarketEvent::try_read_from_bytes(&bytes).unwrap(), event);
-        bytes[52] = 28;
+        bytes[52] = 29;
         assert!(MarketEvent::try_read_from_bytes(&bytes).is_err());
         assert!(event.flags.contains(EventFlags::FROM_LINE_B) && !event.flags.contains(EventFlags::RECOVERED));
     }
 
     #[test]
     fn the_last_kind_is_count_minus_one() {
-        assert_eq!(EventKind::SessionEnd as usize, EventKind::COUNT - 1);
+        assert_eq!(EventKind::SnapshotStart as usize, EventKind::COUNT - 1);
         assert!(EventKind::ReplaceOrder.changes_book() && !EventKind::Trade.changes_book());
     }
 }

@@ -262,7 +262,7 @@ impl Books {
 
     #[cold]
     #[inline(never)]
-    fn on_session_start(&mut self, event: &MarketEvent) -> BookUpdate {
+    fn on_empty_start(&mut self, event: &MarketEvent) -> BookUpdate {
         let mut update = self.status.apply(event);
         update.is_top_changed = self.orders.live_count() > 0;
         self.orders.clear();
@@ -305,7 +305,7 @@ impl MarketBooks for Books {
             EventKind::ExecuteOrderAtPrice => self.on_reduce(event, Take::ExecuteAtPrice),
             EventKind::ReplaceOrder => self.on_replace(event),
             EventKind::Trade | EventKind::CrossTrade => self.on_trade(event),
-            EventKind::SessionStart => return self.on_session_start(event),
+            EventKind::SessionStart | EventKind::SnapshotStart => return self.on_empty_start(event),
             EventKind::BrokenTrade
             | EventKind::SystemEvent
             | EventKind::StockDirectory

@@ -201,7 +201,7 @@ impl NaiveBooks {
         BookUpdate { side: old.side, price: old.price, qty: old.qty, priority: old.priority, ..update }
     }
 
-    fn on_session_start(&mut self, event: &MarketEvent) -> BookUpdate {
+    fn on_empty_start(&mut self, event: &MarketEvent) -> BookUpdate {
         let is_top_changed = !self.orders.is_empty();
         self.orders.clear();
         self.sides.clear();
@@ -249,7 +249,7 @@ impl MarketBooks for NaiveBooks {
             | EventKind::DeleteOrder => self.on_order_event(event, Self::on_reduce),
             EventKind::ReplaceOrder => self.on_order_event(event, Self::on_replace),
             EventKind::Trade | EventKind::CrossTrade => self.on_trade(event),
-            EventKind::SessionStart => return self.on_session_start(event),
+            EventKind::SessionStart | EventKind::SnapshotStart => return self.on_empty_start(event),
             EventKind::BrokenTrade
             | EventKind::SystemEvent
             | EventKind::StockDirectory

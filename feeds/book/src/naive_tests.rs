@@ -140,6 +140,30 @@ fn states_follow_the_venue_the_session_and_the_feed() {
 }
 
 #[test]
+fn a_snapshot_empties_the_books_and_leaves_gaps_and_operational_halts() {
+    let mut books = books();
+    let tell = |books: &mut NaiveBooks, kind, detail| {
+        books.apply(&MarketEvent { detail, ..event(kind, 0) });
+        books.state(S)
+    };
+    tell(&mut books, EventKind::TradingAction, b'T');
+    books.apply(&add(1, Side::Buy, 100, 10));
+    books.apply(&add(1, Side::Buy, 100, 10));
+    assert!(tell(&mut books, EventKind::GapStart, 0).contains(BookState::QUARANTINED));
+    tell(&mut books, EventKind::OperationalHalt, b'H');
+    let state = tell(&mut books, EventKind::SnapshotStart, 0);
+    assert_eq!(state, BookState::STALE.with(BookState::HALTED).with(BookState::ONE_SIDED));
+    assert_eq!((books.order_count(), books.top(S)), (0, TopOfBook::default()));
+    assert!(
+        tell(&mut books, EventKind::TradingAction, b'T').contains(BookState::HALTED),
+        "the operational halt stands"
+    );
+    tell(&mut books, EventKind::OperationalHalt, b'T');
+    books.apply(&add(1, Side::Buy, 100, 10));
+    assert_eq!(tell(&mut books, EventKind::GapEnd, 0), BookState::ONE_SIDED);
+}
+
+#[test]
 fn a_session_start_empties_the_books() {
     let mut books = books();
     books.apply(&add(1, Side::Buy, 100, 10));

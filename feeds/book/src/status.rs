@@ -120,6 +120,7 @@ impl MarketStatus {
                 BookAction::StateChanged
             }
             EventKind::SessionStart => self.on_session_start(),
+            EventKind::SnapshotStart => self.on_snapshot_start(),
             EventKind::SessionEnd => {
                 self.is_closed = true;
                 BookAction::StateChanged
@@ -162,6 +163,15 @@ impl MarketStatus {
     fn on_session_start(&mut self) -> BookAction {
         self.symbols.fill(SymbolStatus::default());
         self.open_gap_count = 0;
+        self.is_closed = false;
+        BookAction::StateChanged
+    }
+
+    /// What a snapshot tells anew is forgotten; gaps stay open, and so do operational halts, which it does not tell.
+    fn on_snapshot_start(&mut self) -> BookAction {
+        for status in &mut self.symbols {
+            *status = SymbolStatus { is_operational_halt: status.is_operational_halt, ..SymbolStatus::default() };
+        }
         self.is_closed = false;
         BookAction::StateChanged
     }

@@ -38,6 +38,7 @@ fn kinds() -> impl Strategy<Value = EventKind> {
         1 => Just(EventKind::OperationalHalt),
         1 => Just(EventKind::StockDirectory),
         1 => Just(EventKind::GapStart),
+        1 => Just(EventKind::SnapshotStart),
         1 => Just(EventKind::GapEnd),
         1 => Just(EventKind::ImbalanceShares),
     ]

@@ -12,6 +12,7 @@ use crate::{
     frame::{self, Checks, Datagram, LinkType},
     packet::MonotoneTime,
     pcap, pcapng,
+    recorded::RecordedFeed,
 };
 
 /// A frame as the capture file stores it.
@@ -19,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) time: Option<EpochNanos>,
     /// `None`: of a type that is not understood.
     pub(crate) link: Option<LinkType>,
+    /// The number of its interface in its section; 0 where a file has only one.
+    pub(crate) interface: u32,
     /// Whether less was stored than was on the wire.
     pub(crate) is_cut: bool,
     /// Where the frame starts in the file.
@@ -62,6 +65,13 @@ impl Reader {
         match self {
             Self::Pcap(reader) => &reader.input,
             Self::Pcapng(reader) => &reader.input,
+        }
+    }
+
+    const fn recorded(&self) -> Option<RecordedFeed> {
+        match self {
+            Self::Pcap(_) => None,
+            Self::Pcapng(reader) => reader.recorded,
         }
     }
 
@@ -150,7 +160,11 @@ impl Capture {
         let link = record.link.ok_or(SkipReason::UnsupportedLink)?;
         let bytes = self.reader.input().slice(record.data.clone());
         let datagram = frame::dissect(link, bytes, record.is_cut, self.options.checks)?;
-        let line = assign(&datagram, &self.options, &self.destinations)?;
+        let line = match (self.reader.recorded(), self.options.filters.is_empty()) {
+            // A recording of a live session: its interfaces are the lines.
+            (Some(_), true) => LineId(u8::try_from(record.interface).unwrap_or(u8::MAX)),
+            (_, _) => assign(&datagram, &self.options, &self.destinations)?,
+        };
         if !self.destinations.contains(&datagram.destination)
             && self.statistics.destination_count < DESTINATION_COUNT_MAX
         {
@@ -234,6 +248,10 @@ impl Source for Capture {
 
     fn session(&self) -> Option<Session> {
         self.session
+    }
+
+    fn recorded(&self) -> Option<RecordedFeed> {
+        self.reader.recorded().filter(|_| self.options.filters.is_empty())
     }
 
     fn statistics(&self) -> Statistics {

@@ -24,6 +24,7 @@ mod merge;
 mod packet;
 pub mod pcap;
 pub mod pcapng;
+mod recorded;
 pub mod session;
 mod time_range;
 
@@ -39,5 +40,6 @@ pub use packet::{
     Statistics,
 };
 pub use peregrine_wire::LineId;
+pub use recorded::{RecordedFeed, RecordedRecovery};
 pub use session::session_midnight;
 pub use time_range::TimeRange;

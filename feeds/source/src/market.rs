@@ -6,9 +6,9 @@ use jiff::civil::Date;
 use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
 use peregrine_wire::arbiter::LINE_COUNT_MAX;
 use peregrine_wire::itch50::Decoder;
-use peregrine_wire::{ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, MoldFeed};
+use peregrine_wire::{ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, MoldFeed, Recovery};
 
-use crate::{Carrier, Merge, OpenOptions, Session, Source, SourceError, TimeRange, open_all};
+use crate::{Carrier, Merge, OpenOptions, RecordedFeed, Session, Source, SourceError, TimeRange, open_all};
 
 /// What is to be read, and how.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ impl Feed {
 pub struct Input {
     source: Box<dyn Source>,
     feed: Feed,
+    /// For a recording of a live session: how it was arbitrated, and its recovery.
+    recorded: Option<(RecordedFeed, Recovery)>,
     session: Session,
     last_offset: u64,
     last_time: EpochNanos,
@@ -107,12 +109,16 @@ impl Input {
         for symbol in symbols {
             decoder.register(*symbol).map_err(|_| InputError::Directory(plan.symbol_count_max))?;
         }
+        let recorded = source.recorded().map(|feed| (feed, Recovery::new(feed.recovery_config(), feed.line_count)));
         let feed = match source.format() {
             Carrier::Itch if plan.files.len() > 1 => return Err(InputError::RawFiles(plan.files.len())),
-            Carrier::MoldUdp64 if plan.files.len() > LINE_COUNT_MAX => {
+            Carrier::MoldUdp64 if recorded.is_none() && plan.files.len() > LINE_COUNT_MAX => {
                 return Err(InputError::Lines(plan.files.len()));
             }
             Carrier::Itch => Feed::File(Box::new(FileFeed::new(decoder))),
+            Carrier::MoldUdp64 if recorded.is_some() => {
+                Feed::Mold(Box::new(recorded_feed(source.recorded(), decoder)?))
+            }
             Carrier::MoldUdp64 => {
                 let line_count = u8::try_from(plan.files.len().max(1)).unwrap_or(u8::MAX);
                 let config = ArbiterConfig {
@@ -125,7 +131,7 @@ impl Input {
                 Feed::Mold(Box::new(MoldFeed::new(config, decoder)?))
             }
         };
-        Ok(Self { source, feed, session, last_offset: 0, last_time: EpochNanos::MIN })
+        Ok(Self { source, feed, recorded, session, last_offset: 0, last_time: EpochNanos::MIN })
     }
 
     /// Keeps only packets of `[from, to)`.
@@ -151,6 +157,15 @@ impl Input {
         match &mut self.feed {
             Feed::Mold(feed) => {
                 let line = LineId(packet.line.0);
+                if let Some((recorded, recovery)) = self.recorded.as_mut().filter(|(feed, _)| line.0 >= feed.line_count)
+                {
+                    if line == recorded.retransmission_line() {
+                        while recovery.on_reply(feed, packet.bytes, packet.recv_time, out).is_err() {}
+                    } else if line == recorded.snapshot_line() {
+                        while recovery.on_snapshot(feed, packet.bytes, packet.recv_time, out).is_err() {}
+                    }
+                    return Ok(true);
+                }
                 while feed.on_packet(line, packet.bytes, packet.recv_time, out).is_err() {}
             }
             Feed::File(feed) => while feed.on_message(packet.bytes, None, out).is_err() {},
@@ -189,6 +204,12 @@ impl Input {
     pub fn source(&self) -> &dyn Source {
         &*self.source
     }
+}
+
+/// The feed stage of a recording.
+fn recorded_feed(recorded: Option<RecordedFeed>, decoder: Decoder) -> Result<MoldFeed, ArbiterConfigError> {
+    let Some(recorded) = recorded else { return MoldFeed::new(ArbiterConfig::default(), decoder) };
+    Ok(MoldFeed::new(recorded.arbiter_config(), decoder)?.with_recovery_line(recorded.retransmission_line()))
 }
 
 /// Opens files as one merged source, for commands that need no feed.

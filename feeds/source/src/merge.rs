@@ -1,6 +1,6 @@
 //! Several sources as one, ordered by receive time.
 
-use crate::{Carrier, End, Packet, Progress, Session, SkipReason, Source, SourceError, Statistics};
+use crate::{Carrier, End, Packet, Progress, RecordedFeed, Session, SkipReason, Source, SourceError, Statistics};
 
 /// Gives the packets of several sources in the order of their receive times; at equal times the lower line comes
 /// first, then the source given first. Holds no packet itself: each waits in its own source. For files: a source that has
@@ -79,6 +79,12 @@ impl Source for Merge {
 
     fn session(&self) -> Option<Session> {
         self.sources.iter().find_map(|source| source.session())
+    }
+
+    /// That of the first, if all are recordings of one session.
+    fn recorded(&self) -> Option<RecordedFeed> {
+        let first = self.sources.first()?.recorded()?;
+        self.sources.iter().all(|source| source.recorded() == Some(first)).then_some(first)
     }
 
     /// The sum over all sources. The end is `Open` while one is, else the first that is not clean.

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use peregrine_types::EpochNanos;
 use peregrine_wire::LineId;
 
-use crate::{Input, SourceError};
+use crate::{Input, RecordedFeed, SourceError};
 
 /// Where a receive time comes from, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -278,6 +278,12 @@ pub trait Source: Send {
     /// The trading day, as far as it is known.
     fn session(&self) -> Option<Session>;
 
+    /// How the feed was arbitrated whose packets these are, where they are a recording of a live session: then lines
+    /// are those of that session, the retransmission's and the snapshot's included.
+    fn recorded(&self) -> Option<RecordedFeed> {
+        None
+    }
+
     /// Counts so far.
     fn statistics(&self) -> Statistics;
 
@@ -305,6 +311,9 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
     fn session(&self) -> Option<Session> {
         (**self).session()
+    }
+    fn recorded(&self) -> Option<RecordedFeed> {
+        (**self).recorded()
     }
     fn statistics(&self) -> Statistics {
         (**self).statistics()

@@ -25,6 +25,10 @@ pub(crate) const INTERFACE_DESCRIPTION: u32 = 1;
 pub(crate) const OBSOLETE_PACKET: u32 = 2;
 pub(crate) const SIMPLE_PACKET: u32 = 3;
 pub(crate) const ENHANCED_PACKET: u32 = 6;
+/// A comment, of any block.
+pub(crate) const OPTION_COMMENT: u16 = 1;
+/// The name of an interface.
+pub(crate) const OPTION_NAME: u16 = 2;
 pub(crate) const OPTION_TIME_RESOLUTION: u16 = 9;
 pub(crate) const OPTION_TIME_OFFSET: u16 = 14;
 

@@ -2,7 +2,7 @@
 
 use peregrine_types::EpochNanos;
 
-use crate::{Carrier, Packet, Progress, Session, Source, SourceError, Statistics};
+use crate::{Carrier, Packet, Progress, RecordedFeed, Session, Source, SourceError, Statistics};
 
 /// Passes on the packets received at `from` or later and before `to`. A book built from the middle of a day lacks the
 /// orders that were entered before; whoever needs them reads from the start and ignores what comes early. For files: a
@@ -68,6 +68,10 @@ impl<S: Source> Source for TimeRange<S> {
 
     fn session(&self) -> Option<Session> {
         self.source.session()
+    }
+
+    fn recorded(&self) -> Option<RecordedFeed> {
+        self.source.recorded()
     }
 
     fn statistics(&self) -> Statistics {

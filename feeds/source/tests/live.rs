@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
-use peregrine_source::live::{LineAddress, LiveInput, LivePlan, LiveStep, SocketOptions, UdpSource};
+use peregrine_source::live::{LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, SocketOptions, UdpSource};
 use peregrine_source::{Carrier, LineId, Source, SourceError, StampKind};
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent};
 use peregrine_wire::moldudp64::{Header, PacketBuilder, Session};
@@ -21,7 +21,7 @@ fn open(lines: &[LineAddress], options: &SocketOptions) -> UdpSource {
 }
 
 fn ports(source: &UdpSource) -> Vec<SocketAddrV4> {
-    source.facts().map(|facts| facts.local).collect()
+    source.facts().iter().map(|facts| facts.local).collect()
 }
 
 /// Asks until `count` packets came, or long enough.
@@ -55,7 +55,7 @@ fn two_lines_arrive_with_kernel_stamps_in_order_of_time() {
         assert_eq!(of_line, (0..20).filter(|index| index % 2 == line.0).collect::<Vec<u8>>());
     }
     assert_eq!(source.statistics().packet_count, 20);
-    assert!(source.line_counters().all(|line| line.packet_count == 10 && line.call_count >= 4));
+    assert!(source.line_counters().iter().all(|line| line.packet_count == 10 && line.call_count >= 4));
     source.close();
     assert!(!source.advance().unwrap() && source.has_ended() && source.current().is_none());
 }
@@ -97,12 +97,14 @@ fn what_does_not_fit_is_dropped_and_counted() {
     while source.poll().unwrap().is_some() {
         read += 1;
     }
+    let dropped = 1_000 - u64::try_from(read).unwrap();
+    assert_eq!(source.line_counters()[0].kernel_drop_count, dropped, "told before the next packet");
     sender.send_to(&[4; 8], to).unwrap();
     assert_eq!(take(&mut source, 1).len(), 1);
-    let counters = *source.line_counters().next().unwrap();
+    let counters = source.line_counters()[0];
     assert_eq!(counters.oversize_count, 1);
     assert!(read < 1_000);
-    assert_eq!(counters.kernel_drop_count, 1_000 - u64::try_from(read).unwrap());
+    assert_eq!(counters.kernel_drop_count, dropped);
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn run(input: &mut LiveInput, events: &mut Vec<MarketEvent>, is_done: impl Fn(&[
 #[test]
 fn events_come_out_of_packets_and_the_other_line_fills_a_gap() {
     let mut input = LiveInput::open(&LivePlan::new(vec![any_port(), any_port()], 10), &[]).unwrap();
-    let to: Vec<SocketAddrV4> = input.facts().map(|facts| facts.local).collect();
+    let to: Vec<SocketAddrV4> = input.facts().iter().map(|facts| facts.local).collect();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut events = Vec::new();
     sender.send_to(&packet(1, 2), to[0]).unwrap();
@@ -158,6 +160,6 @@ fn events_come_out_of_packets_and_the_other_line_fills_a_gap() {
     assert!(events.windows(2).all(|pair| pair[0].recv_time <= pair[1].recv_time));
     assert_eq!(input.counters().packet_count, 4);
     let mut none = |event: MarketEvent| Err(Full(event));
-    input.close(&mut none);
+    assert_eq!(input.close(&mut none).unwrap(), None);
     assert_eq!(input.step(EpochNanos(0), &mut none).unwrap(), LiveStep::Ended);
 }

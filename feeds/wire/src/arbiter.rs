@@ -67,6 +67,41 @@ pub enum JoinPolicy {
     AtFirstPacket,
 }
 
+/// What becomes of messages that do not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossPolicy {
+    /// They are given up after the window, or when no slot is left; what waited follows.
+    GiveUp,
+    /// Nothing behind them is delivered until they are there, or until a snapshot took their place
+    /// ([`Arbiter::resume`]). When no slot is left, the packet with the lowest message makes room.
+    Keep,
+}
+
+/// How a packet agrees with messages that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouch {
+    /// Some of its messages are known, and all of those are the same.
+    Agrees,
+    /// A message differs from the one known under its number.
+    Differs,
+    /// None of its messages is known.
+    Unknown,
+}
+
+/// Why a snapshot cannot take the place of what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// Nothing is suspended.
+    #[error("no snapshot was begun")]
+    NotSuspended,
+    /// It is older than what was delivered.
+    #[error("the snapshot is older than what was delivered")]
+    Stale,
+    /// Its number lies further ahead than any line can have carried.
+    #[error("the snapshot's number lies too far ahead")]
+    TooFar,
+}
+
 /// What an arbiter is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArbiterConfig {
@@ -86,6 +121,8 @@ pub struct ArbiterConfig {
     pub is_sequence_checked: bool,
     /// Where a session begins for us.
     pub join: JoinPolicy,
+    /// What becomes of messages that do not come.
+    pub loss: LossPolicy,
 }
 
 /// Why an arbiter cannot be made.
@@ -116,6 +153,7 @@ impl Default for ArbiterConfig {
             history_message_count: 1024,
             is_sequence_checked: true,
             join: JoinPolicy::FromStart,
+            loss: LossPolicy::GiveUp,
         }
     }
 }
@@ -196,6 +234,10 @@ pub struct ArbiterCounters {
     pub lost_message_count: u64,
     /// Packets that waited.
     pub held_packet_count: u64,
+    /// Messages whose place a snapshot took.
+    pub superseded_message_count: u64,
+    /// Packets that could not wait, or not any longer, because no slot was left ([`LossPolicy::Keep`]).
+    pub evicted_packet_count: u64,
     /// Heartbeats received.
     pub heartbeat_count: u64,
     /// Sessions begun.
@@ -267,6 +309,8 @@ pub struct Arbiter {
     /// Number after the last message known to exist; above `next` exactly while a gap is open.
     known_end: u64,
     open_gap: Option<OpenGap>,
+    /// Whether a snapshot is being taken in: nothing is delivered meanwhile.
+    is_suspended: bool,
     /// When a heartbeat first proved messages missing.
     tail_time: Option<EpochNanos>,
     lost: LostRanges,
@@ -298,6 +342,7 @@ impl Arbiter {
             next: 1,
             known_end: 1,
             open_gap: None,
+            is_suspended: false,
             tail_time: None,
             lost: LostRanges::NONE,
             window: Window::new(config.held_packet_count_max, config.packet_len_max),
@@ -344,6 +389,94 @@ impl Arbiter {
     pub fn missing(&self) -> Option<Gap> {
         let next_received = self.window.first().map_or(self.known_end, |held| held.sequence.min(self.known_end));
         self.open_gap.map(|_| Gap { first_missing: self.next, next_received })
+    }
+
+    /// Number after the last message known to exist.
+    #[must_use]
+    pub const fn known_end(&self) -> u64 {
+        self.known_end
+    }
+
+    /// Every run of messages missing now, in order.
+    pub fn missing_ranges(&self) -> impl Iterator<Item = Gap> + '_ {
+        let held = self.window.packets().iter().map(|held| (held.sequence, held.end));
+        let (mut at, known_end) = (self.next, self.known_end);
+        held.chain([(known_end, known_end)]).filter_map(move |(from, to)| {
+            let gap = Gap { first_missing: at, next_received: from.min(known_end) };
+            at = at.max(to);
+            (gap.message_count() > 0).then_some(gap)
+        })
+    }
+
+    /// Whether the message with this number was delivered lately, or waits.
+    #[must_use]
+    pub fn knows(&self, sequence: u64) -> bool {
+        if sequence < self.next { self.history.knows(sequence) } else { self.window.message(sequence).is_some() }
+    }
+
+    /// Holds a packet of this session against the messages that are known.
+    #[must_use]
+    pub fn vouch(&self, packet: &Packet<'_>) -> Vouch {
+        let mut vouch = Vouch::Unknown;
+        for (sequence, message) in (packet.sequence_number()..packet.next_sequence_number()).zip(packet.blocks()) {
+            let is_same = if sequence < self.next {
+                self.history.knows(sequence).then(|| !self.history.differs(sequence, message))
+            } else {
+                self.window.message(sequence).map(|known| known == message)
+            };
+            match is_same {
+                Some(true) => vouch = Vouch::Agrees,
+                Some(false) => return Vouch::Differs,
+                None => {}
+            }
+        }
+        vouch
+    }
+
+    /// A snapshot begins: nothing is delivered until [`Arbiter::resume`], what comes waits.
+    pub const fn suspend(&mut self) {
+        self.is_suspended = self.session.is_some();
+    }
+
+    /// Whether a snapshot is being taken in.
+    #[must_use]
+    pub const fn is_suspended(&self) -> bool {
+        self.is_suspended
+    }
+
+    /// A snapshot holds every message before `sequence`: what waits from there on is delivered by the next
+    /// [`Arbiter::settle`], or by the next packet.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; the arbiter stays suspended then.
+    pub fn resume(&mut self, sequence: u64, now: EpochNanos) -> Result<(), ResumeError> {
+        if !self.is_suspended {
+            return Err(ResumeError::NotSuspended);
+        }
+        if sequence < self.next {
+            return Err(ResumeError::Stale);
+        }
+        if sequence > self.limit(now) {
+            return Err(ResumeError::TooFar);
+        }
+        while self.window.first().is_some_and(|held| held.end <= sequence) {
+            self.window.release_first();
+        }
+        self.counters.superseded_message_count =
+            self.counters.superseded_message_count.saturating_add(sequence.saturating_sub(self.next));
+        (self.next, self.known_end) = (sequence, self.known_end.max(sequence));
+        self.lost = LostRanges::NONE;
+        self.is_suspended = false;
+        Ok(())
+    }
+
+    /// Delivers what waits and is next, after [`Arbiter::resume`].
+    ///
+    /// # Errors
+    /// [`Full`] when `out` had no room: call again.
+    pub fn settle(&mut self, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        self.drain(out)?;
+        self.end_session_if_complete(out)
     }
 
     /// Whether the last call met a full sink, so that the same packet must be given again.

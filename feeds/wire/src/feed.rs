@@ -17,8 +17,10 @@ pub const GAP_LOST: u8 = 1;
 /// From MoldUDP64 packets on several lines to market events.
 #[derive(Clone, Debug)]
 pub struct MoldFeed {
-    arbiter: Arbiter,
-    decoder: Decoder,
+    pub(crate) arbiter: Arbiter,
+    pub(crate) decoder: Decoder,
+    /// The line of retransmitted packets.
+    recovery_line: Option<LineId>,
 }
 
 /// From raw messages to market events.
@@ -33,7 +35,14 @@ impl MoldFeed {
     /// # Errors
     /// [`ArbiterConfigError`] naming the impossible value.
     pub fn new(config: ArbiterConfig, decoder: Decoder) -> Result<Self, ArbiterConfigError> {
-        Ok(Self { arbiter: Arbiter::new(config)?, decoder })
+        Ok(Self { arbiter: Arbiter::new(config)?, decoder, recovery_line: None })
+    }
+
+    /// Marks the events of what comes on `line` as recovered.
+    #[must_use]
+    pub const fn with_recovery_line(mut self, line: LineId) -> Self {
+        self.recovery_line = Some(line);
+        self
     }
 
     /// Takes the UDP payload of one packet received on `line` at `recv_time`. Everything that this packet makes
@@ -50,7 +59,8 @@ impl MoldFeed {
     ) -> Result<(), Full<()>> {
         let now =
             if self.arbiter.is_retry_due() { self.decoder.latest(recv_time) } else { self.decoder.stamp(recv_time) };
-        self.arbiter.on_packet(line, payload, now, &mut Wire { decoder: &mut self.decoder, now, out })
+        let Self { arbiter, decoder, recovery_line } = self;
+        arbiter.on_packet(line, payload, now, &mut Wire { decoder, recovery_line: *recovery_line, now, out })
     }
 
     /// Lets time pass while no packet comes, so that what is missing for too long is given up.
@@ -59,7 +69,18 @@ impl MoldFeed {
     /// [`Full`] when the sink had no room: call again.
     pub fn on_time(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<(), Full<()>> {
         let now = self.decoder.latest(now);
-        self.arbiter.on_time(now, &mut Wire { decoder: &mut self.decoder, now, out })
+        let Self { arbiter, decoder, recovery_line } = self;
+        arbiter.on_time(now, &mut Wire { decoder, recovery_line: *recovery_line, now, out })
+    }
+
+    /// Delivers what waits behind a snapshot, as of `now`.
+    ///
+    /// # Errors
+    /// [`Full`] when the sink had no room: call again.
+    pub(crate) fn settle(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<(), Full<()>> {
+        let now = self.decoder.latest(now);
+        let Self { arbiter, decoder, recovery_line } = self;
+        arbiter.settle(&mut Wire { decoder, recovery_line: *recovery_line, now, out })
     }
 
     /// Line statistics, gaps and losses.
@@ -120,6 +141,7 @@ impl FileFeed {
 /// Joins arbiter, decoder and sink for the length of one call.
 struct Wire<'a, S> {
     decoder: &'a mut Decoder,
+    recovery_line: Option<LineId>,
     now: EpochNanos,
     out: &'a mut S,
 }
@@ -127,7 +149,11 @@ struct Wire<'a, S> {
 impl<S: Sink<MarketEvent>> Deliver for Wire<'_, S> {
     #[inline]
     fn message(&mut self, message: &[u8], line: LineId) -> Result<(), Full<()>> {
-        let flags = if line == LineId::A { EventFlags::NONE } else { EventFlags::FROM_LINE_B };
+        let flags = match line {
+            LineId::A => EventFlags::NONE,
+            line if self.recovery_line == Some(line) => EventFlags::RECOVERED,
+            _ => EventFlags::FROM_LINE_B,
+        };
         self.decoder.decode(message, self.now, flags, self.out).map(|_| ())
     }
 

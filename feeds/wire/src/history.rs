@@ -49,6 +49,11 @@ impl History {
         self.find(sequence).is_some_and(|seen| seen.checksum != checksum(message))
     }
 
+    /// Whether the message with this number is remembered.
+    pub(crate) fn knows(&self, sequence: u64) -> bool {
+        self.find(sequence).is_some()
+    }
+
     /// How long after its delivery on another line the message arrived at `now` on `line`.
     pub(crate) fn behind(&self, sequence: u64, line: LineId, now: EpochNanos) -> Option<Nanos> {
         self.find(sequence).filter(|seen| seen.line != line).map(|seen| now.since(seen.arrival))

@@ -1,4 +1,4 @@
-//! Wire formats as checked views over bytes (ITCH 5.0, MoldUDP64), line arbitration, gap detection, and decoding to
+//! Wire formats as checked views over bytes (ITCH 5.0, MoldUDP64), line arbitration, gap detection, recovery, and decoding to
 //! market events. Nothing here does I/O, reads a clock or allocates after construction, and no input can make it panic.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 
@@ -11,7 +11,11 @@ pub mod gap;
 mod history;
 pub mod itch50;
 pub mod moldudp64;
+pub mod recovery;
 mod window;
 
-pub use arbiter::{Arbiter, ArbiterConfig, ArbiterConfigError, ArbiterCounters, JoinPolicy, LineId, LineStats};
+pub use arbiter::{
+    Arbiter, ArbiterConfig, ArbiterConfigError, ArbiterCounters, JoinPolicy, LineId, LineStats, LossPolicy,
+};
 pub use feed::{FileFeed, MoldFeed};
+pub use recovery::{Recovery, RecoveryConfig, RecoveryCounters};

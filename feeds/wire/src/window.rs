@@ -1,8 +1,10 @@
-//! The reorder window: packets beyond the next message wait here, copied, in a fixed number of slots.
+//! The reorder window: packets beyond the next message wait here, copied, in a fixed number of slots. What is done with
+//! every packet costs the same however many wait: they are looked for by halving, and taken off without moving the rest.
 
 use peregrine_types::EpochNanos;
 
 use crate::arbiter::LineId;
+use crate::moldudp64::Packet;
 
 /// A waiting packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,13 +19,19 @@ pub(crate) struct Held {
     pub(crate) line: LineId,
     pub(crate) slot: u16,
     pub(crate) len: u16,
+    /// When the first of this packet and those behind it arrived.
+    pub(crate) waiting_since: EpochNanos,
 }
 
 /// Packets in ascending order of their first message.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
+    /// Twice as long as needed, so that packets move to its begin once in as many calls as there are slots.
     held: Box<[Held]>,
-    held_count: usize,
+    start: usize,
+    end: usize,
+    /// Most messages in a packet that waits, or waited since nothing did.
+    span_max: u64,
     free_slots: Box<[u16]>,
     free_count: usize,
     bytes: Box<[u8]>,
@@ -35,8 +43,10 @@ impl Window {
     pub(crate) fn new(packet_count: u16, packet_len: u16) -> Self {
         let (count, slot_len) = (usize::from(packet_count), usize::from(packet_len));
         Self {
-            held: vec![Held::default(); count].into_boxed_slice(),
-            held_count: 0,
+            held: vec![Held::default(); count.saturating_mul(2)].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            span_max: 0,
             free_slots: (0..packet_count).collect(),
             free_count: count,
             bytes: vec![0; count.saturating_mul(slot_len)].into_boxed_slice(),
@@ -58,13 +68,25 @@ impl Window {
 
     /// When the packet arrived that waits longest.
     pub(crate) fn earliest_arrival(&self) -> Option<EpochNanos> {
-        self.held().iter().map(|held| held.arrival).min()
+        self.first().map(|held| held.waiting_since)
+    }
+
+    /// The packets that wait, by their first messages.
+    pub(crate) fn packets(&self) -> &[Held] {
+        self.held()
+    }
+
+    /// The packets that wait, without those that surely end at or before `from`.
+    fn packets_from(&self, from: u64) -> &[Held] {
+        let held = self.held();
+        let skipped = held.partition_point(|held| held.sequence.saturating_add(self.span_max) <= from);
+        held.get(skipped..).unwrap_or_default()
     }
 
     /// How many messages of `from..to` wait here.
     pub(crate) fn covered(&self, from: u64, to: u64) -> u64 {
         let (mut at, mut covered) = (from, 0_u64);
-        for held in self.held().iter().take_while(|held| held.sequence < to) {
+        for held in self.packets_from(from).iter().take_while(|held| held.sequence < to) {
             let (start, end) = (held.sequence.max(at), held.end.min(to));
             covered = covered.saturating_add(end.saturating_sub(start));
             at = at.max(end);
@@ -72,10 +94,18 @@ impl Window {
         covered
     }
 
+    /// The message with this number, if it waits here.
+    pub(crate) fn message(&self, sequence: u64) -> Option<&[u8]> {
+        let mut around = self.packets_from(sequence).iter().take_while(|held| held.sequence <= sequence);
+        let held = around.find(|held| sequence < held.end)?;
+        let packet = Packet::parse(self.payload(held)).ok()?;
+        packet.blocks().nth(usize::try_from(sequence.checked_sub(held.sequence)?).ok()?)
+    }
+
     /// Keeps a copy of `payload`; `false` when there is no slot for it.
     pub(crate) fn hold(&mut self, payload: &[u8], packet: Held) -> bool {
         let Ok(len) = u16::try_from(payload.len()) else { return false };
-        if payload.len() > self.slot_len {
+        if !self.fits(payload.len()) {
             return false;
         }
         let Some(slot) = self.free_count.checked_sub(1).and_then(|at| self.free_slots.get(at)).copied() else {
@@ -86,15 +116,31 @@ impl Window {
         // Both are as long; `copy_from_slice` would carry a panic for when they are not.
         room.iter_mut().zip(payload).for_each(|(place, byte)| *place = *byte);
         self.free_count = self.free_count.saturating_sub(1);
-        let at = self.held().partition_point(|held| held.sequence <= packet.sequence);
-        if let Some(place) = self.held.get_mut(self.held_count) {
-            *place = Held { slot, len, ..packet };
-            self.held_count = self.held_count.saturating_add(1);
+        self.insert(Held { slot, len, ..packet });
+        true
+    }
+
+    /// Whether a payload of this length can wait at all.
+    pub(crate) const fn fits(&self, len: usize) -> bool {
+        len <= self.slot_len
+    }
+
+    fn insert(&mut self, packet: Held) {
+        if self.end == self.held.len() {
+            self.held.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
+            self.start = 0;
         }
-        if let Some(moved) = self.held.get_mut(at..self.held_count).filter(|moved| !moved.is_empty()) {
+        self.span_max = self.span_max.max(packet.end.saturating_sub(packet.sequence));
+        let at = self.start.saturating_add(self.held().partition_point(|held| held.sequence <= packet.sequence));
+        let behind = self.held.get(at).filter(|_| at < self.end).map_or(packet.arrival, |held| held.waiting_since);
+        if let Some(place) = self.held.get_mut(self.end) {
+            *place = Held { waiting_since: behind.min(packet.arrival), ..packet };
+            self.end = self.end.saturating_add(1);
+        }
+        if let Some(moved) = self.held.get_mut(at..self.end).filter(|moved| !moved.is_empty()) {
             moved.rotate_right(1);
         }
-        true
     }
 
     /// Frees the slot of the packet with the lowest message.
@@ -104,20 +150,22 @@ impl Window {
             *place = slot;
             self.free_count = self.free_count.saturating_add(1);
         }
-        if let Some(all) = self.held.get_mut(..self.held_count).filter(|all| !all.is_empty()) {
-            all.rotate_left(1);
+        self.start = self.start.saturating_add(1);
+        if self.start == self.end {
+            (self.start, self.end, self.span_max) = (0, 0, 0);
         }
-        self.held_count = self.held_count.saturating_sub(1);
     }
 
     fn held(&self) -> &[Held] {
-        self.held.get(..self.held_count).unwrap_or_default()
+        self.held.get(self.start..self.end).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a test is a finding")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn packet(sequence: u64, end: u64) -> Held {
         Held { sequence, end, ..Held::default() }
@@ -152,5 +200,28 @@ mod tests {
         assert_eq!(window.covered(0, 40), 16);
         assert_eq!(window.covered(18, 22), 4);
         assert_eq!(window.covered(25, 30), 0);
+    }
+
+    proptest! {
+        /// Against a list that is searched from its begin.
+        #[test]
+        fn it_equals_a_list(steps in prop::collection::vec((0_u64..40, 0_u64..9, 0_u8..4), 0..120)) {
+            let (mut window, mut list) = (Window::new(6, 4), Vec::<(u64, u64, EpochNanos)>::new());
+            for ((first, count, action), now) in steps.into_iter().zip(1_i64..) {
+                if action == 0 {
+                    window.release_first();
+                    if !list.is_empty() { list.remove(0); }
+                } else if window.hold(&[], Held { arrival: EpochNanos(now), ..packet(first, first + count) }) {
+                    let at = list.iter().filter(|held| held.0 <= first).count();
+                    list.insert(at, (first, first + count, EpochNanos(now)));
+                }
+                let held: Vec<_> = window.packets().iter().map(|held| (held.sequence, held.end, held.arrival)).collect();
+                prop_assert_eq!(&held, &list);
+                prop_assert_eq!(window.earliest_arrival(), list.iter().map(|held| held.2).min());
+                let is_covered = |number: &u64| list.iter().any(|held| (held.0..held.1).contains(number));
+                let covered = (first..first + 12).filter(is_covered).count();
+                prop_assert_eq!(window.covered(first, first + 12), u64::try_from(covered).unwrap());
+            }
+        }
     }
 }

@@ -114,10 +114,10 @@ impl FeatureEngine {
     }
 
     /// Takes in one event, after the book did, and gives the slot of its symbol if that is watched. A session start
-    /// makes every symbol as new, because books start empty.
+    /// and a snapshot's make every symbol as new, because books start empty.
     #[inline]
     pub fn on_event<B: MarketBooks>(&mut self, event: &MarketEvent, update: &BookUpdate, books: &B) -> Option<usize> {
-        if event.kind == EventKind::SessionStart {
+        if matches!(event.kind, EventKind::SessionStart | EventKind::SnapshotStart) {
             self.symbols.fill(SymbolFeatures::new());
             return None;
         }

@@ -470,14 +470,14 @@ impl<C: Controller> Strategy<C> {
         }
     }
 
-    /// A change about the whole market: a gap, a step of the session, a new session.
+    /// A change about the whole market: a gap, a step of the session, a new session, a snapshot.
     #[cold]
     fn on_market_change<B: MarketBooks>(&mut self, event: &MarketEvent, books: &B, out: &mut IntentBatch) {
         for slot in 0..self.watched.len() {
             let Some(watched) = self.watched.get_mut(slot) else {
                 continue;
             };
-            if event.kind == EventKind::SessionStart {
+            if matches!(event.kind, EventKind::SessionStart | EventKind::SnapshotStart) {
                 watched.decided_time = EpochNanos::MIN;
                 self.latents.reset(&self.model, slot);
             }

@@ -171,7 +171,8 @@ impl FeedLog {
             | EventKind::ImbalancePrices
             | EventKind::RetailInterest
             | EventKind::DirectListingPrices
-            | EventKind::DirectListingCollars => {}
+            | EventKind::DirectListingCollars
+            | EventKind::SnapshotStart => {}
         }
     }
 

@@ -1,17 +1,22 @@
-//! The input of a live session: lines, the feed stage that reads them, and market events out.
+//! The input of a live session: lines, recovery, the feed stage that reads them, and market events out.
 
 use std::fmt;
+use std::io;
 
 use jiff::civil::Date;
 use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
 use peregrine_wire::arbiter::LINE_COUNT_MAX;
 use peregrine_wire::itch50::Decoder;
-use peregrine_wire::{ArbiterConfig, ArbiterConfigError, JoinPolicy, MoldFeed};
+use peregrine_wire::{ArbiterConfig, ArbiterConfigError, MoldFeed, Recovery, RecoveryCounters};
 
+use super::lanes::wall;
+use super::recorder::{Places, Recorded, Recorder, RecorderPlan, RecorderReport};
+use super::recovery::{Helpers, RecoveryPlan};
 use super::socket::{LineAddress, SocketFacts, SocketOptions};
-use super::udp::{LineCounters, UdpSource, wall};
+use super::udp::UdpSource;
+use super::{LineCounters, LiveSource};
 use crate::session::{NASDAQ_ZONE, date_of, session_of};
-use crate::{Session, Source, SourceError};
+use crate::{RecordedFeed, RecordedRecovery, Session, SourceError};
 
 /// Packets that one step takes, at most.
 const PACKETS_PER_STEP_MAX: usize = 64;
@@ -19,7 +24,7 @@ const PACKETS_PER_STEP_MAX: usize = 64;
 /// What is to be received, and how.
 #[derive(Clone, Debug)]
 pub struct LivePlan {
-    /// Where the lines arrive: A, B, …, 1 to [`LINE_COUNT_MAX`].
+    /// Where the lines arrive: A, B, …, 1 to [`LINE_COUNT_MAX`], one less with retransmission.
     pub lines: Vec<LineAddress>,
     /// How their sockets are opened.
     pub socket: SocketOptions,
@@ -29,14 +34,20 @@ pub struct LivePlan {
     pub date: Option<Date>,
     /// Symbols that the session can announce.
     pub symbol_count_max: u32,
-    /// How long a packet past a gap waits for the missing ones.
+    /// How long a packet past a gap waits for the missing ones, where no snapshot can take their place. With
+    /// retransmission at least as long as all requests take.
     pub reorder_window: Nanos,
     /// How many packets past a gap can wait.
     pub held_packet_count_max: u16,
+    /// Who helps when every line has lost something.
+    pub recovery: Option<RecoveryPlan>,
+    /// Where everything that arrives is recorded.
+    pub recorder: Option<RecorderPlan>,
 }
 
 impl LivePlan {
-    /// Lines with the settings that suit most: Nasdaq's zone, today, 2 ms and 4,096 packets to wait.
+    /// Lines with the settings that suit most: Nasdaq's zone, today, 2 ms and 4,096 packets to wait, no recovery, no
+    /// recording.
     #[must_use]
     pub fn new(lines: Vec<LineAddress>, symbol_count_max: u32) -> Self {
         Self {
@@ -47,6 +58,30 @@ impl LivePlan {
             symbol_count_max,
             reorder_window: Nanos::from_millis(2),
             held_packet_count_max: 4_096,
+            recovery: None,
+            recorder: None,
+        }
+    }
+
+    /// The feed as a recording describes it.
+    fn recorded(&self, line_count: u8) -> RecordedFeed {
+        let has = |is: fn(&RecoveryPlan) -> bool| self.recovery.as_ref().is_some_and(is);
+        let recovery = RecordedRecovery {
+            has_retransmission: has(|plan| !plan.servers.is_empty()),
+            has_snapshot: has(|plan| plan.snapshot.is_some()),
+        };
+        let asking = self.recovery.as_ref().map_or(Nanos::ZERO, |plan| {
+            let tries = i64::from(plan.config.request_count_max);
+            let requests = plan.config.request_timeout.0.saturating_mul(tries);
+            Nanos(plan.config.request_delay.0.saturating_add(requests))
+        });
+        RecordedFeed {
+            line_count,
+            reorder_window: self.reorder_window.max(asking),
+            held_packet_count_max: self.held_packet_count_max,
+            packet_len_max: u16::try_from(self.socket.payload_len_max).unwrap_or(u16::MAX),
+            is_from_start: true,
+            recovery,
         }
     }
 }
@@ -64,8 +99,16 @@ pub enum LiveInputError {
     #[error("the symbol directory has room for {0} symbols only: raise feed.symbol_count_max")]
     Directory(u32),
     /// No line, or more than a feed can have.
-    #[error("{0} lines are given, one feed has 1 to {LINE_COUNT_MAX}")]
+    #[error("{0} lines are given, one feed has 1 to {LINE_COUNT_MAX}, one less with retransmission")]
     Lines(usize),
+    /// The recording cannot be begun.
+    #[error("cannot record ({}): {source}: check that the folder exists and can be written", path.display())]
+    Recorder {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// What a step did.
@@ -82,7 +125,7 @@ pub enum LiveStep {
 /// What a live input counted, beside the statistics of its feed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveCounters {
-    /// Packets taken.
+    /// Packets of the lines.
     pub packet_count: u64,
     /// Datagrams that the kernel dropped on all lines because nobody read them in time.
     pub kernel_drop_count: u64,
@@ -90,15 +133,46 @@ pub struct LiveCounters {
     pub oversize_count: u64,
     /// Packets whose time stamp lay before one given out earlier; it was raised to that one.
     pub backward_step_count: u64,
+    /// What recovery did.
+    pub recovery: RecoveryCounters,
+    /// Datagrams at the retransmission socket from somebody who is no server.
+    pub stranger_count: u64,
+    /// Packets that the recording lacks because its ring was full.
+    pub unrecorded_count: u64,
+}
+
+/// What every packet passes on its way to a stage: its time is raised to the last one's, and it is recorded.
+pub(super) struct Gate {
+    pub(super) recorder: Option<Recorder>,
+    pub(super) places: Places,
+    pub(super) last_time: EpochNanos,
+    pub(super) last_offset: u64,
+    pub(super) backward_step_count: u64,
+}
+
+impl Gate {
+    /// The receive time under which the packet is to be taken.
+    pub(super) fn pass(&mut self, packet: &Recorded<'_>) -> EpochNanos {
+        self.backward_step_count =
+            self.backward_step_count.saturating_add(u64::from(packet.recv_time < self.last_time));
+        self.last_time = self.last_time.max(packet.recv_time);
+        self.last_offset = self.places.place(packet.payload.len());
+        if let Some(recorder) = &mut self.recorder {
+            // A full ring is counted there.
+            let _: bool = recorder.record(&Recorded { recv_time: self.last_time, ..*packet });
+        }
+        self.last_time
+    }
 }
 
 /// Lines and the feed stage behind them: see the module. One thread calls [`LiveInput::step`] over and over.
 pub struct LiveInput {
-    source: UdpSource,
+    source: Box<dyn LiveSource>,
+    lines: Vec<LineAddress>,
     feed: MoldFeed,
+    helpers: Option<Helpers>,
     session: Session,
-    last_time: EpochNanos,
-    last_offset: u64,
+    gate: Gate,
 }
 
 impl fmt::Debug for LiveInput {
@@ -113,30 +187,41 @@ impl LiveInput {
     /// # Errors
     /// [`LiveInputError`], naming what cannot be had and what to do.
     pub fn open(plan: &LivePlan, symbols: &[Symbol]) -> Result<Self, LiveInputError> {
-        let line_count = plan.lines.len();
-        let lines = u8::try_from(line_count).ok().filter(|count| (1..=LINE_COUNT_MAX).contains(&usize::from(*count)));
-        let line_count = lines.ok_or(LiveInputError::Lines(line_count))?;
+        let line_count = u8::try_from(plan.lines.len()).ok().filter(|count| *count > 0);
+        let line_count = line_count.ok_or(LiveInputError::Lines(plan.lines.len()))?;
+        let recorded = plan.recorded(line_count);
+        let config = ArbiterConfig { ..recorded.arbiter_config() };
+        if usize::from(config.line_count) > LINE_COUNT_MAX {
+            return Err(LiveInputError::Lines(plan.lines.len()));
+        }
         let today = || date_of(wall(), &plan.zone).unwrap_or_default();
         let session = session_of(plan.date.unwrap_or_else(today), &plan.zone)?;
         let mut decoder = Decoder::new(session.midnight, plan.symbol_count_max);
         for symbol in symbols {
             decoder.register(*symbol).map_err(|_| LiveInputError::Directory(plan.symbol_count_max))?;
         }
-        let config = ArbiterConfig {
-            line_count,
-            reorder_window_ns: plan.reorder_window,
-            held_packet_count_max: plan.held_packet_count_max,
-            packet_len_max: u16::try_from(plan.socket.payload_len_max).unwrap_or(u16::MAX),
-            join: JoinPolicy::FromStart,
-            ..ArbiterConfig::default()
-        };
-        let feed = MoldFeed::new(config, decoder)?;
+        let feed = MoldFeed::new(config, decoder)?.with_recovery_line(recorded.retransmission_line());
         let source = UdpSource::open(&plan.lines, &plan.socket, Some(session))?;
-        Ok(Self { source, feed, session, last_time: EpochNanos::MIN, last_offset: 0 })
+        let helpers = plan.recovery.as_ref().map(|plan| Helpers::open(plan, &recorded)).transpose()?;
+        let open = |to: &RecorderPlan| {
+            Recorder::open(to, &recorded).map_err(|source| LiveInputError::Recorder { path: to.path.clone(), source })
+        };
+        let gate = Gate {
+            recorder: plan.recorder.as_ref().map(open).transpose()?,
+            places: Places::new(&recorded),
+            last_time: EpochNanos::MIN,
+            last_offset: 0,
+            backward_step_count: 0,
+        };
+        let facts = source.facts();
+        let local = |(facts, line): (&SocketFacts, &LineAddress)| LineAddress { destination: facts.local, ..*line };
+        let lines = facts.iter().zip(&plan.lines).map(local).collect();
+        Ok(Self { lines, source: Box::new(source), feed, helpers, session, gate })
     }
 
-    /// Receives what waits, at most a fixed number of packets, and hands the events out. What becomes of a packet depends
-    /// on packets and their receive times alone; `now`, a moment of the receive clock, is for time-outs of requests.
+    /// Receives what waits, at most a fixed number of packets, recovers what every line lost, and hands the events out.
+    /// What becomes of a packet depends on packets and their receive times alone; `now`, a moment of the receive clock
+    /// (UTC), says only when something is asked for, or has taken too long.
     ///
     /// The sink should take every event. One that refuses is asked again until it takes: the kernel's buffer keeps what
     /// comes meanwhile, and what does not fit there is a gap, counted and recovered like any other.
@@ -144,24 +229,44 @@ impl LiveInput {
     /// # Errors
     /// [`SourceError::Receive`] when a socket broke.
     pub fn step(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<LiveStep, SourceError> {
-        let _: EpochNanos = now;
-        let mut step = LiveStep::Idle;
-        for _ in 0..PACKETS_PER_STEP_MAX {
-            let Some(packet) = self.source.poll()? else { break };
-            (self.last_offset, self.last_time) = (packet.offset, packet.recv_time);
-            while self.feed.on_packet(packet.line, packet.bytes, packet.recv_time, out).is_err() {}
-            step = LiveStep::Worked;
+        if self.source.has_ended() {
+            return Ok(LiveStep::Ended);
         }
-        Ok(if self.source.has_ended() { LiveStep::Ended } else { step })
+        let mut has_worked = self.take_lines(out)?;
+        if let Some(helpers) = &mut self.helpers {
+            has_worked |= helpers.step(&mut self.feed, &mut self.gate, now, out)?;
+        }
+        Ok(if has_worked { LiveStep::Worked } else { LiveStep::Idle })
     }
 
-    /// Closes the input: what still waits for missing messages is given up, as at the end of a file.
-    pub fn close(&mut self, out: &mut impl Sink<MarketEvent>) {
+    fn take_lines(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
+        for count in 0..PACKETS_PER_STEP_MAX {
+            if !self.source.advance()? {
+                return Ok(count > 0);
+            }
+            let Some(packet) = self.source.current() else { return Ok(count > 0) };
+            let line = self.lines.get(usize::from(packet.line.0));
+            let to = line.map_or(super::NOWHERE, |line| line.destination);
+            let from = self.source.sender().unwrap_or(super::NOWHERE);
+            let (interface, recv_time, payload) = (packet.line.0, packet.recv_time, packet.bytes);
+            let recv_time = self.gate.pass(&Recorded { interface, recv_time, from, to, payload });
+            while self.feed.on_packet(packet.line, payload, recv_time, out).is_err() {}
+        }
+        Ok(true)
+    }
+
+    /// Closes the input: what still waits for missing messages is given up, as at the end of a file. Gives what was
+    /// recorded, if anything was to be.
+    ///
+    /// # Errors
+    /// What the system said when the recording could not be written.
+    pub fn close(&mut self, out: &mut impl Sink<MarketEvent>) -> io::Result<Option<RecorderReport>> {
         if !self.source.has_ended() {
             self.source.close();
-            let late = self.last_time.plus(Nanos::from_secs(1));
+            let late = self.gate.last_time.plus(Nanos::from_secs(1));
             while self.feed.on_time(late, out).is_err() {}
         }
+        self.gate.recorder.take().map(Recorder::finish).transpose()
     }
 
     /// The feed stage.
@@ -170,41 +275,52 @@ impl LiveInput {
         &self.feed
     }
 
+    /// The recovery stage, if there is one.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.helpers.as_ref().map(Helpers::stage)
+    }
+
     /// The session's day.
     #[must_use]
     pub const fn session(&self) -> Session {
         self.session
     }
 
-    /// How many payload bytes had come before the last packet: what stands for an offset in the input.
+    /// Where the last packet's payload stands in a recording that is one file, whether it is recorded or not: a replay of
+    /// the recording says the same.
     #[must_use]
     pub const fn offset(&self) -> u64 {
-        self.last_offset
+        self.gate.last_offset
     }
 
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> LiveCounters {
-        let statistics = self.source.statistics();
         let start = LiveCounters {
-            packet_count: statistics.packet_count,
-            backward_step_count: statistics.backward_step_count,
+            packet_count: self.source.statistics().packet_count,
+            backward_step_count: self.gate.backward_step_count,
+            recovery: self.recovery().map(|recovery| *recovery.counters()).unwrap_or_default(),
+            stranger_count: self.helpers.as_ref().map_or(0, Helpers::stranger_count),
+            unrecorded_count: self.gate.recorder.as_ref().map_or(0, Recorder::dropped_count),
             ..LiveCounters::default()
         };
-        self.source.line_counters().fold(start, |sum, line| LiveCounters {
+        self.source.line_counters().iter().fold(start, |sum, line| LiveCounters {
             kernel_drop_count: sum.kernel_drop_count.saturating_add(line.kernel_drop_count),
             oversize_count: sum.oversize_count.saturating_add(line.oversize_count),
             ..sum
         })
     }
 
-    /// What each line's socket did.
-    pub fn line_counters(&self) -> impl Iterator<Item = &LineCounters> {
+    /// What each line's socket did. Allocates: for reports.
+    #[must_use]
+    pub fn line_counters(&self) -> Vec<LineCounters> {
         self.source.line_counters()
     }
 
-    /// What the system granted to each line's socket.
-    pub fn facts(&self) -> impl Iterator<Item = &SocketFacts> {
+    /// What the system granted to each line. Allocates: for reports.
+    #[must_use]
+    pub fn facts(&self) -> Vec<SocketFacts> {
         self.source.facts()
     }
 }

@@ -101,6 +101,21 @@ fn set_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> io::Res
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `SO_MEMINFO` of `asm-generic/socket.h`.
+const SO_MEMINFO: libc::c_int = 55;
+
+/// How many datagrams a socket dropped since it was opened (`SO_MEMINFO`).
+#[expect(unsafe_code, reason = "an option that no safe interface has")]
+fn drop_count(socket: &Socket) -> Option<u32> {
+    let mut words = [0_u32; 9];
+    let mut len = libc::socklen_t::try_from(size_of_val(&words)).ok()?;
+    let (value, len) = (std::ptr::from_mut(&mut words).cast(), &raw mut len);
+    // SAFETY: the descriptor is open as long as `socket`, and the option is written into an array of the length given.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, value, len) };
+    let drops = usize::try_from(libc::SK_MEMINFO_DROPS).ok()?;
+    if result == 0 { words.get(drops).copied() } else { None }
+}
+
 /// Asks for stamps; gives whose were switched on.
 fn switch_stamps_on(socket: &Socket, wish: StampWish) -> io::Result<StampKind> {
     match wish {
@@ -183,6 +198,11 @@ impl ReceiveSocket {
     #[inline]
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// How many datagrams it dropped since it was opened; `None` where the system does not tell.
+    pub(crate) fn drop_count(&self) -> Option<u32> {
+        drop_count(&self.socket)
     }
 
     /// Sends one datagram, without waiting; whether the system took it.

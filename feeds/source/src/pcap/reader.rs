@@ -85,6 +85,7 @@ impl Reader {
         Ok(Some(Record {
             time: Some(EpochNanos(time)),
             link: Some(self.link),
+            interface: 0,
             is_cut: len < wire_len,
             offset: data_offset,
             data: self.input.take(len as usize),

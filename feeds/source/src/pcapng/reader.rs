@@ -5,11 +5,12 @@ use core::ops::Range;
 use peregrine_types::EpochNanos;
 
 use super::{
-    BYTE_ORDER_MAGIC, ENHANCED_PACKET, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, OPTION_TIME_OFFSET,
+    BYTE_ORDER_MAGIC, ENHANCED_PACKET, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, OPTION_COMMENT, OPTION_TIME_OFFSET,
     OPTION_TIME_RESOLUTION, Resolution, SECTION_HEADER, SIMPLE_PACKET,
 };
 use crate::{
     ByteOrder, Damage, End, Hint, Input, SourceError, capture::Record, frame::LinkType, input::RECORD_LEN_MAX,
+    recorded::RecordedFeed,
 };
 
 /// More interfaces in one section than any capture has; a file that claims more is damaged.
@@ -22,6 +23,9 @@ pub(crate) struct Reader {
     pub(crate) input: Input,
     order: ByteOrder,
     interfaces: Vec<Interface>,
+    /// What the first section's comment says about the feed that was recorded.
+    pub(crate) recorded: Option<RecordedFeed>,
+    section_count: u32,
     pub(crate) end: End,
 }
 
@@ -47,7 +51,14 @@ impl Reader {
         if !input.ready().starts_with(&SECTION_HEADER.to_be_bytes()) {
             return Err(input.unrecognised(Hint::NotACapture));
         }
-        Ok(Self { input, order: ByteOrder::Little, interfaces: Vec::new(), end: End::Open })
+        Ok(Self {
+            input,
+            order: ByteOrder::Little,
+            interfaces: Vec::new(),
+            recorded: None,
+            section_count: 0,
+            end: End::Open,
+        })
     }
 
     /// The next packet; `None` at the end, which `end` then describes.
@@ -139,6 +150,12 @@ impl Reader {
 
     fn begin_section(&mut self, block: &Block) -> Result<(), SourceError> {
         self.interfaces.clear();
+        if self.section_count == 0 {
+            let bytes = self.input.slice(block.range.clone());
+            let options = bytes.get(24..bytes.len().saturating_sub(TAIL_LEN)).unwrap_or_default();
+            self.recorded = comment(self.order, options).and_then(RecordedFeed::parse);
+        }
+        self.section_count = self.section_count.saturating_add(1);
         match self.order.u16(self.input.slice(block.range.clone()), 12) {
             Some(1) => Ok(()),
             major => Err(self.input.damaged(block.offset, Damage::PcapngVersion(major.unwrap_or(0)))),
@@ -175,7 +192,7 @@ impl Reader {
         let ticks = u64::from(field(12)) << 32 | u64::from(field(16));
         let time = interface.time(ticks).ok_or_else(|| self.input.damaged(block.offset, Damage::TimeOutOfRange))?;
         let record = self.record(block, 28, field(20), field(24))?;
-        Ok(Record { time: Some(time), link: interface.link, ..record })
+        Ok(Record { time: Some(time), link: interface.link, interface: id, ..record })
     }
 
     fn simple_packet(&self, block: &Block) -> Result<Record, SourceError> {
@@ -201,6 +218,7 @@ impl Reader {
         Ok(Record {
             time: None,
             link: None,
+            interface: 0,
             is_cut: captured < original,
             offset: block.offset.saturating_add(u64::from(data_at)),
             data: start..start.saturating_add(captured as usize),
@@ -214,6 +232,22 @@ impl Interface {
         let nanos = i128::try_from(self.resolution.nanos(ticks)).ok()?;
         i64::try_from(nanos.checked_add(offset)?).ok().map(EpochNanos)
     }
+}
+
+/// The first comment among the options of a section header.
+fn comment(order: ByteOrder, options: &[u8]) -> Option<&str> {
+    let mut rest = options;
+    while let (Some(code), Some(len)) = (order.u16(rest, 0), order.u16(rest, 2)) {
+        let len = usize::from(len);
+        if code == 0 {
+            return None;
+        }
+        if code == OPTION_COMMENT {
+            return core::str::from_utf8(rest.get(4..len.saturating_add(4))?).ok();
+        }
+        rest = rest.get(len.next_multiple_of(4).saturating_add(4)..)?;
+    }
+    None
 }
 
 /// Reads the options that matter: each is code u16, length u16, value, padding to four bytes; code 0 ends them.

@@ -4,7 +4,7 @@ use peregrine_types::{EpochNanos, Full, Nanos};
 
 use super::{
     Arbiter, Deliver, FAR_PACKET_COUNT_MAX, FOREIGN_PACKET_COUNT_MAX, JUMP_MESSAGE_COUNT, JUMP_NANOS_PER_MESSAGE,
-    JoinPolicy, LineId, LineStats, OpenGap, Progress,
+    JoinPolicy, LineId, LineStats, LossPolicy, OpenGap, Progress,
 };
 use crate::gap::{Gap, LostRanges, Notice};
 use crate::moldudp64::{Packet, PacketKind, Session};
@@ -65,10 +65,7 @@ impl Arbiter {
     /// Whether a number lies further ahead than any line can have carried since the last packet, and not enough packets
     /// have said so. A session of which nothing came yet may begin anywhere.
     fn is_too_far(&mut self, line: LineId, sequence: u64, now: EpochNanos) -> bool {
-        let elapsed = u64::try_from(now.since(self.believed_time).0).unwrap_or(0);
-        let carried = elapsed.checked_div(JUMP_NANOS_PER_MESSAGE).unwrap_or(0);
-        let limit = self.known_end.saturating_add(JUMP_MESSAGE_COUNT).saturating_add(carried);
-        if sequence <= limit || !self.is_under_way {
+        if sequence <= self.limit(now) || !self.is_under_way {
             (self.far, self.believed_time, self.is_under_way) = (None, now, true);
             return false;
         }
@@ -85,6 +82,13 @@ impl Arbiter {
             stats.far_last = sequence;
         });
         true
+    }
+
+    /// The highest number that any line can have carried since the last packet.
+    pub(super) fn limit(&self, now: EpochNanos) -> u64 {
+        let elapsed = u64::try_from(now.since(self.believed_time).0).unwrap_or(0);
+        let carried = elapsed.checked_div(JUMP_NANOS_PER_MESSAGE).unwrap_or(0);
+        self.known_end.saturating_add(JUMP_MESSAGE_COUNT).saturating_add(carried)
     }
 
     /// Statistics that need no session.
@@ -140,6 +144,14 @@ impl Arbiter {
 
     /// Gives up what is missing, delivers what waits and ends the session.
     fn close_session(&mut self, current: Session, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        if self.is_suspended {
+            // Half a snapshot is no ground to build on: what waits behind it is lost with what was missing.
+            self.announce_lost(self.known_end, out)?;
+            while self.window.first().is_some() {
+                self.window.release_first();
+            }
+            self.is_suspended = false;
+        }
         while self.next < self.known_end {
             self.give_up(self.known_end, out)?;
             self.drain(out)?;
@@ -160,7 +172,7 @@ impl Arbiter {
         self.session = Some(session);
         (self.session_end, self.is_ended, self.foreign) = (None, false, None);
         (self.next, self.known_end) = (first, first);
-        (self.far, self.is_under_way) = (None, false);
+        (self.far, self.is_under_way, self.is_suspended) = (None, false, false);
         (self.open_gap, self.tail_time, self.lost) = (None, None, LostRanges::NONE);
         self.history.clear();
         self.lines.iter_mut().for_each(|stats| stats.next = first);
@@ -240,22 +252,42 @@ impl Arbiter {
         // Each turn that does not return gives up at least one message before the packet and frees a slot or reaches
         // it, so there are at most as many turns as slots, and one.
         while end > self.next {
-            if sequence <= self.next {
+            if sequence <= self.next && !self.is_suspended {
                 self.progress = Progress::Delivering;
                 return self.deliver(arrival, out);
             }
             self.detect(sequence, end, out)?;
-            if self.window.covered(sequence, end) == packet.message_count().into() {
+            let new = sequence.max(self.next);
+            if self.window.covered(new, end) == end.saturating_sub(new) {
                 return Ok(());
             }
             if self.window.hold(payload, Held { sequence, end, arrival: now, line, ..Held::default() }) {
                 self.counters.held_packet_count = self.counters.held_packet_count.saturating_add(1);
                 return Ok(());
             }
-            self.give_up(sequence, out)?;
-            self.drain(out)?;
+            match self.config.loss {
+                LossPolicy::GiveUp => {
+                    self.give_up(sequence, out)?;
+                    self.drain(out)?;
+                }
+                LossPolicy::Keep => {
+                    if !self.make_room(sequence, payload.len()) {
+                        return Ok(());
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Frees the slot with the lowest message, unless that is the packet to come, which then finds none.
+    fn make_room(&mut self, sequence: u64, len: usize) -> bool {
+        self.counters.evicted_packet_count = self.counters.evicted_packet_count.saturating_add(1);
+        let is_possible = self.window.fits(len) && self.window.first().is_some_and(|held| held.sequence < sequence);
+        if is_possible {
+            self.window.release_first();
+        }
+        is_possible
     }
 
     /// Takes the next number out of a heartbeat or an end of session.
@@ -307,7 +339,10 @@ impl Arbiter {
     }
 
     /// Delivers what waits and is next, and closes the gap when nothing is missing any more.
-    fn drain(&mut self, out: &mut impl Deliver) -> Result<(), Full<()>> {
+    pub(super) fn drain(&mut self, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        if self.is_suspended {
+            return Ok(());
+        }
         while let Some(held) = self.window.first().copied() {
             if held.sequence > self.next {
                 return Ok(());
@@ -338,6 +373,11 @@ impl Arbiter {
     /// Gives up the missing messages before the first that waits, or before `limit` when that comes earlier.
     fn give_up(&mut self, limit: u64, out: &mut impl Deliver) -> Result<(), Full<()>> {
         let next_received = self.window.first().map_or(limit, |held| held.sequence.min(limit));
+        self.announce_lost(next_received, out)
+    }
+
+    /// Gives up every message before `next_received`.
+    fn announce_lost(&mut self, next_received: u64, out: &mut impl Deliver) -> Result<(), Full<()>> {
         let gap = Gap { first_missing: self.next, next_received };
         if gap.message_count() == 0 {
             return Ok(());
@@ -355,7 +395,11 @@ impl Arbiter {
 
     /// Gives up what has been missing for longer than the window.
     pub(super) fn expire(&mut self, now: EpochNanos, out: &mut impl Deliver) -> Result<(), Full<()>> {
-        while self.open_gap.is_some() && self.next < self.known_end {
+        let gives_up = match self.config.loss {
+            LossPolicy::GiveUp => true,
+            LossPolicy::Keep => false,
+        };
+        while gives_up && self.open_gap.is_some() && self.next < self.known_end {
             let proof_time = self.window.earliest_arrival().or(self.tail_time).unwrap_or(now);
             if now.since(proof_time) < self.config.reorder_window_ns {
                 return Ok(());

@@ -151,14 +151,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A gap, a step of the session or a new session: sequences of books that are no longer good end.
+    /// A gap, a step of the session, a new session or a snapshot: sequences of books that are no longer good end.
     fn on_market_change(
         &mut self,
         event: &MarketEvent,
         update: &BookUpdate,
         target: &mut Target<'_>,
     ) -> Result<(), DatasetError> {
-        let is_new_session = event.kind == EventKind::SessionStart;
+        let is_new_session = matches!(event.kind, EventKind::SessionStart | EventKind::SnapshotStart);
         let is_of_market = update.symbol == SymbolId::MARKET || is_new_session;
         if !is_of_market || (update.action != BookAction::StateChanged && !is_new_session) {
             return Ok(());

@@ -1,0 +1,279 @@
+//! The engine's live input against this program: both lines lossy, servers that lie, and a recording that replays.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_runtime::StopFlag;
+use peregrine_source::live::LiveSource;
+use peregrine_source::live::{
+    LineAddress, LiveInput, LivePlan, LiveStep, Password, RecorderPlan, RecoveryPlan, SnapshotPlan, SocketOptions,
+    UdpSource, Username,
+};
+use peregrine_source::market::{Input, InputPlan};
+use peregrine_types::{EpochNanos, EventKind, Full, Level, MarketEvent, Nanos, OrderRef, Side, SymbolId};
+use peregrine_venue::*;
+use peregrine_wire::RecoveryConfig;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn now() -> EpochNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    EpochNanos(i64::try_from(since.as_nanos()).unwrap())
+}
+
+/// A program under way.
+struct Venue {
+    addresses: Addresses,
+    stop: StopFlag,
+    thread: JoinHandle<Result<Summary, ServerError>>,
+}
+
+struct Plan<'a> {
+    lines: [SocketAddrV4; 2],
+    start: &'a str,
+    speed: u32,
+    faults: &'a str,
+}
+
+impl Plan<'_> {
+    fn text(&self) -> String {
+        let Self { lines: [a, b], start, speed, faults } = self;
+        format!(
+            "[venue]\nsession = \"TESTDAY001\"\nstart = \"{start}\"\nspeed = {speed}\nis_spinning = false\n\
+             [hours]\nstart_messages = \"09:24:00\"\nstart_system = \"09:25:00\"\nopen = \"09:30:00\"\n\
+             close = \"10:30:00\"\nend_system = \"10:31:00\"\nend_messages = \"10:32:00\"\nlate_s = 10\n\
+             [capacity]\norder_count_max = 50_000\nreference_count_max = 500_000\nlevel_count_max = 50_000\n\
+             side_level_count_max = 2_000\nfeed_message_count_max = 500_000\n\
+             [feed]\nline_a = \"{a}\"\nline_b = \"{b}\"\ninterface = \"127.0.0.1\"\nttl = 0\n\
+             payload_len_max = 1_400\nheartbeat_ms = 20\nend_of_session_ms = 60_000\n\
+             [retransmission]\naddress = \"127.0.0.1:0\"\n\
+             [snapshot]\naddress = \"127.0.0.1:0\"\nusername = \"glimps\"\npassword = \"glimpse\"\n\
+             [[port]]\naddress = \"127.0.0.1:0\"\nusername = \"alpha\"\npassword = \"secret\"\nfirm = 1\n\
+             self_trade = \"allow\"\nis_cancel_on_disconnect = false\norder_count_max = 1_000\nmessage_count_max = 1_000\n\
+             [faults]\nseed = 7\n{faults}\n\
+             [flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 5\nmessage_count = 20_000\nhalt_count = 1\n"
+        )
+    }
+
+    fn start(&self) -> Venue {
+        let settings = Settings::parse(&self.text(), Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let server = Server::bind(&settings).unwrap();
+        let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
+        let flag = stop.clone();
+        Venue { addresses, stop, thread: std::thread::spawn(move || server.run(&flag)) }
+    }
+}
+
+/// Two free ports for lines; they are free again when this returns, and asked for again at once.
+fn free_lines() -> [SocketAddrV4; 2] {
+    let any = LineAddress { destination: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: Ipv4Addr::LOCALHOST };
+    let source = UdpSource::open(&[any, any], &SocketOptions::default(), None).unwrap();
+    let facts = source.facts();
+    [facts[0].local, facts[1].local]
+}
+
+fn v4(address: SocketAddr) -> SocketAddrV4 {
+    match address {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => panic!("{address}"),
+    }
+}
+
+fn live_plan(lines: [SocketAddrV4; 2]) -> LivePlan {
+    let line = |destination| LineAddress { destination, interface: Ipv4Addr::LOCALHOST };
+    let mut plan = LivePlan::new(lines.map(line).to_vec(), 64);
+    plan.date = Some(jiff::civil::date(2026, 1, 5));
+    plan
+}
+
+fn recovery(addresses: &Addresses, has_retransmission: bool) -> RecoveryPlan {
+    let (username, password) = (Username::new("glimps").unwrap(), Password::new("glimpse").unwrap());
+    RecoveryPlan {
+        servers: if has_retransmission { vec![v4(addresses.retransmission)] } else { Vec::new() },
+        interface: Ipv4Addr::LOCALHOST,
+        snapshot: Some(SnapshotPlan::new(v4(addresses.snapshot), username, password)),
+        config: RecoveryConfig {
+            request_timeout: Nanos::from_millis(20),
+            request_count_max: 10,
+            snapshot_delay: Nanos::from_millis(50),
+            snapshot_count_max: 200,
+            ..RecoveryConfig::default()
+        },
+    }
+}
+
+/// What a feed's reader makes of its events.
+struct Reader {
+    books: Books,
+    events: Vec<MarketEvent>,
+    gap_open: bool,
+    anomaly_count: usize,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let books = Books::new(BookConfig::new(64, 50_000, 50_000)).unwrap();
+        Self { books, events: Vec::new(), gap_open: false, anomaly_count: 0 }
+    }
+
+    fn take(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
+        self.gap_open = event.kind == EventKind::GapStart || (self.gap_open && event.kind != EventKind::GapEnd);
+        self.anomaly_count += usize::from(self.books.apply(&event).anomaly.is_some());
+        self.events.push(event);
+        Ok(())
+    }
+}
+
+/// A displayed order: symbol, side, price, reference, quantity.
+type Shown = (u32, Side, i64, u64, u64);
+
+/// The displayed orders of five symbols: price by price and in the order of their queues.
+fn orders(books: &Books) -> Vec<Shown> {
+    let mut all = Vec::new();
+    for symbol in (0..5).map(SymbolId) {
+        for side in Side::BOTH {
+            let mut levels = vec![Level::default(); 2_000];
+            let count = books.depth(symbol, side, &mut levels);
+            for level in &levels[..count] {
+                let order = books.order(OrderRef(0)).unwrap_or(peregrine_book::RestingOrder {
+                    symbol,
+                    side,
+                    price: level.price,
+                    qty: level.qty,
+                    priority: peregrine_book::Priority(0),
+                });
+                let mut queue = vec![(OrderRef(0), order); usize::try_from(level.order_count).unwrap()];
+                let found = books.queue(symbol, side, level.price, &mut queue);
+                assert_eq!(found, queue.len());
+                all.extend(queue.iter().map(|(key, order)| (symbol.0, side, level.price.0, key.0, order.qty.0)));
+            }
+        }
+    }
+    all
+}
+
+/// Steps until `is_done`.
+fn drive(input: &mut LiveInput, reader: &mut Reader, mut is_done: impl FnMut(&LiveInput, &Reader) -> bool) {
+    let begin = Instant::now();
+    while !is_done(input, reader) {
+        let step = input.step(now(), &mut |event| reader.take(event)).unwrap();
+        let arbiter = input.feed().arbiter();
+        assert!(begin.elapsed() < PATIENCE, "{:?} {:?}", input.counters(), arbiter.counters());
+        if step == LiveStep::Idle {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+const LOSSY: &str = "retransmission_lie_ppm = 100_000\n\
+    [faults.line_a]\nloss_ppm = 300_000\nduplicate_ppm = 50_000\nreorder_ppm = 50_000\nreorder_delay_us = 2_000\n\
+    [faults.line_b]\nloss_ppm = 300_000\ndelay_us = 500\noutage_us = 50_000\noutage_every_us = 300_000\n\
+    outage_after_us = 200_000\n[faults.retransmission]\nloss_ppm = 200_000\n";
+
+/// Joins while the day is under way, follows it to its end over lines that lose 30 % each, and gives what came out.
+fn follow(has_retransmission: bool, recording: Option<&Path>) -> (Reader, LiveInput, Summary) {
+    let lines = free_lines();
+    let mut plan = live_plan(lines);
+    let venue = Plan { lines, start: "09:29:00", speed: 1_000, faults: LOSSY }.start();
+    plan.recovery = Some(recovery(&venue.addresses, has_retransmission));
+    plan.recorder = recording.map(RecorderPlan::new);
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let mut reader = Reader::new();
+    drive(&mut input, &mut reader, |_, reader| {
+        reader.events.last().is_some_and(|event| event.kind == EventKind::SessionEnd)
+    });
+    venue.stop.request();
+    let summary = venue.thread.join().unwrap().unwrap();
+    (reader, input, summary)
+}
+
+#[test]
+fn books_are_whole_over_lines_that_lose_a_third_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("day.pcapng");
+    let (mut reader, mut input, summary) = follow(true, Some(&file));
+    let (counters, arbiter) = (input.counters(), input.feed().arbiter());
+    assert!(!reader.gap_open && reader.anomaly_count == 0, "{counters:?}\n{summary}");
+    assert_eq!(arbiter.next_sequence_number(), summary.message_count + 1);
+    assert!(counters.recovery.reply_count > 20 && counters.recovery.snapshot_done_count > 0, "{counters:?}\n{summary}");
+    assert_eq!(arbiter.counters().lost_message_count, 0);
+    assert!(counters.recovery.reply_unproven_count > 0, "the lies were seen: {counters:?}");
+    let offset = input.offset();
+    let report = input.close(&mut |event| reader.take(event)).unwrap().unwrap();
+    assert_eq!(report.dropped_count, 0);
+    assert_eq!(report.len, std::fs::metadata(&file).unwrap().len());
+    // The recording gives the same events, and the same offsets for the log.
+    let plan = InputPlan {
+        files: vec![file],
+        date: Some(jiff::civil::date(2026, 1, 5)),
+        zone: "America/New_York".to_owned(),
+        symbol_count_max: 64,
+        reorder_window: Nanos::from_millis(2),
+        is_sequence_checked: true,
+    };
+    let mut replay = Input::open(&plan, &[]).unwrap();
+    let mut again = Reader::new();
+    while replay.step(&mut |event| again.take(event)).unwrap() {}
+    assert_eq!(replay.offset(), offset);
+    replay.finish(&mut |event| again.take(event));
+    assert_eq!(again.events.len(), reader.events.len());
+    for (index, (live, replayed)) in reader.events.iter().zip(&again.events).enumerate() {
+        assert_eq!(live, replayed, "event {index}");
+    }
+}
+
+#[test]
+fn a_book_joined_late_by_snapshots_alone_is_the_venues() {
+    let lines = free_lines();
+    let mut plan = live_plan(lines);
+    let venue = Plan { lines, start: "09:45:00", speed: 60, faults: LOSSY }.start();
+    plan.recovery = Some(recovery(&venue.addresses, false));
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let mut reader = Reader::new();
+    // Another reader joins by a snapshot of its own at every moment at which the first one is whole: both books agree.
+    let mut compared = 0;
+    drive(&mut input, &mut reader, |input, reader| {
+        if !reader.gap_open && input.feed().arbiter().next_sequence_number() > 1 {
+            let next = input.feed().arbiter().next_sequence_number();
+            if let Some(truth) = snapshot_at(&venue.addresses, next) {
+                assert_eq!(orders(&reader.books), truth, "before message {next}");
+                compared += 1;
+            }
+        }
+        compared >= 5
+    });
+    assert_eq!(reader.anomaly_count, 0);
+    assert!(input.counters().recovery.snapshot_done_count > 0);
+    assert_eq!(input.counters().recovery.request_count, 0);
+    venue.stop.request();
+    venue.thread.join().unwrap().unwrap();
+}
+
+/// The venue's displayed orders, if it stands before message `next` now.
+fn snapshot_at(addresses: &Addresses, next: u64) -> Option<Vec<Shown>> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(addresses.snapshot).unwrap();
+    stream.write_all(format!("\0\x2fLglimpsglimpse   {:>10}{:>20}", "", 1).as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut decoder = peregrine_wire::itch50::Decoder::new(EpochNanos(0), 64);
+    let mut reader = Reader::new();
+    loop {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        let mut packet = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut packet).unwrap();
+        if packet[0] != b'S' {
+            continue;
+        }
+        if let Some(number) = end_of_snapshot(&packet[1..]) {
+            return (number == next).then(|| orders(&reader.books));
+        }
+        let flags = peregrine_types::EventFlags::RECV_TIME_SYNTHETIC;
+        decoder.decode(&packet[1..], EpochNanos(0), flags, &mut |event| reader.take(event)).unwrap();
+    }
+}
