@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use peregrine_dataset::Dataset;
-use peregrine_model::{FORMAT_VERSION, FeatureSet, HorizonUnit, ModelMeta, Training, encode_safetensors};
+use peregrine_dataset::{Dataset, DatasetMeta};
+use peregrine_model::{FORMAT_VERSION, FeatureSet, Horizon, HorizonUnit, ModelMeta, Training, encode_safetensors};
+use peregrine_stats::baselines::clark_west;
 
 use crate::calibrate;
 use crate::candidate::{Candidate, Kind, Origin};
@@ -211,31 +212,50 @@ fn train_world(
     Ok((bytes, metrics, state))
 }
 
-/// The least-squares slope of what came on what was expected, both from the training mean (Mincer & Zarnowitz 1969).
-#[derive(Clone, Copy, Debug, Default)]
-struct Shrinkage {
-    expected_squared: f64,
-    product: f64,
-    target_squared: f64,
+/// What a return head expected and what came on validation rows, both from the training mean.
+#[derive(Clone, Debug, Default)]
+struct Expectations {
+    /// Row, expectation, outcome.
+    rows: Vec<(usize, f64, f64)>,
 }
 
-impl Shrinkage {
-    fn add(&mut self, expected: f64, target: f64) {
-        self.expected_squared += expected * expected;
-        self.product += expected * target;
-        self.target_squared += target * target;
+/// A head that adds something to the training mean by chance gets through this often: one-sided 1 %, see [`clark_west`].
+const STATISTIC_MIN: f64 = 2.326;
+
+impl Expectations {
+    /// The least-squares slope of what came on what was expected (Mincer & Zarnowitz 1969), 0 to 1: an expectation that did
+    /// not come true on rows that the network was not trained on is shrunk, none is stretched. 0 where the validation fold
+    /// does not show that the expectation over `horizon` rows adds anything to the training mean: what is left of fitted
+    /// noise would do harm and nothing else.
+    fn slope(&mut self, horizon: usize) -> f64 {
+        self.rows.sort_by_key(|(row, ..)| *row);
+        let (expected, came): (Vec<f64>, Vec<f64>) = self.rows.iter().map(|(_, x, y)| (*x, *y)).unzip();
+        let tested = clark_west(&came, &vec![0.0; came.len()], &expected, horizon);
+        if tested.is_ok_and(|tested| tested.statistic > STATISTIC_MIN) {
+            (self.sum(|x, y| x * y) / self.sum(|x, _| x * x)).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
     }
 
-    /// 0 to 1: an expectation that did not come true on rows that the network was not trained on is shrunk, none is stretched.
-    fn slope(&self) -> f64 {
-        if self.expected_squared > 0.0 { (self.product / self.expected_squared).clamp(0.0, 1.0) } else { 1.0 }
+    /// R² of the expectation times `slope` against the training mean; `None` where no return is known.
+    fn r2(&self, slope: f64) -> Option<f64> {
+        let total = self.sum(|_, y| y * y);
+        (total > 0.0).then(|| slope * (2.0 * self.sum(|x, y| x * y) - slope * self.sum(|x, _| x * x)) / total)
     }
 
-    /// R² of the shrunk expectation against the training mean.
-    fn r2(&self) -> f64 {
-        let slope = self.slope();
-        slope * (2.0 * self.product - slope * self.expected_squared) / self.target_squared
+    fn sum(&self, term: impl Fn(f64, f64) -> f64) -> f64 {
+        self.rows.iter().map(|(_, x, y)| term(*x, *y)).sum()
     }
+}
+
+/// Rows that each horizon counts; 1 for every horizon that counts time.
+fn horizon_rows(meta: &DatasetMeta) -> Vec<u32> {
+    let rows = |horizon: &Horizon| match horizon.unit {
+        HorizonUnit::Events | HorizonUnit::Bars => horizon.count,
+        HorizonUnit::Milliseconds => 1,
+    };
+    meta.horizons.iter().map(rows).collect()
 }
 
 /// What follows the training of the network: calibration, regimes, controller, export.
@@ -259,7 +279,8 @@ impl Finish<'_> {
         let mut metrics = self.loss_metrics(state);
         self.run.heed(observer.stage(Stage::Calibrating), state)?;
         let mut params = self.exported(trained);
-        self.calibrate(trained, &mut params, &mut metrics);
+        let horizons = horizon_rows(&folds.train.meta);
+        self.calibrate(trained, &horizons, &mut params, &mut metrics);
         self.run.heed(observer.stage(Stage::Regimes), state)?;
         let (latents, starts) = self.training_latents(trained);
         let seed = self.run.config.seed;
@@ -323,21 +344,25 @@ impl Finish<'_> {
     }
 
     /// Calibrates `params`' direction head and shrinks its return heads, both on the validation fold.
-    fn calibrate(&self, trained: &Params<f32>, params: &mut Params<f32>, metrics: &mut BTreeMap<String, f64>) {
+    fn calibrate(
+        &self,
+        trained: &Params<f32>,
+        horizons: &[u32],
+        params: &mut Params<f32>,
+        metrics: &mut BTreeMap<String, f64>,
+    ) {
         let (n, width) = (self.validation.n, self.shape.h + self.shape.z);
         let (mut logits, mut is_up) = (Vec::new(), Vec::new());
-        let mut fits = vec![Shrinkage::default(); n];
+        let mut heads = vec![Expectations::default(); n];
         let world = World { shape: self.shape, params: trained };
         let (weight, bias) = (trained.data("up.weight"), trained.data("up.bias"));
         let (mean_weight, mean_bias) = (trained.data("return_mean.weight"), trained.data("return_mean.bias"));
         visit_latents(&world, self.validation, self.config, |seen| {
             let targets = &self.validation.returns[seen.row * n..(seen.row + 1) * n];
-            for (index, (fit, target)) in fits.iter_mut().zip(targets).enumerate() {
+            for (index, (head, target)) in heads.iter_mut().zip(targets).enumerate() {
                 if target.is_finite() {
-                    fit.add(
-                        seen.head(&mean_weight[index * width..(index + 1) * width], mean_bias[index]),
-                        target.wide(),
-                    );
+                    let weight = &mean_weight[index * width..(index + 1) * width];
+                    head.rows.push((seen.row, seen.head(weight, mean_bias[index]), target.wide()));
                 }
             }
             if targets.first().is_some_and(|target| target.is_finite()) {
@@ -345,12 +370,13 @@ impl Finish<'_> {
                 is_up.push(self.validation.up[seen.row] > 0.0);
             }
         });
-        for (index, fit) in fits.iter().enumerate() {
-            if fit.target_squared > 0.0 {
-                metrics.insert(format!("validation.r2.horizon_{index}"), fit.r2());
+        for (index, (head, horizon)) in heads.iter_mut().zip(horizons).enumerate() {
+            let slope = head.slope(*horizon as usize);
+            if let Some(r2) = head.r2(slope) {
+                metrics.insert(format!("validation.r2.horizon_{index}"), r2);
             }
-            metrics.insert(format!("calibration.return_slope.horizon_{index}"), fit.slope());
-            self.shrink(params, index, fit.slope());
+            metrics.insert(format!("calibration.return_slope.horizon_{index}"), slope);
+            self.shrink(params, index, slope);
         }
         metrics.insert("calibration.outcomes".to_owned(), whole(is_up.len()));
         let Some(platt) = calibrate::fit(&logits, &is_up) else { return };
@@ -411,15 +437,11 @@ impl Finish<'_> {
     }
 
     fn frozen<'b>(&self, params: &'b Params<f32>, train: &Dataset) -> Frozen<'b> {
-        let rows = train.meta.horizons.iter().map(|horizon| match horizon.unit {
-            HorizonUnit::Events | HorizonUnit::Bars => f64::from(horizon.count),
-            HorizonUnit::Milliseconds => 1.0,
-        });
         Frozen {
             params,
             h: self.shape.h,
             z: self.shape.z,
-            horizon_rows: rows.collect(),
+            horizon_rows: horizon_rows(&train.meta).into_iter().map(f64::from).collect(),
             deviation: self.scales.returns.first().map_or(1.0, |(_, deviation)| *deviation),
         }
     }

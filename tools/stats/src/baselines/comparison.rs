@@ -50,6 +50,25 @@ pub fn diebold_mariano(first: &[f64], second: &[f64], horizon: usize) -> Result<
     Ok(ForecastComparison { difference, standard_error, statistic, p_value, n: first.len() })
 }
 
+/// Clark & West 2007: does a forecast of `y` over `horizon` steps, in time order, add anything to a simpler one that it
+/// contains (a constant, say)? Under "nothing" the larger forecast's squared error is the greater one for what it fitted to
+/// noise; `(y − simple)² − (y − larger)² + (simple − larger)²` takes that off. The result is that of [`diebold_mariano`] on
+/// these terms: its statistic is above 0 when the larger forecast adds something, and the test is one-sided (1.645: 5 %).
+///
+/// # Errors
+/// As [`diebold_mariano`]; [`StatsError::Degenerate`] when both forecasts are the same.
+pub fn clark_west(y: &[f64], simple: &[f64], larger: &[f64], horizon: usize) -> Result<ForecastComparison, StatsError> {
+    check_len("simple", simple.len(), y.len())?;
+    check_len("larger", larger.len(), y.len())?;
+    let forecasts = simple.iter().zip(larger);
+    let terms: Vec<f64> = y
+        .iter()
+        .zip(forecasts)
+        .map(|(y, (simple, larger))| (y - simple).powi(2) - (y - larger).powi(2) + (simple - larger).powi(2))
+        .collect();
+    diebold_mariano(&terms, &vec![0.0; terms.len()], horizon)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,10 +94,32 @@ mod tests {
         assert!((turned.statistic + found.statistic).abs() < 1e-12);
     }
 
+    /// A forecast fitted to noise on rows of its own: the squared error says that it is worse, the test that it adds
+    /// nothing, as often as it should; and a small signal is seen.
+    #[test]
+    fn noise_that_was_fitted_adds_nothing_and_a_signal_does() {
+        let mut generator = Generator::new(3, "cw");
+        let (runs, n, mut found) = (600, 300, [0, 0]);
+        for _ in 0..runs {
+            for (signal, found) in [0.0, 0.25].into_iter().zip(&mut found) {
+                let x: Vec<f64> = (0..2 * n).map(|_| generator.normal()).collect();
+                let y: Vec<f64> = x.iter().map(|x| signal * x + generator.normal()).collect();
+                let (fit_x, fit_y) = (&x[..n], &y[..n]);
+                let slope =
+                    fit_x.iter().zip(fit_y).map(|(x, y)| x * y).sum::<f64>() / fit_x.iter().map(|x| x * x).sum::<f64>();
+                let larger: Vec<f64> = x[n..].iter().map(|x| slope * x).collect();
+                let tested = clark_west(&y[n..], &vec![0.0; n], &larger, 1).unwrap();
+                *found += usize::from(tested.statistic > 1.645);
+            }
+        }
+        assert!((12..60).contains(&found[0]) && found[1] > 550, "{found:?} of {runs}");
+    }
+
     #[test]
     fn bad_input_is_named() {
         assert!(matches!(diebold_mariano(&[1.0; 9], &[1.0; 9], 1), Err(StatsError::Degenerate { .. })));
         assert!(matches!(diebold_mariano(&[1.0; 9], &[1.0; 9], 5), Err(StatsError::TooFew { .. })));
         assert!(matches!(diebold_mariano(&[1.0; 9], &[1.0; 8], 1), Err(StatsError::Length { .. })));
+        assert!(matches!(clark_west(&[1.0; 9], &[1.0; 9], &[1.0; 8], 1), Err(StatsError::Length { .. })));
     }
 }

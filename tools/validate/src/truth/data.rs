@@ -60,6 +60,8 @@ pub struct TruthTable {
     pub forecasts: Matrix,
     /// Share of the training rows' returns over one bar that are above 0.
     pub base_rate: f64,
+    /// Mean of the training rows' returns over one bar.
+    pub mean_return: f64,
 }
 
 /// Datasets with their truth.
@@ -124,9 +126,9 @@ pub fn truth_dataset(spec: &TruthSpec, seed: u64) -> Result<TruthData, TruthErro
     };
     let (train, validation, held_out) = (fold(&paths[0]), fold(&paths[1]), fold(&paths[2]));
     let ups = paths[0].returns.iter().filter(|value| **value > 0.0).count();
-    let base_rate = ups as f64 / counts[0] as f64;
+    let known = [ups as f64, paths[0].returns.iter().sum()].map(|sum: f64| sum / counts[0] as f64);
     let [_, _, path] = paths;
-    let truth = table(spec, &process, path, base_rate)?;
+    let truth = table(spec, &process, path, known)?;
     Ok(TruthData { train, validation, held_out, truth })
 }
 
@@ -134,7 +136,7 @@ fn table(
     spec: &TruthSpec,
     process: &RegimeProcess,
     path: SimulatedPath,
-    base_rate: f64,
+    [base_rate, mean_return]: [f64; 2],
 ) -> Result<TruthTable, TruthError> {
     let mut filter = RegimeFilter::new(process);
     let mut filtered = Vec::with_capacity(path.returns.len());
@@ -146,7 +148,7 @@ fn table(
         }
     }
     let (regimes, returns) = (path.regimes, path.returns);
-    Ok(TruthTable { process: process.clone(), regimes, returns, filtered, forecasts, base_rate })
+    Ok(TruthTable { process: process.clone(), regimes, returns, filtered, forecasts, base_rate, mean_return })
 }
 
 fn steps(horizon: u32) -> usize {

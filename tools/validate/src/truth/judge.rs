@@ -11,6 +11,10 @@ use serde::Serialize;
 
 use super::{TruthData, TruthError, TruthTable};
 
+/// R² that the rounding of a forecast to 32 bits can make: a model that says the training mean and nothing else has not
+/// exactly 0.
+const R2_ROUNDING: f64 = 1e-6;
+
 /// What a model must reach.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TruthBars {
@@ -71,8 +75,8 @@ pub struct RegimeVerdict {
 /// The returns over one bar.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ReturnVerdict {
-    /// R² of the model against a forecast of 0, with its interval. In the market without signal it holds when the
-    /// interval has 0 inside.
+    /// R² of the model against the training rows' mean (Campbell & Thompson 2008), with its interval. In the market without
+    /// signal it holds when the interval, or what rounding can make of it, has 0 inside.
     pub model: Finding,
     /// The filter's.
     pub filter: f64,
@@ -173,16 +177,19 @@ pub fn judge_predictions(
     bars: &TruthBars,
     seed: u64,
 ) -> Result<TruthVerdict, TruthError> {
-    let has_signal = truth.process.return_variance().0 > 0.0;
     let resampling = Resampling { level: bars.level, seed, ..Resampling::default() };
     Ok(TruthVerdict {
         bars: *bars,
-        has_signal,
+        has_signal: has_signal(truth),
         rows: truth.regimes.len(),
         regimes: regimes(predictions, truth, bars)?,
         returns: returns(predictions, truth, bars, &resampling)?,
         up: probabilities(predictions, truth, bars, &resampling)?,
     })
+}
+
+fn has_signal(truth: &TruthTable) -> bool {
+    truth.process.return_variance().0 > 0.0
 }
 
 fn regimes(predictions: &TruthPredictions, truth: &TruthTable, bars: &TruthBars) -> Result<RegimeVerdict, StatsError> {
@@ -202,17 +209,17 @@ fn returns(
     resampling: &Resampling,
 ) -> Result<ReturnVerdict, StatsError> {
     let y = &truth.returns;
-    let zeros = vec![0.0; y.len()];
+    let known = vec![truth.mean_return; y.len()];
     let of_filter: Vec<f64> = truth.filtered.iter().map(|step| step.return_mean).collect();
     let lags = newey_west_lags(y.len());
-    let model = out_of_sample_r2(y, &predictions.return_mean, &zeros, lags)?;
-    let filter = out_of_sample_r2(y, &of_filter, &zeros, lags)?;
+    let model = out_of_sample_r2(y, &predictions.return_mean, &known, lags)?;
+    let filter = out_of_sample_r2(y, &of_filter, &known, lags)?;
     let half = standard_normal_quantile(0.5 + bars.level / 2.0)? * model.standard_error;
     let interval = (model.r2 - half, model.r2 + half);
-    let holds = interval.0 <= 0.0 && 0.0 <= interval.1;
-    let share = if filter.r2 > 0.0 {
-        let explained =
-            |hat: &[f64]| -> Vec<f64> { y.iter().zip(hat).map(|(y, hat)| y * y - (y - hat).powi(2)).collect() };
+    let holds = interval.0 <= R2_ROUNDING && -R2_ROUNDING <= interval.1;
+    let share = if has_signal(truth) {
+        let gain = |y: &f64, hat: &f64| (y - truth.mean_return).powi(2) - (y - hat).powi(2);
+        let explained = |hat: &[f64]| -> Vec<f64> { y.iter().zip(hat).map(|(y, hat)| gain(y, hat)).collect() };
         let (by_model, by_filter) = (explained(&predictions.return_mean), explained(&of_filter));
         let interval = bootstrap_interval(y.len(), &resampling.with_blocks_for(&by_filter), |rows| {
             let sum = |of: &[f64]| rows.iter().map(|row| of[*row]).sum::<f64>();
@@ -248,11 +255,14 @@ fn probabilities(
     let of_filter: Vec<f64> = truth.filtered.iter().map(|step| step.up_probability).collect();
     let filter = brier_skill(&of_filter, &rose, truth.base_rate, &Resampling { resamples: 1, ..*resampling })?;
     let is_sharp = skill.interval.lower > 0.0;
-    let has_signal = truth.process.return_variance().0 > 0.0;
     Ok(ProbabilityVerdict {
         n: skill.n,
         ece: Finding { value: ece, interval: None, holds: ece <= bars.ece_max },
-        skill: Finding { value: skill.skill, interval: Some(ends(&skill.interval)), holds: is_sharp == has_signal },
+        skill: Finding {
+            value: skill.skill,
+            interval: Some(ends(&skill.interval)),
+            holds: is_sharp == has_signal(truth),
+        },
         filter_skill: filter.skill,
     })
 }
