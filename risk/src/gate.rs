@@ -156,6 +156,13 @@ impl RiskGate {
         core::hint::black_box(state ^ orders ^ own ^ self.rate.touch());
     }
 
+    /// The next order gets a number above `order_id`: what earlier runs of the venue's session used is never used again.
+    pub const fn begin_after(&mut self, order_id: OrderId) {
+        if order_id.0 > self.last_id {
+            self.last_id = order_id.0;
+        }
+    }
+
     /// Holds an intent against every limit. An approved order is open, and its message counted, when this returns.
     ///
     /// `cause` is the market event that it answers and `now` that event's `recv_time`.
@@ -391,6 +398,11 @@ impl RiskGate {
                 }
                 Some(_) | None => ExecutionEffect::Repeated,
             },
+            ExecutionKind::Reduced => match self.orders.get(execution.order_id) {
+                Some(order) if !order.is_canceled => self.release(execution.order_id, execution.qty.0),
+                Some(_) | None => ExecutionEffect::Repeated,
+            },
+            ExecutionKind::Busted => self.on_bust(execution),
             ExecutionKind::CancelRejected => match self.orders.get_mut(execution.order_id) {
                 Some(order) => {
                     order.is_cancel_pending = false;
@@ -429,6 +441,21 @@ impl RiskGate {
         }
         self.recount(fill.symbol);
         if is_expected && is_exact { ExecutionEffect::Applied } else { ExecutionEffect::Unexpected }
+    }
+
+    /// A fill that does not count any more: the position goes back. The gateway tells each once.
+    fn on_bust(&mut self, bust: &Execution) -> ExecutionEffect {
+        let position = self.symbols.get_mut(bust.symbol.index());
+        let is_exact = position.is_some_and(|symbol| {
+            let after = Position(symbol.position).after(bust.side.opposite(), bust.qty);
+            symbol.position = after.map_or(symbol.position, |position| position.0);
+            after.is_some()
+        });
+        if !is_exact {
+            self.mode = TradingMode::Halted;
+        }
+        self.recount(bust.symbol);
+        if is_exact { ExecutionEffect::Applied } else { ExecutionEffect::Unexpected }
     }
 
     /// Takes at most `qty` off an order, and the order off the list when nothing is left.

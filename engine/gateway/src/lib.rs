@@ -4,11 +4,13 @@
 //! own orders: every message in every state has a written effect. [`PaperVenue`] fills own orders against the market
 //! that the feed shows, as a stage: market events, approved orders and time come in, executions go out. [`soup`] and
 //! [`ouch50`] are the wire to a venue: sessions as plain structs over bytes and time, messages as views over bytes.
+//! [`live`] is the order session over both: what is sent, what was answered, and what is certain after a break.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic))]
 
 #[doc(hidden)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow in a fuzz body is a finding")]
 pub mod fuzz;
+pub mod live;
 mod order_table;
 pub mod ouch50;
 mod paper;

@@ -1,20 +1,21 @@
 //! Our own orders and their states, as one total table: every event in every state has a written effect.
 //!
-//! | state | Submit | CancelSent | Accepted | Filled | Canceled | Rejected | CancelRejected |
-//! |---|---|---|---|---|---|---|---|
-//! | `Unknown` (no such order) | → `PendingNew` | impossible | impossible | unexpected | impossible | impossible | impossible |
-//! | `PendingNew` | impossible | → `PendingCancel` | → `Live` | → `Live` or `Filled` | → `Canceled` | → `Rejected` | stays |
-//! | `Live` | impossible | → `PendingCancel` | duplicate | stays or → `Filled` | → `Canceled` | impossible | stays |
-//! | `PendingCancel` | impossible | duplicate | stays | stays or → `Filled` | → `Canceled` | → `Rejected` | → `Live` |
-//! | `Filled` | impossible | too late | duplicate | unexpected | duplicate | impossible | stays |
-//! | `Canceled` | impossible | too late | duplicate | counted: it crossed the cancel | duplicate | duplicate | stays |
-//! | `Rejected` | impossible | too late | duplicate | unexpected | duplicate | duplicate | stays |
+//! | state | Submit | CancelSent | Accepted | Filled | Canceled | Rejected | CancelRejected | Reduced | Busted |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | `Unknown` (no such order) | → `PendingNew` | impossible | impossible | unexpected | impossible | impossible | impossible | impossible | unexpected |
+//! | `PendingNew` | impossible | → `PendingCancel` | → `Live` | → `Live` or `Filled` | → `Canceled` | → `Rejected` | stays | → `Live` or `Canceled` | stays |
+//! | `Live` | impossible | → `PendingCancel` | duplicate | stays or → `Filled` | → `Canceled` | impossible | stays | stays or → `Canceled` | stays |
+//! | `PendingCancel` | impossible | duplicate | stays | stays or → `Filled` | → `Canceled` | → `Rejected` | → `Live` | stays or → `Canceled` | stays |
+//! | `Filled` | impossible | too late | duplicate | unexpected | duplicate | impossible | stays | impossible | stays |
+//! | `Canceled` | impossible | too late | duplicate | counted: it crossed the cancel | duplicate | duplicate | stays | duplicate | stays |
+//! | `Rejected` | impossible | too late | duplicate | unexpected | duplicate | duplicate | stays | duplicate | impossible |
 //!
 //! *Impossible* and *duplicate* change nothing but their counters; the caller names them in the log. A fill is known by
 //! its match number: the same number again for the same order is a duplicate, whatever the state (0 is no number and
 //! never a duplicate). Any other fill is real money and is counted in every state, here as in the risk gate and the
 //! strategy; one that the state does not allow, or of more than was ordered, is *unexpected*: counted, and an order that
-//! was open is filled. Nothing is ever guessed: an order stays in flight until the venue speaks.
+//! was open is filled. A reduction takes shares off what is left; when nothing is left the order is cancelled. A broken
+//! trade moves the position and no state; whoever calls tells each once. Nothing is ever guessed: an order stays in flight until the venue speaks.
 
 use peregrine_risk::NumberMap;
 use peregrine_types::{EpochNanos, EventSeq, Execution, ExecutionKind, MatchNumber, NewOrder, OrderId, Qty};
@@ -217,27 +218,33 @@ impl OrderTable {
             self.duplicate_count = self.duplicate_count.saturating_add(1);
             return Outcome::Duplicate;
         }
-        let qty = if is_fill { execution.qty } else { Qty::ZERO };
+        let takes = is_fill || matches!(execution.kind, ExecutionKind::Reduced);
+        let qty = if takes { execution.qty } else { Qty::ZERO };
         self.apply(execution.order_id, OrderEvent::Venue(execution.kind), qty)
     }
 
-    fn apply(&mut self, order_id: OrderId, event: OrderEvent, filled: Qty) -> Outcome {
+    /// Applies an event that takes `taken` off the order: executed shares for a fill, others for a reduction.
+    fn apply(&mut self, order_id: OrderId, event: OrderEvent, taken: Qty) -> Outcome {
         let slot = self.by_id.get(order_id.0);
         let entry = slot.and_then(|slot| self.slots.get_mut(index_of(slot))).and_then(Option::as_mut);
         let (Some(slot), Some(entry)) = (slot, entry) else {
             self.impossible_count = self.impossible_count.saturating_add(1);
             let state = OrderState::Unknown;
-            let is_fill = matches!(event, OrderEvent::Venue(ExecutionKind::Filled));
-            return if is_fill { Outcome::Unexpected { state } } else { Outcome::Impossible { state } };
+            let is_money = matches!(event, OrderEvent::Venue(ExecutionKind::Filled | ExecutionKind::Busted));
+            return if is_money { Outcome::Unexpected { state } } else { Outcome::Impossible { state } };
         };
         let from = entry.state;
-        let filled_qty = entry.filled_qty.saturating_add(filled);
-        let step = step(from, event, Left::of(filled_qty, entry.order.qty));
+        let is_fill = matches!(event, OrderEvent::Venue(ExecutionKind::Filled));
+        let filled_qty = entry.filled_qty.saturating_add(if is_fill { taken } else { Qty::ZERO });
+        // A fill that comes after the order ended is held against what was ordered, one before against what is left.
+        let left =
+            if from.is_open() { Left::of(taken, entry.leaves_qty) } else { Left::of(filled_qty, entry.order.qty) };
+        let step = step(from, event, left);
         let (Step::To(to) | Step::Unexpected(to)) = step else {
             return self.leave_as_it_is(from, &step);
         };
         (entry.state, entry.filled_qty) = (to, filled_qty);
-        entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(filled) } else { Qty::ZERO };
+        entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(taken) } else { Qty::ZERO };
         let leaves_qty = entry.leaves_qty;
         if from.is_open() && !to.is_open() {
             self.open_count = self.open_count.saturating_sub(1);
@@ -273,18 +280,18 @@ enum Step {
     Impossible,
 }
 
-/// What the fills so far leave of an order.
+/// What an event leaves of an order.
 #[derive(Clone, Copy)]
 enum Left {
     Something,
     Nothing,
-    /// More was filled than was ordered.
+    /// More was taken than there was.
     LessThanNothing,
 }
 
 impl Left {
-    fn of(filled_qty: Qty, qty: Qty) -> Self {
-        match filled_qty.cmp(&qty) {
+    fn of(taken: Qty, qty: Qty) -> Self {
+        match taken.cmp(&qty) {
             core::cmp::Ordering::Less => Self::Something,
             core::cmp::Ordering::Equal => Self::Nothing,
             core::cmp::Ordering::Greater => Self::LessThanNothing,
@@ -292,7 +299,7 @@ impl Left {
     }
 }
 
-/// The table at the top of this file; `left` is what remains after the event, if it is a fill.
+/// The table at the top of this file; `left` is what remains after the event, if it takes something.
 fn step(state: OrderState, event: OrderEvent, left: Left) -> Step {
     use ExecutionKind as Venue;
     use OrderState as S;
@@ -300,6 +307,10 @@ fn step(state: OrderState, event: OrderEvent, left: Left) -> Step {
         Left::Something => Step::To(rest),
         Left::Nothing => Step::To(S::Filled),
         Left::LessThanNothing => Step::Unexpected(S::Filled),
+    };
+    let reduced = |rest: S| match left {
+        Left::Something => Step::To(rest),
+        Left::Nothing | Left::LessThanNothing => Step::To(S::Canceled),
     };
     match (state, event) {
         (S::Unknown, _) | (_, OrderEvent::Submit) => Step::Impossible,
@@ -323,6 +334,12 @@ fn step(state: OrderState, event: OrderEvent, left: Left) -> Step {
         (S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Rejected)) => Step::Duplicate,
         (S::PendingCancel, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(S::Live),
         (_, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(state),
+        (S::PendingNew | S::Live, OrderEvent::Venue(Venue::Reduced)) => reduced(S::Live),
+        (S::PendingCancel, OrderEvent::Venue(Venue::Reduced)) => reduced(S::PendingCancel),
+        (S::Filled, OrderEvent::Venue(Venue::Reduced)) => Step::Impossible,
+        (S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Reduced)) => Step::Duplicate,
+        (S::Rejected, OrderEvent::Venue(Venue::Busted)) => Step::Impossible,
+        (_, OrderEvent::Venue(Venue::Busted)) => Step::To(state),
     }
 }
 
@@ -462,6 +479,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_off_is_not_there_to_be_filled() {
+        let mut table = OrderTable::new(4, 16);
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        table.on_execution(&execution(1, ExecutionKind::Accepted, 10, 0));
+        table.on_execution(&execution(1, ExecutionKind::Reduced, 4, 0));
+        assert_eq!(table.get(OrderId(1)).unwrap().leaves_qty, Qty(6));
+        table.on_execution(&execution(1, ExecutionKind::Filled, 5, 1));
+        let rest = table.on_execution(&execution(1, ExecutionKind::Filled, 1, 2));
+        assert!(matches!(rest, Outcome::Applied { to: OrderState::Filled, .. }), "{rest:?}");
+        assert_eq!((table.open_count(), table.impossible_count()), (0, 0));
+        table.submit(OrderId(2), order(10), CAUSE).unwrap();
+        let whole = table.on_execution(&execution(2, ExecutionKind::Reduced, 10, 0));
+        assert!(matches!(whole, Outcome::Applied { to: OrderState::Canceled, leaves_qty: Qty(0), .. }), "{whole:?}");
+    }
+
+    #[test]
     fn an_overfill_is_counted_and_ends_the_order() {
         let mut table = OrderTable::new(4, 16);
         table.submit(OrderId(1), order(10), CAUSE).unwrap();
@@ -529,12 +562,13 @@ mod tests {
         Odd,
     }
 
-    /// Submit, CancelSent, Accepted, a fill of a part, Canceled, Rejected, CancelRejected: the rows of the table above.
-    const CELLS: [(OrderState, [Cell; 7]); 7] = {
+    /// Submit, CancelSent, Accepted, a fill of a part, Canceled, Rejected, CancelRejected, Reduced, Busted: the rows of the
+    /// table above.
+    const CELLS: [(OrderState, [Cell; 9]); 7] = {
         use Cell::{Not, Odd, To, Twice};
         use OrderState as S;
         [
-            (S::Unknown, [To(S::PendingNew), Not, Not, Odd, Not, Not, Not]),
+            (S::Unknown, [To(S::PendingNew), Not, Not, Odd, Not, Not, Not, Not, Odd]),
             (
                 S::PendingNew,
                 [
@@ -545,16 +579,44 @@ mod tests {
                     To(S::Canceled),
                     To(S::Rejected),
                     To(S::PendingNew),
+                    To(S::Live),
+                    To(S::PendingNew),
                 ],
             ),
-            (S::Live, [Not, To(S::PendingCancel), Twice, To(S::Live), To(S::Canceled), Not, To(S::Live)]),
+            (
+                S::Live,
+                [
+                    Not,
+                    To(S::PendingCancel),
+                    Twice,
+                    To(S::Live),
+                    To(S::Canceled),
+                    Not,
+                    To(S::Live),
+                    To(S::Live),
+                    To(S::Live),
+                ],
+            ),
             (
                 S::PendingCancel,
-                [Not, Twice, To(S::PendingCancel), To(S::PendingCancel), To(S::Canceled), To(S::Rejected), To(S::Live)],
+                [
+                    Not,
+                    Twice,
+                    To(S::PendingCancel),
+                    To(S::PendingCancel),
+                    To(S::Canceled),
+                    To(S::Rejected),
+                    To(S::Live),
+                    To(S::PendingCancel),
+                    To(S::PendingCancel),
+                ],
             ),
-            (S::Filled, [Not, To(S::Filled), Twice, Odd, Twice, Not, To(S::Filled)]),
-            (S::Canceled, [Not, To(S::Canceled), Twice, To(S::Canceled), Twice, Twice, To(S::Canceled)]),
-            (S::Rejected, [Not, To(S::Rejected), Twice, Odd, Twice, Twice, To(S::Rejected)]),
+            (S::Filled, [Not, To(S::Filled), Twice, Odd, Twice, Not, To(S::Filled), Not, To(S::Filled)]),
+            (
+                S::Canceled,
+                [Not, To(S::Canceled), Twice, To(S::Canceled), Twice, Twice, To(S::Canceled), Twice, To(S::Canceled)],
+            ),
+            (S::Rejected, [Not, To(S::Rejected), Twice, Odd, Twice, Twice, To(S::Rejected), Twice, Not]),
         ]
     };
 
@@ -602,30 +664,33 @@ mod tests {
     }
 
     fn kind(index: u8) -> ExecutionKind {
-        match index % 5 {
+        match index % 7 {
             0 => ExecutionKind::Accepted,
             1 => ExecutionKind::Filled,
             2 => ExecutionKind::Canceled,
             3 => ExecutionKind::Rejected,
-            _ => ExecutionKind::CancelRejected,
+            4 => ExecutionKind::CancelRejected,
+            5 => ExecutionKind::Reduced,
+            _ => ExecutionKind::Busted,
         }
     }
 
     proptest! {
         /// Whatever is said in whatever order: no panic, no more filled than was ordered while open, open count exact.
         #[test]
-        fn the_table_is_total(steps in proptest::collection::vec((0_u8..8, 1_u64..4, 0_u64..12, 0_u64..6), 0..200)) {
+        fn the_table_is_total(steps in proptest::collection::vec((0_u8..9, 1_u64..4, 0_u64..12, 0_u64..6), 0..200)) {
             let mut table = OrderTable::new(3, 64);
             let mut next = 1;
             for (what, id, qty, number) in steps {
                 match what {
                     0 => if table.submit(OrderId(next), order(10), CAUSE).is_ok() { next += 1 },
                     1 => { table.cancel_sent(OrderId(id)); }
-                    _ => { table.on_execution(&execution(id, kind(what), qty, number)); }
+                    _ => { table.on_execution(&execution(id, kind(what - 2), qty, number)); }
                 }
                 prop_assert_eq!(table.open_orders().count(), table.open_count());
                 for entry in table.open_orders() {
-                    prop_assert_eq!(entry.filled_qty.saturating_add(entry.leaves_qty), Qty(10));
+                    prop_assert!(entry.leaves_qty > Qty::ZERO);
+                    prop_assert!(entry.filled_qty.saturating_add(entry.leaves_qty) <= Qty(10));
                 }
             }
         }

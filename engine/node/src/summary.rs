@@ -398,7 +398,12 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
             OrderTransition::Canceled => report.canceled_count += 1,
             OrderTransition::CancelRejected => report.cancel_rejected_count += 1,
             OrderTransition::Illegal => report.illegal_transition_count += 1,
-            OrderTransition::CancelRequested | OrderTransition::Repeated => {}
+            OrderTransition::CancelRequested
+            | OrderTransition::Repeated
+            | OrderTransition::Reduced
+            | OrderTransition::Busted
+            | OrderTransition::Overdue
+            | OrderTransition::Resent => {}
         }
     }
     let rows = ReasonCode::ALL.iter().map(|reason| (*reason, rejected.get(&reason.number()).copied().unwrap_or(0)));

@@ -339,7 +339,11 @@ fn final_state(steps: &[(u64, OrderRecord)]) -> &'static str {
         OrderTransition::Filled => "filled",
         OrderTransition::Canceled => "canceled",
         OrderTransition::Rejected => "rejected",
-        OrderTransition::CancelRequested
+        OrderTransition::Overdue => "unknown, not answered",
+        OrderTransition::Resent
+        | OrderTransition::Reduced
+        | OrderTransition::Busted
+        | OrderTransition::CancelRequested
         | OrderTransition::CancelRejected
         | OrderTransition::Repeated
         | OrderTransition::Illegal => state,

@@ -166,6 +166,10 @@ pub enum ExecutionKind {
     Canceled = 3,
     /// The venue refused a cancel: the order is as it was, or already gone.
     CancelRejected = 4,
+    /// A part of what was left is gone, the rest lives on (a self-match that was prevented, a cut by the venue).
+    Reduced = 5,
+    /// An earlier fill does not count any more: the position goes back, the order stays as it is.
+    Busted = 6,
 }
 
 /// One report of the venue on one of our orders.
@@ -185,17 +189,18 @@ pub struct Execution {
     pub reason: ReasonCode,
     /// Fill price; the order's limit price for other kinds.
     pub price: Price,
-    /// Filled quantity; for `Canceled` the quantity taken off; for `Accepted` the order's quantity.
+    /// Filled quantity; for `Canceled` and `Reduced` the quantity taken off; for `Busted` the quantity of the broken fill;
+    /// for `Accepted` the order's quantity.
     pub qty: Qty,
     /// What is still open after this report.
     pub leaves_qty: Qty,
-    /// The venue's number of the fill, unique per session; 0 for other kinds.
+    /// The venue's number of the fill, unique per session, for `Filled` and `Busted`; 0 for other kinds.
     pub match_number: MatchNumber,
     /// When it happened at the venue.
     pub venue_time: EpochNanos,
     /// When we may know it: `venue_time` plus the way back.
     pub visible_time: EpochNanos,
-    /// Cost of a fill (negative: a rebate), zero for other kinds.
+    /// Cost of a fill (negative: a rebate), of a broken fill the same; zero for other kinds.
     pub fee: Notional,
 }
 

@@ -98,11 +98,21 @@ reason_codes! {
     VenueCapacity = 2007, Venue, "The venue stage has no room for more orders.";
     VenueSymbolUnknown = 2008, Venue, "The venue has no book for the symbol.";
     VenuePriceInvalid = 2009, Venue, "The price is not on the venue's tick.";
+    VenueCanceled = 2010, Venue, "The venue took shares off the order for a reason of its own.";
+    VenueSelfTrade = 2011, Venue, "The venue prevented a trade with an order of our own firm.";
+    VenueBusted = 2012, Venue, "The venue broke an earlier trade.";
     LatencyHalt = 3000, Engine, "Inference p99 was above its halt threshold: all orders were cancelled.";
     NonFiniteHalt = 3001, Engine, "The model gave a non-finite number: all orders were cancelled.";
     StopRequested = 3002, Engine, "The operator asked for a clean stop.";
     LogFull = 3003, Engine, "The event log could take no more: trading stopped.";
     StaleHalt = 3004, Engine, "A feed gap withdrew the orders of the symbols concerned.";
+    NeverArrived = 3005, Engine, "The venue's stream does not know the order: it was lost on its way and is too old to be sent again.";
+    Unanswered = 3006, Engine, "The venue did not answer in time: what became of the order is unknown until its stream says so.";
+    VenueDisconnected = 3007, Engine, "There is no session with the venue: nothing new is sent until orders, fills and positions are equal again.";
+    RejectStorm = 3008, Engine, "The venue rejected too many orders in a row: nothing more is sent.";
+    SessionLost = 3009, Engine, "The venue's session is over, is another one, or lost messages: nothing more is sent.";
+    ReconcileFailed = 3010, Engine, "Our account and the venue's stream differ: nothing more is sent.";
+    GatewayFull = 3011, Engine, "The gateway has no room for another order of the day.";
 }
 
 #[cfg(test)]

@@ -31,6 +31,14 @@ pub enum OrderTransition {
     Repeated = 8,
     /// A report that the order's state does not allow: counted, and nothing changed, but a fill is money and was booked.
     Illegal = 9,
+    /// A part of what was left is gone, the rest lives on.
+    Reduced = 10,
+    /// An earlier fill does not count any more: the position went back.
+    Busted = 11,
+    /// No answer within the configured time: what became of the message is unknown.
+    Overdue = 12,
+    /// The same message was handed to the venue session once more; written before it leaves.
+    Resent = 13,
 }
 
 /// A step in the life of one of our orders.

@@ -80,12 +80,16 @@ impl Pnl {
     pub fn on_execution(&mut self, execution: &Execution) {
         match execution.kind {
             ExecutionKind::Filled => self.on_fill(execution),
+            ExecutionKind::Busted => self.on_bust(execution),
             ExecutionKind::Accepted => {
                 if let Some(row) = self.row(execution.symbol) {
                     row.order_count = row.order_count.saturating_add(1);
                 }
             }
-            ExecutionKind::Canceled | ExecutionKind::Rejected | ExecutionKind::CancelRejected => {}
+            ExecutionKind::Canceled
+            | ExecutionKind::Reduced
+            | ExecutionKind::Rejected
+            | ExecutionKind::CancelRejected => {}
         }
     }
 
@@ -109,6 +113,25 @@ impl Pnl {
             Liquidity::Added => row.fills_added = row.fills_added.saturating_add(1),
             Liquidity::Removed => row.fills_removed = row.fills_removed.saturating_add(1),
         }
+    }
+
+    /// A fill that does not count any more: its money and its shares go back.
+    fn on_bust(&mut self, execution: &Execution) {
+        let Some(row) = self.row(execution.symbol) else { return };
+        let value = execution.price.times(execution.qty);
+        row.position = row.position.after(execution.side.opposite(), execution.qty).unwrap_or(row.position);
+        match execution.side {
+            Side::Buy => {
+                row.cash = row.cash.saturating_add(value);
+                row.bought_qty = row.bought_qty.saturating_sub(execution.qty.0);
+            }
+            Side::Sell => {
+                row.cash = row.cash.saturating_sub(value);
+                row.sold_qty = row.sold_qty.saturating_sub(execution.qty.0);
+            }
+        }
+        row.fees = row.fees.saturating_sub(execution.fee);
+        row.turnover = row.turnover.saturating_sub(value);
     }
 
     /// Notes a point of the curve when one is due.

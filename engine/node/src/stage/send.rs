@@ -194,6 +194,8 @@ const fn transition(kind: ExecutionKind, to: OrderState) -> OrderTransition {
         ExecutionKind::Rejected => OrderTransition::Rejected,
         ExecutionKind::Canceled => OrderTransition::Canceled,
         ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
+        ExecutionKind::Reduced => OrderTransition::Reduced,
+        ExecutionKind::Busted => OrderTransition::Busted,
         ExecutionKind::Filled => match to {
             OrderState::Filled => OrderTransition::Filled,
             OrderState::Unknown

@@ -146,6 +146,10 @@ impl SymbolOrders {
                 self.position = self.position.after(execution.side, execution.qty).unwrap_or(self.position);
                 self.settle(execution.order_id, |w| left(accepted(Working { leaves_qty, ..w })));
             }
+            ExecutionKind::Busted => {
+                self.position = self.position.after(execution.side.opposite(), execution.qty).unwrap_or(self.position);
+            }
+            ExecutionKind::Reduced => self.settle(execution.order_id, |w| left(accepted(Working { leaves_qty, ..w }))),
             ExecutionKind::Canceled => self.settle(execution.order_id, |w| left(Working { leaves_qty, ..w })),
             ExecutionKind::Rejected => {
                 self.new_not_before = resume;

@@ -1,0 +1,310 @@
+//! The client: session and desk together.
+
+use peregrine_risk::ApprovedOrder;
+use peregrine_types::{EpochNanos, Execution, Full, NewOrder, OrderCommand, OrderId, ReasonCode, Sink};
+
+use super::desk::Desk;
+use super::ledger::Ledger;
+use super::reconcile::{Difference, LoggedAccount};
+use super::resolve::{Sending, Way};
+use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, StepKind, wire};
+use crate::order_table::{Cause, OrderTable, Outcome};
+use crate::soup::{ClientSession, ClientState, Continuity, Position};
+
+/// The stage: see the module.
+#[derive(Debug)]
+pub struct OrderClient {
+    session: ClientSession,
+    sending: Sending,
+    desk: Desk,
+}
+
+impl OrderClient {
+    /// A client that is not connected. `account` is what the logs of earlier runs of the venue's session say: nothing is
+    /// sent before the venue's stream, read from its first message on, says the same.
+    #[must_use]
+    pub fn new(config: OrderClientConfig, account: LoggedAccount) -> Self {
+        let session = ClientSession::new(config.session, Position::START);
+        Self { session, sending: Sending::default(), desk: Desk::new(config, account) }
+    }
+
+    /// The connection stands: the login goes out.
+    pub fn connected(&mut self, now: EpochNanos) {
+        self.desk.phase = Phase::LoggingIn;
+        (self.sending.query, self.sending.marker) = (None, None);
+        self.session.connect(now);
+    }
+
+    /// The connection is gone.
+    pub fn disconnected<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        let desk = &mut self.desk;
+        self.session.disconnect(&mut |event| desk.on_session(event, now, io));
+    }
+
+    /// Takes bytes that arrived.
+    pub fn receive<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        bytes: &[u8],
+        now: EpochNanos,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        let desk = &mut self.desk;
+        self.session.receive(bytes, now, &mut |event| desk.on_session(event, now, io));
+        self.act(now, io);
+    }
+
+    /// Lets time pass.
+    #[inline]
+    pub fn poll<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        let desk = &mut self.desk;
+        self.session.poll(now, &mut |event| desk.on_session(event, now, io));
+        self.act(now, io);
+    }
+
+    /// Takes an approved order or cancel: it is written down, and its bytes wait in [`OrderClient::pending`]. A cancel
+    /// without a session goes out with the next one.
+    ///
+    /// # Errors
+    /// [`Full`] with the order when nothing new may be sent ([`OrderClient::block`]), when there is no room for it, or when
+    /// the protocol has no words for it. It was not written down, and nothing is sent.
+    #[inline]
+    pub fn accept<J: Journal, S>(
+        &mut self,
+        approved: ApprovedOrder,
+        now: EpochNanos,
+        io: &mut Outlet<'_, J, S>,
+    ) -> Result<(), Full<ApprovedOrder>> {
+        let is_taken = match *approved.command() {
+            OrderCommand::New { order_id, order, cause, decision_time } => {
+                self.enter(order_id, &order, (Cause { event_seq: cause, decision_time }, now), io)
+            }
+            OrderCommand::Cancel { order_id, .. } => {
+                self.cancel(order_id, now, io);
+                true
+            }
+        };
+        if is_taken {
+            return Ok(());
+        }
+        let counters = &mut self.desk.counters;
+        counters.refused_count = counters.refused_count.saturating_add(1);
+        Err(Full(approved))
+    }
+
+    fn enter<J: Journal, S>(
+        &mut self,
+        order_id: OrderId,
+        order: &NewOrder,
+        (cause, now): (Cause, EpochNanos),
+        io: &mut Outlet<'_, J, S>,
+    ) -> bool {
+        let desk = &mut self.desk;
+        let is_open = desk.block().is_none() && self.session.state() == ClientState::Active;
+        let is_new = order_id > desk.last_number && desk.ledger.has_room(order_id);
+        if !is_open || !is_new || self.session.pending().len() > desk.config.backlog_len_max {
+            return false;
+        }
+        let Some(symbol) = desk.config.symbols.get(order.symbol.index()).copied() else { return false };
+        let Ok(message) = wire::enter(order_id, order, symbol, desk.config.capacity) else { return false };
+        if !matches!(desk.table.submit(order_id, *order, cause), Ok(Outcome::Applied { .. })) {
+            return false;
+        }
+        desk.last_number = order_id;
+        desk.record((order_id, order.symbol), now, StepKind::Submitted, io);
+        desk.counters.order_count = desk.counters.order_count.saturating_add(1);
+        // Without room it is as if the bytes were lost on the way: the query after the time-out says so.
+        self.sending.send(&mut self.session, message.bytes(), now);
+        desk.await_answer(order_id, false, (now, self.sending.serial));
+        true
+    }
+
+    fn cancel<J: Journal, S>(&mut self, order_id: OrderId, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        let desk = &mut self.desk;
+        let symbol = desk.table.get(order_id).map_or_else(Default::default, |entry| entry.order.symbol);
+        let outcome = desk.table.cancel_sent(order_id);
+        desk.record((order_id, symbol), now, StepKind::CancelRequested(outcome), io);
+        let Outcome::Applied { to, .. } = outcome else { return };
+        if !to.is_open() {
+            return;
+        }
+        if let Ok(message) = wire::cancel(order_id)
+            && self.sending.send(&mut self.session, message.bytes(), now)
+        {
+            desk.counters.cancel_count = desk.counters.cancel_count.saturating_add(1);
+        }
+        desk.await_answer(order_id, true, (now, self.sending.serial));
+    }
+
+    /// Whatever is due: a query and its answer, what is overdue, a mass cancel, the next phase.
+    fn act<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        if self.session.state() != ClientState::Active {
+            return;
+        }
+        let desk = &mut self.desk;
+        let mut way = Way { session: &mut self.session, sending: &mut self.sending, now };
+        if let Some(continuity) = desk.estranged {
+            // Cancels reach orders of this session alone; what became of ours in another one is not known here.
+            if continuity != Continuity::OtherSession {
+                desk.mass_cancel(&mut way, io);
+            }
+            return self.session.logout(&mut |event| desk.on_session(event, now, io));
+        }
+        if let Some(next) = desk.answer.take() {
+            way.sending.query = None;
+            if desk.phase == Phase::CatchingUp && way.sending.marker.is_none() {
+                desk.on_answer(next, &mut way, io);
+            }
+        }
+        if let Some(number) = desk.marked.take() {
+            desk.on_marked(number, &mut way, io);
+        }
+        let is_read = matches!(desk.phase, Phase::Settling | Phase::Trading);
+        if desk.is_mass_cancel_wanted && is_read {
+            desk.is_mass_cancel_wanted = false;
+            desk.mass_cancel(&mut way, io);
+        }
+        if is_read && desk.due <= now {
+            desk.look_for_overdue(&mut way, io);
+        }
+        desk.look_for_silence(&mut way);
+        if desk.is_query_wanted && way.sending.query.is_none() {
+            desk.is_query_wanted = false;
+            way.send(wire::query().bytes());
+            way.sending.query = Some(now);
+        }
+        if desk.is_marker_wanted && way.sending.marker.is_none() {
+            desk.is_marker_wanted = false;
+            desk.mark(&mut way, io);
+        }
+        desk.pass_on(io);
+        let is_clear = !desk.has_unknown() && desk.carried.is_empty();
+        if desk.phase == Phase::Settling && is_clear && (!desk.must_be_flat || desk.table.open_count() == 0) {
+            desk.must_be_flat = false;
+            desk.phase = Phase::Trading;
+            let order_count = u64::try_from(desk.ledger.orders().count()).unwrap_or(u64::MAX);
+            let fill_count = u64::try_from(desk.ledger.fills().len()).unwrap_or(u64::MAX);
+            if desk.halt.is_none() {
+                desk.notice(Notice::Equal { order_count, fill_count });
+            }
+        }
+    }
+
+    /// Halts: nothing new is sent any more, everything open is cancelled. The first reason stays.
+    pub fn halt(&mut self, reason: ReasonCode) {
+        self.desk.halt(reason);
+    }
+
+    /// Why nothing new may be sent now; `None` when orders may go out.
+    #[must_use]
+    #[inline]
+    pub const fn block(&self) -> Option<ReasonCode> {
+        self.desk.block()
+    }
+
+    /// Why nothing new is ever sent again by this client.
+    #[must_use]
+    pub const fn halted(&self) -> Option<ReasonCode> {
+        self.desk.halt
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.desk.phase
+    }
+
+    /// Whether no order is open or unknown.
+    #[must_use]
+    pub const fn is_flat(&self) -> bool {
+        self.desk.table.open_count() == 0
+    }
+
+    /// The next order's number lies above this.
+    #[must_use]
+    pub const fn last_number(&self) -> OrderId {
+        self.desk.last_number
+    }
+
+    /// Logs out; the connection is to be closed once [`OrderClient::pending`] is sent.
+    pub fn logout<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        let desk = &mut self.desk;
+        self.session.logout(&mut |event| desk.on_session(event, now, io));
+    }
+
+    /// The session: its state and where in the stream it stands.
+    #[must_use]
+    pub const fn session(&self) -> &ClientSession {
+        &self.session
+    }
+
+    /// The bytes that wait for the socket.
+    #[must_use]
+    #[inline]
+    pub fn pending(&self) -> &[u8] {
+        self.session.pending()
+    }
+
+    /// The socket took the first `count` of them.
+    #[inline]
+    pub fn sent(&mut self, count: usize) {
+        self.session.sent(count);
+    }
+
+    /// Our orders.
+    #[must_use]
+    pub const fn table(&self) -> &OrderTable {
+        &self.desk.table
+    }
+
+    /// The venue's account of the day.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.desk.ledger
+    }
+
+    /// What is held of a symbol by our own account.
+    #[must_use]
+    pub fn position(&self, symbol: peregrine_types::SymbolId) -> peregrine_types::Position {
+        self.desk.positions.get(symbol.index()).copied().unwrap_or_default()
+    }
+
+    /// Every difference so far, the first ones when there are many.
+    #[must_use]
+    pub fn differences(&self) -> &[Difference] {
+        &self.desk.differences
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub const fn counters(&self) -> OrderClientCounters {
+        self.desk.counters
+    }
+
+    /// The next thing that people should hear of.
+    pub fn take_notice(&mut self) -> Option<Notice> {
+        self.desk.take_notice()
+    }
+}
+
+impl Desk {
+    /// Passes on what earlier runs of the session executed, as far as there is room.
+    fn pass_on<J, S: Sink<Execution>>(&mut self, io: &mut Outlet<'_, J, S>) {
+        while let Some(execution) = self.carried.front() {
+            if io.executions.push(*execution).is_err() {
+                return;
+            }
+            self.carried.pop_front();
+        }
+    }
+
+    pub(super) const fn block(&self) -> Option<ReasonCode> {
+        match (self.halt, self.is_day_over, self.phase) {
+            (Some(reason), _, _) => Some(reason),
+            (None, true, _) => Some(ReasonCode::VenueClosed),
+            (None, false, Phase::Trading) => None,
+            (None, false, Phase::Offline | Phase::LoggingIn | Phase::CatchingUp | Phase::Settling) => {
+                Some(ReasonCode::VenueDisconnected)
+            }
+        }
+    }
+}

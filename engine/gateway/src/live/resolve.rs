@@ -1,0 +1,378 @@
+//! Messages that wait for an answer, and what becomes of those that get none: the second table of the module's text.
+
+use peregrine_types::{EpochNanos, Execution, ExecutionKind, OrderId, ReasonCode, Sink};
+
+use super::desk::{Beginning, Desk, Said};
+use super::reconcile::{Difference, LoggedOrder, compare};
+use super::{Journal, Notice, Outlet, Phase, StepKind, wire};
+use crate::order_table::{Cause, OrderState, OrderTable, Outcome};
+use crate::soup::ClientSession;
+
+use super::ledger::Ledger;
+
+/// A message that may still be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) order_id: OrderId,
+    pub(super) is_cancel: bool,
+    /// When it was handed to the session last.
+    pub(super) sent: EpochNanos,
+    /// Its place among everything that was handed over.
+    pub(super) serial: u64,
+    /// Cancels of an order that nobody answered.
+    pub(super) probes: u8,
+    pub(super) is_named: bool,
+}
+
+impl Pending {
+    /// Whether the venue has spoken. An acceptance may be missing: whatever it says of an order answers for it.
+    fn is_answered(&self, table: &OrderTable, ledger: &Ledger) -> bool {
+        let Some(entry) = table.get(self.order_id) else { return true };
+        if self.is_cancel {
+            entry.state != OrderState::PendingCancel
+        } else {
+            !entry.state.is_open() || ledger.order(self.order_id).is_some()
+        }
+    }
+}
+
+/// A marker that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marker {
+    number: OrderId,
+    sent: EpochNanos,
+    serial: u64,
+}
+
+/// What was sent when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sending {
+    /// Messages handed to the session so far.
+    pub(super) serial: u64,
+    /// When the query went out that is not answered yet.
+    pub(super) query: Option<EpochNanos>,
+    /// The marker that is not answered yet.
+    pub(super) marker: Option<Marker>,
+}
+
+impl Sending {
+    /// Hands a message to the session; false when it has no room, or is gone.
+    pub(super) fn send(&mut self, session: &mut ClientSession, bytes: &[u8], now: EpochNanos) -> bool {
+        self.serial = self.serial.saturating_add(1);
+        session.send(bytes, now).is_ok()
+    }
+}
+
+/// Where messages go.
+pub(super) struct Way<'a> {
+    pub(super) session: &'a mut ClientSession,
+    pub(super) sending: &'a mut Sending,
+    pub(super) now: EpochNanos,
+}
+
+impl Way<'_> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
+        self.sending.send(self.session, bytes, self.now)
+    }
+
+    fn cancel(&mut self, order_id: OrderId) -> bool {
+        wire::cancel(order_id).is_ok_and(|message| self.send(message.bytes()))
+    }
+}
+
+impl Desk {
+    /// Notes that a message was handed over. When there is no room, answered ones are forgotten first; the list has room
+    /// for every open order and its cancel.
+    pub(super) fn await_answer(&mut self, order_id: OrderId, is_cancel: bool, (sent, serial): (EpochNanos, u64)) {
+        if self.pending.len() == self.pending.capacity() {
+            self.forget_answered();
+        }
+        if self.pending.len() < self.pending.capacity() {
+            self.pending.push(Pending { order_id, is_cancel, sent, serial, probes: 0, is_named: false });
+        }
+        self.due = self.due.min(sent.plus(self.config.answer_time_max));
+    }
+
+    pub(super) fn forget_answered(&mut self) {
+        let (table, ledger) = (&self.table, &self.ledger);
+        self.pending.retain(|pending| !pending.is_answered(table, ledger));
+    }
+
+    /// Names what was not answered in time, says a cancel again, and asks for a marker.
+    pub(super) fn look_for_overdue<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        self.forget_answered();
+        for index in 0..self.pending.len() {
+            let Some(mut pending) = self.pending.get(index).copied() else { break };
+            if way.now.since(pending.sent) < self.config.answer_time_max {
+                continue;
+            }
+            if !pending.is_named {
+                pending.is_named = true;
+                self.counters.overdue_count = self.counters.overdue_count.saturating_add(1);
+                self.notice(Notice::Overdue(pending.order_id));
+                self.record_of(pending.order_id, StepKind::Overdue, way.now, io);
+            }
+            self.is_marker_wanted = true;
+            if pending.is_cancel && way.cancel(pending.order_id) {
+                self.counters.cancel_count = self.counters.cancel_count.saturating_add(1);
+                pending.serial = way.sending.serial;
+            }
+            pending.sent = way.now;
+            if let Some(place) = self.pending.get_mut(index) {
+                *place = pending;
+            }
+        }
+        let first = self.pending.iter().map(|pending| pending.sent).min();
+        self.due = first.map_or(EpochNanos::MAX, |sent| sent.plus(self.config.answer_time_max));
+    }
+
+    fn record_of<J: Journal, S>(
+        &mut self,
+        order_id: OrderId,
+        kind: StepKind,
+        now: EpochNanos,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        let symbol = self.table.get(order_id).map_or_else(Default::default, |entry| entry.order.symbol);
+        self.record((order_id, symbol), now, kind, io);
+    }
+
+    /// The venue answered a query while what was missed comes in: it expects the number `next`, or expected it once. What
+    /// did not arrive and is still wanted is sent once more, in order; then comes the marker.
+    pub(super) fn on_answer<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        next: OrderId,
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        if next.0 > self.last_number.0.saturating_add(1) {
+            self.differ(Difference::NumberNotInLog(OrderId(next.0.saturating_sub(1))));
+            self.last_number = OrderId(next.0.saturating_sub(1));
+        }
+        self.forget_answered();
+        for index in 0..self.pending.len() {
+            let Some(pending) = self.pending.get(index).copied() else { break };
+            let Some(entry) = self.table.get(pending.order_id).copied() else { continue };
+            let age = way.now.since(entry.cause.decision_time);
+            let is_wanted = !pending.is_cancel && pending.order_id >= next && entry.state == OrderState::PendingNew;
+            let may_go = self.halt.is_none() && !self.is_day_over && age <= self.config.resend_age_max;
+            if is_wanted
+                && may_go
+                && self.resend(pending.order_id, way, io)
+                && let Some(place) = self.pending.get_mut(index)
+            {
+                (place.sent, place.serial) = (way.now, way.sending.serial);
+            }
+        }
+        self.is_marker_wanted = true;
+    }
+
+    /// The venue answered a mass cancel: if it is the marker, everything that it had to say of what was sent before is
+    /// read.
+    pub(super) fn on_marked<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        number: OrderId,
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        let Some(marker) = way.sending.marker.filter(|marker| marker.number == number) else { return };
+        way.sending.marker = None;
+        if let Some(beginning) = self.beginning.take() {
+            self.begin(*beginning, way, &mut *io);
+        }
+        self.forget_answered();
+        for index in 0..self.pending.len() {
+            let Some(pending) = self.pending.get(index).copied() else { break };
+            if pending.serial < marker.serial {
+                let resolved = self.resolve(pending, way, io);
+                if let Some(place) = self.pending.get_mut(index) {
+                    *place = resolved;
+                }
+            }
+        }
+        self.forget_answered();
+        self.is_marker_wanted |= self.has_unknown();
+        if self.phase == Phase::CatchingUp {
+            self.phase = Phase::Settling;
+        }
+    }
+
+    /// A message is silent although the venue has seen everything that was sent up to the marker behind it.
+    fn resolve<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        pending: Pending,
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) -> Pending {
+        let order_id = pending.order_id;
+        let Some(entry) = self.table.get(order_id).copied() else { return pending };
+        if !pending.is_cancel && pending.probes >= self.config.probe_count {
+            self.close(order_id, way.now, io);
+            return pending;
+        }
+        if !pending.is_cancel && entry.state != OrderState::PendingCancel {
+            let outcome = self.table.cancel_sent(order_id);
+            self.record_of(order_id, StepKind::CancelRequested(outcome), way.now, io);
+        }
+        if !way.cancel(order_id) {
+            return pending;
+        }
+        self.counters.cancel_count = self.counters.cancel_count.saturating_add(1);
+        let probes = pending.probes.saturating_add(u8::from(!pending.is_cancel));
+        Pending { sent: way.now, serial: way.sending.serial, probes, ..pending }
+    }
+
+    /// Sends a marker.
+    pub(super) fn mark<J: Journal, S>(&mut self, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) {
+        let number = OrderId(self.last_number.0.saturating_add(1));
+        let Ok(message) = wire::marker(number, self.config.firm) else { return };
+        self.last_number = number;
+        self.record((number, peregrine_types::SymbolId::MARKET), way.now, StepKind::MassCancel, io);
+        way.send(message.bytes());
+        way.sending.marker = Some(Marker { number, sent: way.now, serial: way.sending.serial });
+    }
+
+    /// What was asked and not answered for too long is asked again.
+    pub(super) fn look_for_silence(&mut self, way: &mut Way<'_>) {
+        let limit = self.config.answer_time_max;
+        if way.sending.query.is_some_and(|sent| way.now.since(sent) >= limit) {
+            way.sending.query = None;
+            self.is_query_wanted = true;
+        }
+        if way.sending.marker.is_some_and(|marker| way.now.since(marker.sent) >= limit) {
+            way.sending.marker = None;
+            // A number that the venue has passed already is void: the query says which is not.
+            self.is_query_wanted |= self.phase == Phase::CatchingUp;
+            self.is_marker_wanted |= self.phase != Phase::CatchingUp;
+        }
+    }
+
+    /// Sends an order once more, with the same number.
+    fn resend<J: Journal, S>(&mut self, order_id: OrderId, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) -> bool {
+        let Some(order) = self.table.get(order_id).map(|entry| entry.order) else { return false };
+        let symbol = self.config.symbols.get(order.symbol.index()).copied();
+        let Some(Ok(message)) = symbol.map(|symbol| wire::enter(order_id, &order, symbol, self.config.capacity)) else {
+            return false;
+        };
+        self.record((order_id, order.symbol), way.now, StepKind::Resent, io);
+        self.counters.resent_count = self.counters.resent_count.saturating_add(1);
+        self.notice(Notice::Resent(order_id));
+        way.send(message.bytes())
+    }
+
+    /// The venue's stream says that an order does not live: as if it had been refused.
+    fn close<J: Journal, S: Sink<Execution>>(&mut self, order_id: OrderId, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
+        let reason = ReasonCode::NeverArrived;
+        self.counters.closed_count = self.counters.closed_count.saturating_add(1);
+        self.notice(Notice::Closed(order_id, reason));
+        let said = Said { order_id, venue_time: now, now };
+        let execution = self.execution(said, ExecutionKind::Rejected, reason);
+        self.apply(execution, io);
+    }
+
+    /// The first replay is complete: earlier runs' account against the venue's. What no log has is written down, what is
+    /// open is cancelled.
+    fn begin<J: Journal, S: Sink<Execution>>(
+        &mut self,
+        mut beginning: Beginning,
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) {
+        let account = &beginning.account;
+        let found = compare(account, &self.ledger, &beginning.rejected, &self.config.symbols);
+        for difference in &found {
+            self.differ(*difference);
+            match *difference {
+                Difference::Silent(order_id) => {
+                    self.take_up(account.orders.get(&order_id));
+                    self.await_answer(order_id, false, (way.now, 0));
+                }
+                Difference::FillLearnt(..)
+                | Difference::BustLearnt(..)
+                | Difference::StillOpen(..)
+                | Difference::OrderNotInLog(_)
+                | Difference::FillNotAtVenue(..)
+                | Difference::FillDiffers(..)
+                | Difference::NumberNotInLog(_)
+                | Difference::Position { .. }
+                | Difference::Order { .. }
+                | Difference::Impossible(_)
+                | Difference::UnknownBust(..)
+                | Difference::Malformed(_) => {}
+            }
+        }
+        for execution in &beginning.carried {
+            let key = (execution.order_id, execution.match_number);
+            let logged = beginning.account.fills.get(&key);
+            let is_bust = execution.kind == ExecutionKind::Busted;
+            if logged.is_none_or(|logged| is_bust && !logged.is_busted) {
+                let outcome = Outcome::Applied {
+                    from: OrderState::Live,
+                    to: self.table.get(execution.order_id).map_or(OrderState::Filled, |entry| entry.state),
+                    leaves_qty: execution.leaves_qty,
+                };
+                let place = (execution.order_id, execution.symbol);
+                self.record(place, way.now, StepKind::Report(*execution, outcome), io);
+            }
+        }
+        self.carried = core::mem::take(&mut beginning.carried);
+        self.cancel_open(way, io);
+    }
+
+    /// Takes in an order of an earlier run of which the venue says nothing.
+    fn take_up(&mut self, logged: Option<&LoggedOrder>) {
+        if let Some(logged) = logged {
+            let submitted = self.table.submit(logged.order_id, logged.order, Cause::default());
+            if submitted.is_err() {
+                self.differ(Difference::OrderNotInLog(logged.order_id));
+            }
+        }
+    }
+
+    /// Asks for the cancellation of every open order, one by one.
+    fn cancel_open<J: Journal, S>(&mut self, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) {
+        let open: Vec<OrderId> = self.table.open_orders().map(|entry| entry.order_id).collect();
+        for order_id in open {
+            if self.ledger.order(order_id).is_none() {
+                continue;
+            }
+            let outcome = self.table.cancel_sent(order_id);
+            self.record_of(order_id, StepKind::CancelRequested(outcome), way.now, io);
+            let is_sent = way.cancel(order_id);
+            self.counters.cancel_count = self.counters.cancel_count.saturating_add(u64::from(is_sent));
+            self.await_answer(order_id, true, (way.now, way.sending.serial));
+        }
+    }
+
+    /// Cancels everything in one message, and notes it for every open order: where the message is lost, each is asked for
+    /// by itself.
+    pub(super) fn mass_cancel<J: Journal, S>(&mut self, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) {
+        let open: Vec<OrderId> = self.table.open_orders().map(|entry| entry.order_id).collect();
+        let number = OrderId(self.last_number.0.saturating_add(1));
+        let Ok(message) = wire::mass_cancel(number, self.config.firm) else { return };
+        for order_id in &open {
+            let outcome = self.table.cancel_sent(*order_id);
+            self.record_of(*order_id, StepKind::CancelRequested(outcome), way.now, io);
+        }
+        self.last_number = number;
+        self.record((number, peregrine_types::SymbolId::MARKET), way.now, StepKind::MassCancel, io);
+        if way.send(message.bytes()) {
+            self.counters.cancel_count = self.counters.cancel_count.saturating_add(1);
+        }
+        for order_id in open {
+            let is_waiting = self.pending.iter().any(|pending| pending.is_cancel && pending.order_id == order_id);
+            if !is_waiting {
+                self.await_answer(order_id, true, (way.now, way.sending.serial));
+            }
+        }
+    }
+
+    /// Whether some order is unknown: neither alive nor gone by the venue's word.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.pending.iter().any(|pending| !pending.is_cancel && pending.probes > 0)
+    }
+}
