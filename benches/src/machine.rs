@@ -27,7 +27,7 @@ use crate::{BenchError, order_path, parts};
 /// Orders alive at once.
 const ORDER_COUNT_MAX: usize = 8_192;
 
-type PaperMachine = Machine<Books, TscStopwatch, FifoQueue, ConstantLatency>;
+type PaperMachine = Machine<Books, TscStopwatch, SendStage<FifoQueue, ConstantLatency>>;
 
 /// What one open-loop run took.
 #[derive(Clone, Copy, Debug)]

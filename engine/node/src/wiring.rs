@@ -20,12 +20,13 @@ use peregrine_runtime::{RingConsumer, RingProducer, Role, StopFlag, Stopwatch};
 use peregrine_source::SourceError;
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Sink};
 
-use crate::input::Input;
+use crate::input::{EventInput, Taken};
 use crate::stage::batch::{Batch, EventSink};
 use crate::stage::decide::{Applied, DecideStage};
 use crate::stage::feed::FeedLog;
 use crate::stage::log::wait_turn;
 use crate::stage::machine::{Inbox, Machine};
+use crate::stage::path::SendPath;
 use crate::stage::schedule::{Schedule, wait_until};
 use crate::stage::send::SendStage;
 
@@ -72,18 +73,20 @@ impl InputEnd {
     }
 }
 
-impl<B, W, F, L> EventSink for Machine<B, W, F, L>
+impl<B, W, S> EventSink for Machine<B, W, S>
 where
     B: MarketBooks + Send,
     W: Stopwatch + Send,
-    F: FillModel + Send,
-    L: LatencyModel + Send,
+    S: SendPath<B>,
 {
     fn end_input(&mut self) {
         self.finish();
     }
 
     fn idle(&mut self) {
+        if S::IS_LIVE {
+            self.poll();
+        }
         self.decide.idle();
     }
 
@@ -424,9 +427,9 @@ pub struct FeedProgress {
 
 /// The feed role: reads the input, decodes it, notes every event in the log and hands it on.
 #[derive(Debug)]
-pub struct FeedRole<S, W> {
-    /// Files and feed stage.
-    pub input: Input,
+pub struct FeedRole<I, S, W> {
+    /// Where events come from.
+    pub input: I,
     /// The feed's log.
     pub log: FeedLog,
     /// Where the events go.
@@ -461,6 +464,8 @@ struct Paced<'a, S, W> {
     sink: &'a mut S,
     schedule: &'a Schedule,
     stopwatch: &'a W,
+    /// Whether somebody waits for each event: none is held back.
+    is_live: bool,
 }
 
 impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
@@ -476,7 +481,7 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
             }
         }
         self.log.on_event(&event);
-        if self.schedule.is_timed() {
+        if self.is_live || self.schedule.is_timed() {
             return self.sink.push(event);
         }
         self.batch.add(&event, self.sink);
@@ -484,11 +489,11 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
     }
 }
 
-impl<S: EventSink, W: Stopwatch + Send> FeedRole<S, W> {
+impl<I: EventInput, S: EventSink, W: Stopwatch + Send> FeedRole<I, S, W> {
     fn end(&mut self) {
         let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
         let (sink, batch) = (&mut self.sink, &mut self.batch);
-        self.input.finish(&mut Paced { log, batch, sink, schedule, stopwatch });
+        self.input.finish(&mut Paced { log, batch, sink, schedule, stopwatch, is_live: I::IS_LIVE });
         self.batch.flush(&mut self.sink);
         self.note_input();
         self.log.checkpoint();
@@ -497,19 +502,18 @@ impl<S: EventSink, W: Stopwatch + Send> FeedRole<S, W> {
     }
 
     fn note_input(&mut self) {
-        let messages = self.input.feed().decoder().counters().message_count();
-        self.log.set_input(self.input.offset(), messages);
+        self.log.set_input(self.input.offset(), self.input.message_count());
     }
 
     fn publish_progress(&self) {
-        let progress = self.input.source().progress();
+        let (read_len, total_len) = self.input.progress();
         self.progress.event_count.store(self.log.event_count(), Ordering::Relaxed);
-        self.progress.read_len.store(progress.read_len, Ordering::Relaxed);
-        self.progress.total_len.store(progress.total_len, Ordering::Relaxed);
+        self.progress.read_len.store(read_len, Ordering::Relaxed);
+        self.progress.total_len.store(total_len, Ordering::Relaxed);
     }
 }
 
-impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
+impl<I: EventInput, S: EventSink, W: Stopwatch + Send> Role for FeedRole<I, S, W> {
     fn name(&self) -> &str {
         "feed"
     }
@@ -523,13 +527,15 @@ impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
         has_ended |= self.packet_count >= self.packet_count_max;
         while done < PACKETS_PER_TURN_MAX && !has_ended {
             let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
-            let mut paced = Paced { log, batch: &mut self.batch, sink: &mut self.sink, schedule, stopwatch };
+            let (batch, sink, is_live) = (&mut self.batch, &mut self.sink, I::IS_LIVE);
+            let mut paced = Paced { log, batch, sink, schedule, stopwatch, is_live };
             match self.input.step(&mut paced) {
-                Ok(true) => {
+                Ok(Taken::Some) => {
                     done += 1;
                     self.packet_count += 1;
                 }
-                Ok(false) => has_ended = true,
+                Ok(Taken::Nothing) => break,
+                Ok(Taken::End) => has_ended = true,
                 Err(error) => {
                     self.error = Some(error);
                     has_ended = true;
@@ -538,10 +544,14 @@ impl<S: EventSink, W: Stopwatch + Send> Role for FeedRole<S, W> {
             has_ended |= self.packet_count >= self.packet_count_max;
         }
         self.batch.flush(&mut self.sink);
-        self.note_input();
-        self.publish_progress();
+        if done > 0 || has_ended {
+            self.note_input();
+            self.publish_progress();
+        }
         if has_ended {
             self.end();
+        } else if done == 0 {
+            self.sink.idle();
         }
         done
     }

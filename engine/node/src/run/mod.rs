@@ -21,11 +21,12 @@ use peregrine_types::{EpochNanos, MarketEvent, Nanos, Symbol};
 
 use crate::config::{Loaded, Wiring};
 use crate::exit::Failure;
-use crate::input::{Input, InputPlan};
+use crate::input::{EventInput, Input, InputPlan};
 use crate::stage::batch::{Batch, EventSink};
 use crate::stage::decide::{DecideEnd, DecideStage};
 use crate::stage::feed::FeedLog;
 use crate::stage::machine::Machine;
+use crate::stage::path::SendPath;
 use crate::stage::schedule::{Pace, Schedule};
 use crate::stage::send::SendStage;
 use crate::wiring::{
@@ -46,7 +47,10 @@ pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
 pub type ReplaySend = SendStage<FifoQueue, ConstantLatency>;
 
 /// Books, decide stage and send stage of a replay.
-pub type ReplayMachine<W = TscStopwatch> = Machine<Books, W, FifoQueue, ConstantLatency>;
+pub type ReplayMachine<W = TscStopwatch> = Machine<Books, W, ReplaySend>;
+
+/// The machine with a send stage of either kind.
+pub type LiveMachine<S> = Machine<Books, TscStopwatch, S>;
 
 /// What is to be run.
 #[derive(Debug)]
@@ -136,13 +140,13 @@ pub struct Progress {
 }
 
 /// The roles after the last event, whatever the wiring was.
-struct Ended {
-    input: Input,
+struct Ended<I, S> {
+    input: I,
     feed_log: FeedLog,
     feed_error: Option<peregrine_source::SourceError>,
     packet_count: u64,
     decide: ReplayDecide,
-    send: ReplaySend,
+    send: S,
     books: Books,
     turns: Vec<(String, TurnFigures)>,
     settings: Vec<SettingReport>,
@@ -216,7 +220,7 @@ impl RunPlan {
         })
     }
 
-    fn conclude(self, with: Concluding) -> Result<Run, Failure> {
+    fn conclude(self, with: Concluding<Input, ReplaySend>) -> Result<Run, Failure> {
         let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure } = with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
@@ -289,13 +293,13 @@ impl RunPlan {
         ThreadPlans::check(plans, &available_cores()).map_err(Failure::usage)
     }
 
-    fn run_feed_apart(
+    fn run_feed_apart<I: EventInput + 'static, S: SendPath<Books> + 'static>(
         &self,
         plans: &ThreadPlans,
-        feed: FeedSetup,
-        machine: ReplayMachine,
+        feed: FeedSetup<I>,
+        machine: LiveMachine<S>,
         watch: Watch<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Ended<I, S>, Failure> {
         let (events_in, events_out) = self.event_ring()?;
         let end = InputEnd::default();
         let sink = FeedRings::new(vec![events_in], end.clone(), feed.flags.failed.clone());
@@ -310,13 +314,13 @@ impl RunPlan {
         Ok(ended(feed.role, decide.role.machine, turns, settings))
     }
 
-    fn run_four(
+    fn run_four<I: EventInput + 'static>(
         &self,
         plans: &ThreadPlans,
-        feed: FeedSetup,
+        feed: FeedSetup<I>,
         machine: ReplayMachine,
         watch: Watch<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Ended<I, ReplaySend>, Failure> {
         let Machine { books, decide, send, inbox } = machine;
         let ((decide_in, decide_out), (send_in, send_out)) = (self.event_ring()?, self.event_ring()?);
         let slots = self.loaded.config.runtime.order_slots;
@@ -373,8 +377,8 @@ impl RunPlan {
     }
 }
 
-struct Concluding {
-    ended: Ended,
+struct Concluding<I, S> {
+    ended: Ended<I, S>,
     record: FinishedRole<RecordRole>,
     elapsed: Duration,
     is_interrupted: bool,
@@ -386,8 +390,8 @@ struct Concluding {
 }
 
 /// What the feed role is made of, before it is known where its events go.
-struct FeedSetup {
-    input: Input,
+struct FeedSetup<I> {
+    input: I,
     log: FeedLog,
     schedule: Schedule,
     stopwatch: TscStopwatch,
@@ -396,8 +400,8 @@ struct FeedSetup {
     progress: Arc<FeedProgress>,
 }
 
-impl FeedSetup {
-    fn into_role<S: EventSink>(self, sink: S) -> FeedRole<S, TscStopwatch> {
+impl<I: EventInput> FeedSetup<I> {
+    fn into_role<S: EventSink>(self, sink: S) -> FeedRole<I, S, TscStopwatch> {
         FeedRole {
             input: self.input,
             log: self.log,
@@ -415,7 +419,12 @@ impl FeedSetup {
     }
 }
 
-fn run_fused(plans: &ThreadPlans, feed: FeedSetup, machine: ReplayMachine, watch: Watch<'_>) -> Result<Ended, Failure> {
+fn run_fused<I: EventInput + 'static, S: SendPath<Books> + 'static>(
+    plans: &ThreadPlans,
+    feed: FeedSetup<I>,
+    machine: LiveMachine<S>,
+    watch: Watch<'_>,
+) -> Result<Ended<I, S>, Failure> {
     let feed = plans.launch(feed.into_role(machine), &StopFlag::new()).map_err(Failure::io)?;
     watch.until(|| feed.is_finished());
     let feed = join(feed)?;
@@ -426,12 +435,12 @@ fn run_fused(plans: &ThreadPlans, feed: FeedSetup, machine: ReplayMachine, watch
     Ok(Ended { input, feed_log, feed_error, packet_count, decide, send, books, turns, settings })
 }
 
-fn ended<S>(
-    feed: FeedRole<S, TscStopwatch>,
-    machine: ReplayMachine,
+fn ended<I, E, S>(
+    feed: FeedRole<I, E, TscStopwatch>,
+    machine: LiveMachine<S>,
     turns: Vec<(String, TurnFigures)>,
     settings: Vec<SettingReport>,
-) -> Ended {
+) -> Ended<I, S> {
     let FeedRole { input, log: feed_log, error: feed_error, packet_count, .. } = feed;
     let Machine { books, decide, send, inbox: _ } = machine;
     Ended { input, feed_log, feed_error, packet_count, decide, send, books, turns, settings }

@@ -25,6 +25,7 @@ use record::{fill_intent, heads_of, record_of};
 use super::hash::RunningHash;
 use super::laps::{Laps, StageEnds};
 use super::log::LosslessLog;
+use super::path::Permit;
 use super::pnl::Pnl;
 use super::schedule::Schedule;
 
@@ -108,6 +109,8 @@ pub struct DecideStage<B, W> {
     /// Ticks since which nothing happened, or at which the network was warmed last; `None` right after an event.
     idle_since: Option<u64>,
     warm_step_count: u64,
+    /// Why the way to the venue takes nothing new, as it was said last.
+    block: Option<ReasonCode>,
     books: PhantomData<fn(&B)>,
 }
 
@@ -211,6 +214,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             keep_warm: parts.keep_warm,
             idle_since: None,
             warm_step_count: 0,
+            block: None,
             books: PhantomData,
         }
     }
@@ -262,6 +266,18 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.risk.on_execution(execution);
         self.strategy.on_execution(execution);
         self.pnl.on_execution(execution);
+    }
+
+    /// What a live venue permits. While it permits nothing new the risk gate lets cancels through alone, and what rests is
+    /// withdrawn; a halt of the latency guard stays.
+    #[inline]
+    pub fn on_permit(&mut self, permit: &Permit) {
+        self.risk.begin_after(permit.last_number);
+        if permit.block != self.block {
+            self.block = permit.block;
+            let may_trade = permit.block.is_none() && self.counters.guard_halts == 0;
+            self.risk.set_mode(if may_trade { TradingMode::Active } else { TradingMode::Halted });
+        }
     }
 
     /// An event was applied to the books: decides, checks, records and hands over. Whatever can wait (hashes, histograms,

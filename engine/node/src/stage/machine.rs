@@ -8,12 +8,12 @@
 use std::collections::VecDeque;
 
 use peregrine_book::MarketBooks;
-use peregrine_gateway::{FillModel, LatencyModel};
 use peregrine_runtime::Stopwatch;
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Sink};
 
 use super::decide::{Applied, DecideStage};
-use super::send::SendStage;
+use super::log::wait_turn;
+use super::path::SendPath;
 
 /// Reports of the venue on their way to the decide stage, in the order in which they become visible.
 #[derive(Debug)]
@@ -55,18 +55,18 @@ impl Sink<Execution> for Inbox {
 
 /// Book, decide stage and send stage, stepping together.
 #[derive(Debug)]
-pub struct Machine<B, W, F, L> {
+pub struct Machine<B, W, S> {
     /// The books.
     pub books: B,
     /// The decide stage.
     pub decide: DecideStage<B, W>,
     /// The send stage.
-    pub send: SendStage<F, L>,
+    pub send: S,
     /// Reports on their way.
     pub inbox: Inbox,
 }
 
-impl<B: MarketBooks, W: Stopwatch, F: FillModel, L: LatencyModel> Machine<B, W, F, L> {
+impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
     /// Runs one event to completion.
     #[inline]
     pub fn on_event(&mut self, event: &MarketEvent) {
@@ -75,24 +75,43 @@ impl<B: MarketBooks, W: Stopwatch, F: FillModel, L: LatencyModel> Machine<B, W, 
         send.before_event(event.recv_time, books, inbox);
         let update = books.apply(event);
         send.after_event(event, &update, books, inbox);
-        while let Some(execution) = inbox.pop_visible(event.recv_time) {
+        while let Some(execution) = inbox.pop_visible(send.visible_by(event.recv_time)) {
             decide.on_execution(&execution);
         }
         let applied = Applied { started, event, update: &update };
         decide.on_event(&applied, books, &mut |order| send.accept(order));
+        if S::IS_LIVE {
+            self.poll();
+        }
     }
 
-    /// The input has ended: what is on its way arrives, and every report becomes visible.
-    pub fn finish(&mut self) {
-        self.send.before_event(EpochNanos::MAX, &self.books, &mut self.inbox);
+    /// Hears what a live venue said, and what it permits. The orders of the last event are on their way.
+    #[inline]
+    pub fn poll(&mut self) {
+        self.send.poll(&mut self.inbox);
+        self.hear_all();
+        self.decide.on_permit(&self.send.permit());
+    }
+
+    fn hear_all(&mut self) {
         while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
             self.decide.on_execution(&execution);
         }
+    }
+
+    /// The input has ended: what is on its way arrives, and every report becomes visible. A live venue is waited for.
+    pub fn finish(&mut self) {
+        let mut turns = 0;
+        while !self.send.finish(&self.books, &mut self.inbox) {
+            self.hear_all();
+            wait_turn(&mut turns);
+        }
+        self.hear_all();
         self.decide.finish(&self.books);
     }
 }
 
-impl<B: MarketBooks, W: Stopwatch, F: FillModel, L: LatencyModel> Sink<MarketEvent> for Machine<B, W, F, L> {
+impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Sink<MarketEvent> for Machine<B, W, S> {
     #[inline]
     fn push(&mut self, event: MarketEvent) -> Result<(), Full<MarketEvent>> {
         self.on_event(&event);

@@ -7,6 +7,7 @@ pub mod hash;
 mod laps;
 pub mod log;
 pub mod machine;
+pub mod path;
 pub mod pnl;
 pub mod schedule;
 pub mod send;

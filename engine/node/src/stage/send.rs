@@ -12,6 +12,8 @@ use peregrine_types::{
 };
 
 use super::log::LosslessLog;
+use super::machine::Inbox;
+use super::path::{Permit, SendPath};
 
 /// The stage; see the module's text.
 #[derive(Debug)]
@@ -88,6 +90,49 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
     /// The paper venue.
     pub const fn venue(&self) -> &PaperVenue<F, L> {
         &self.venue
+    }
+}
+
+impl<B, F, L> SendPath<B> for SendStage<F, L>
+where
+    B: MarketBooks,
+    F: FillModel + core::marker::Send,
+    L: LatencyModel + core::marker::Send,
+{
+    const IS_LIVE: bool = false;
+
+    #[inline]
+    fn before_event(&mut self, now: EpochNanos, books: &B, out: &mut Inbox) {
+        Self::before_event(self, now, books, out);
+    }
+
+    #[inline]
+    fn after_event(&mut self, event: &MarketEvent, update: &BookUpdate, books: &B, out: &mut Inbox) {
+        Self::after_event(self, event, update, books, out);
+    }
+
+    #[inline]
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+        Self::accept(self, approved)
+    }
+
+    #[inline]
+    fn poll(&mut self, _: &mut Inbox) {}
+
+    #[inline]
+    fn permit(&self) -> Permit {
+        Permit::default()
+    }
+
+    #[inline]
+    fn visible_by(&self, now: EpochNanos) -> EpochNanos {
+        now
+    }
+
+    /// What is on its way arrives.
+    fn finish(&mut self, books: &B, out: &mut Inbox) -> bool {
+        Self::before_event(self, EpochNanos::MAX, books, out);
+        true
     }
 }
 

@@ -1,0 +1,46 @@
+//! What the machine needs of a send stage, be it the paper venue or a live session.
+
+use peregrine_book::{BookUpdate, MarketBooks};
+use peregrine_risk::ApprovedOrder;
+use peregrine_types::{EpochNanos, Full, MarketEvent, OrderId, ReasonCode};
+
+use super::machine::Inbox;
+
+/// What the way to the venue permits now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// Why nothing new may be sent; `None`: orders may go out.
+    pub block: Option<ReasonCode>,
+    /// The next order's number must lie above this one.
+    pub last_number: OrderId,
+}
+
+/// A way for orders to a venue, and for its reports back. All of it runs on the thread of the decide stage.
+pub trait SendPath<B: MarketBooks>: Send {
+    /// Whether a venue outside of this program is at the other end: it must be polled, and may forbid orders.
+    const IS_LIVE: bool;
+
+    /// Before the event of `now` is applied to the books.
+    fn before_event(&mut self, now: EpochNanos, books: &B, out: &mut Inbox);
+
+    /// An event was just applied to the books.
+    fn after_event(&mut self, event: &MarketEvent, update: &BookUpdate, books: &B, out: &mut Inbox);
+
+    /// Takes an approved order or cancel on its way.
+    ///
+    /// # Errors
+    /// [`Full`] with the order when it cannot be taken: it was not sent and never will be.
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>>;
+
+    /// Reads what the venue said and sends what waits; after each event and in each idle turn.
+    fn poll(&mut self, out: &mut Inbox);
+
+    /// What is permitted now.
+    fn permit(&self) -> Permit;
+
+    /// Up to which time reports are visible when an event of `now` is handled.
+    fn visible_by(&self, now: EpochNanos) -> EpochNanos;
+
+    /// The input has ended; whether everything that was to be done is done. Called again until it is.
+    fn finish(&mut self, books: &B, out: &mut Inbox) -> bool;
+}
