@@ -20,6 +20,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Replay captured files through the pinned pipeline.
     Replay(ReplayArgs),
+    /// Trade a live session: feed and order port of the profile, or the paper venue on the live feed.
+    Run(LiveArgs),
     /// Say what is in a capture, an ITCH file or an event log, and whether it is sound.
     Inspect(InspectArgs),
     /// Write a seeded session as an ITCH file or as a capture with two lines.
@@ -100,6 +102,35 @@ pub struct ReplayArgs {
     /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical.
     #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "pace", "config", "from", "to", "symbols", "date", "out"])]
     pub verify: Option<PathBuf>,
+    /// How the run is made and reported.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Where orders of a live run go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// To the paper venue.
+    Paper,
+    /// To the order port.
+    Live,
+}
+
+/// `peregrine run`.
+#[derive(Debug, Args)]
+pub struct LiveArgs {
+    /// Profile of the run.
+    #[arg(long, default_value = "configs/live.toml")]
+    pub config: PathBuf,
+    /// Where orders go (default: what the profile says).
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeArg>,
+    /// Date of the session (default: today in the venue's zone).
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
+    /// Stop after so many seconds, as Ctrl-C does: cancel everything, wait for the confirmations, log out.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
     /// How the run is made and reported.
     #[command(flatten)]
     pub run: RunArgs,

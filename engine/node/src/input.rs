@@ -1,8 +1,8 @@
 //! The input of a replay, and of a live session; datasets are built from the same one (`peregrine_source::market`).
 
 use peregrine_source::SourceError;
-use peregrine_source::live::{LiveInput, LiveStep};
-use peregrine_types::{EpochNanos, MarketEvent, Sink};
+use peregrine_source::live::{LiveInput, LiveStep, RecorderReport};
+use peregrine_types::{EpochNanos, EventKind, MarketEvent, Sink};
 
 pub use peregrine_source::market::{Feed, Input, InputError, InputPlan, open_merged};
 
@@ -67,21 +67,39 @@ impl EventInput for Input {
     }
 }
 
-/// A live input with the clock of its time-outs.
+/// A live input with the clock of its time-outs. It ends with the session: what comes after it is no part of it.
 #[derive(Debug)]
-pub struct ClockedInput<C> {
+pub struct ClockedInput {
     /// The lines and what recovers them.
     pub input: LiveInput,
-    /// The receive clock.
-    pub clock: C,
+    /// What was recorded, and what the system said when it could not be.
+    pub recorded: Option<std::io::Result<Option<RecorderReport>>>,
+    clock: fn() -> EpochNanos,
+    is_over: bool,
 }
 
-impl<C: Fn() -> EpochNanos + Send> EventInput for ClockedInput<C> {
+impl ClockedInput {
+    /// An input whose time-outs go by `clock`, a receive clock.
+    #[must_use]
+    pub const fn new(input: LiveInput, clock: fn() -> EpochNanos) -> Self {
+        Self { input, recorded: None, clock, is_over: false }
+    }
+}
+
+impl EventInput for ClockedInput {
     const IS_LIVE: bool = true;
 
     #[inline]
     fn step(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<Taken, SourceError> {
-        Ok(match self.input.step((self.clock)(), out)? {
+        if self.is_over {
+            return Ok(Taken::End);
+        }
+        let is_over = &mut self.is_over;
+        let step = self.input.step((self.clock)(), &mut |event: MarketEvent| {
+            *is_over |= event.kind == EventKind::SessionEnd;
+            out.push(event)
+        })?;
+        Ok(match step {
             LiveStep::Worked => Taken::Some,
             LiveStep::Idle => Taken::Nothing,
             LiveStep::Ended => Taken::End,
@@ -89,7 +107,7 @@ impl<C: Fn() -> EpochNanos + Send> EventInput for ClockedInput<C> {
     }
 
     fn finish(&mut self, out: &mut impl Sink<MarketEvent>) {
-        self.input.close(out);
+        self.recorded = Some(self.input.close(out));
     }
 
     fn offset(&self) -> u64 {

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod input;
+pub mod live;
 pub mod program;
 pub mod run;
 pub mod signals;

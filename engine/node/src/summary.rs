@@ -13,12 +13,10 @@ use peregrine_report::{
     SymbolRow, ThroughputReport, Verdict, VerdictOutcome,
 };
 use peregrine_runtime::{Outcome, TurnFigures};
-use peregrine_source::Carrier;
 use peregrine_types::{BookState, Notional, Price, ReasonCode, Symbol, SymbolId};
 use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
-use crate::input::Feed;
 use crate::run::{BUNDLED_NAME, Run, nanos};
 use crate::stage::pnl::SymbolPnl;
 use crate::stage::schedule::Pace;
@@ -80,7 +78,7 @@ fn is_trained(run: &Run) -> bool {
 fn warnings(run: &Run) -> Vec<String> {
     let mut warnings = Vec::new();
     let strategy = &run.decide.strategy;
-    let symbols = run.input.feed().decoder().symbols();
+    let symbols = run.input.decoder().symbols();
     let is_missing = |name: &&String| {
         name.as_str() != "*" && Symbol::new(name).and_then(|name| strategy.data_time(symbols.id(name)?)).is_none()
     };
@@ -95,24 +93,8 @@ fn warnings(run: &Run) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let source = run.input.source();
-    for (index, file) in run.manifest.inputs.iter().enumerate() {
-        let end = source.file_statistics(index).end;
-        if !end.is_clean() {
-            warnings.push(format!("{}: {end}.", file.path.display()));
-        }
-    }
-    let statistics = source.statistics();
-    if statistics.skipped.total() > 0 {
-        let list: Vec<String> = statistics
-            .skipped
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(reason, count)| format!("{count} {}", reason.as_str()))
-            .collect();
-        warnings.push(format!("Frames that were skipped: {}.", list.join(", ")));
-    }
-    let counters = run.input.feed().decoder().counters();
+    warnings.extend(run.input.warnings(&run.manifest.inputs));
+    let counters = run.input.decoder().counters();
     if counters.malformed_count() > 0 {
         warnings.push(format!("{} malformed messages were refused.", counters.malformed_count()));
     }
@@ -138,10 +120,12 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
         let outcome = if is_good { VerdictOutcome::Pass } else { VerdictOutcome::Fail };
         verdicts.push(Verdict::new(outcome, if is_good { good } else { bad }));
     };
-    let end = run.input.source().statistics().end;
-    let is_cut = matches!(end, peregrine_source::End::Truncated { .. });
-    if !run.is_interrupted {
+    if let (Some(end), false) = (run.input.file_end(), run.is_interrupted) {
+        let is_cut = matches!(end, peregrine_source::End::Truncated { .. });
         say(!is_cut, "The input was read to its end.".to_owned(), format!("The input is cut: {end}."));
+    }
+    if let Some((is_equal, text)) = run.venue.reconciliation() {
+        say(is_equal, text.clone(), text);
     }
     let is_nothing = run.manifest.from.is_some_and(|from| run.last_time.is_none_or(|last| last.0 < from));
     if is_nothing || run.event_count == 0 {
@@ -149,7 +133,7 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
             "Nothing was replayed: no message of the input comes between --from and --to, or none is of this feed.";
         say(false, String::new(), nothing.to_owned());
     }
-    if let Feed::Mold(feed) = run.input.feed() {
+    if let Some(feed) = run.input.mold() {
         let missing = lines(feed).1.lost_message_count;
         let good = "No message is missing.".to_owned();
         say(missing == 0, good, format!("{missing} messages are missing on every line: books were stale."));
@@ -200,6 +184,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     facts.push(Fact::new("run", "configuration SHA-256", manifest.config_sha256.clone()));
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
+    facts.extend(run.venue.facts());
     facts
 }
 
@@ -228,53 +213,24 @@ fn model(run: &Run) -> ModelReport {
 }
 
 fn inputs(run: &Run) -> Vec<InputReport> {
-    let format = match run.input.source().format() {
-        Carrier::Itch => "length-prefixed ITCH 5.0",
-        Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
-    };
-    let names = ["A", "B", "C", "D"];
-    let files = run.manifest.inputs.iter().enumerate();
-    files
-        .map(|(index, file)| {
-            let statistics = run.input.source().file_statistics(index);
-            let (packet_count, message_count) = match run.input.feed() {
-                Feed::Mold(feed) => {
-                    feed.arbiter().lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count))
-                }
-                Feed::File(feed) => (statistics.packet_count, feed.decoder().counters().message_count()),
-            };
-            InputReport {
-                path: file.path.display().to_string(),
-                format: format.to_owned(),
-                line: names.get(index).copied().unwrap_or("?").to_owned(),
-                len: file.len,
-                sha256: file.sha256.clone(),
-                packet_count,
-                message_count,
-                end: statistics.end.to_string(),
-            }
-        })
-        .collect()
+    run.input.reports(&run.manifest.inputs)
 }
 
 fn feed(run: &Run) -> FeedReport {
-    let counters = run.input.feed().decoder().counters();
+    let counters = run.input.decoder().counters();
     let messages = MessageType::ALL.iter().map(|kind| MessageRow {
         code: char::from(kind.code()).to_string(),
         name: kind.title().to_owned(),
         count: counters.message_count_of(*kind),
     });
-    let (lines, gaps) = match run.input.feed() {
-        Feed::Mold(feed) => lines(feed),
-        Feed::File(_) => (Vec::new(), GapTotals::default()),
-    };
+    let (lines, gaps) = run.input.mold().map_or((Vec::new(), GapTotals::default()), lines);
     FeedReport {
         message_count: counters.message_count(),
         event_count: run.event_count,
         messages: messages.filter(|row| row.count > 0).collect(),
         first_exch_time: run.first_time,
         last_exch_time: run.last_time,
-        is_recv_time_synthetic: run.input.source().format() == Carrier::Itch,
+        is_recv_time_synthetic: run.input.is_recv_time_synthetic(),
         malformed_count: counters.malformed_count(),
         unknown_type_count: counters.unknown_count(),
         recv_time_backward_count: counters.recv_time_backward_count,
@@ -309,12 +265,12 @@ pub(crate) fn lines(feed: &peregrine_wire::MoldFeed) -> (Vec<LineReport>, GapTot
 }
 
 fn symbol_name(run: &Run, symbol: SymbolId) -> String {
-    let name = run.input.feed().decoder().symbols().name(symbol);
+    let name = run.input.decoder().symbols().name(symbol);
     name.map_or_else(|| format!("#{symbol}"), |name| name.to_string())
 }
 
 fn book(run: &Run) -> BookReport {
-    let symbols = run.input.feed().decoder().symbols();
+    let symbols = run.input.decoder().symbols();
     let quarantined = symbols.iter().filter(|(id, _)| run.books.state(*id).contains(BookState::QUARANTINED));
     BookReport {
         symbol_count: u64::from(symbols.count()),
@@ -332,7 +288,7 @@ fn book(run: &Run) -> BookReport {
 
 fn strategy(run: &Run) -> StrategyReport {
     let counters = run.decide.strategy.counters();
-    let symbols = run.input.feed().decoder().symbols();
+    let symbols = run.input.decoder().symbols();
     let watched = symbols.iter().filter(|(id, _)| run.decide.strategy.is_watched(*id));
     StrategyReport {
         watched_symbols: watched.map(|(_, name)| name.to_string()).collect(),
@@ -367,11 +323,11 @@ fn risk(run: &Run) -> RiskReport {
 /// Our orders, counted from the log itself.
 fn orders(run: &Run) -> Result<OrdersReport, Failure> {
     let reader = LogReader::open(&run.dir, Stream::Send).map_err(Failure::io)?;
-    let venue = run.venue.counters();
+    let (fill_added_count, fill_removed_count) = run.venue.fill_counts();
     let mut report = OrdersReport {
-        open_count: u64::try_from(run.orders.open_count()).unwrap_or(u64::MAX),
-        fill_added_count: venue.fills_added,
-        fill_removed_count: venue.fills_removed,
+        open_count: u64::try_from(run.venue.orders().open_count()).unwrap_or(u64::MAX),
+        fill_added_count,
+        fill_removed_count,
         ..OrdersReport::default()
     };
     let mut rejected = BTreeMap::<u16, u64>::new();

@@ -46,6 +46,7 @@ fn plan(dir: &Path, file: &Path, wiring: Wiring, backend: BackendChoice) -> RunP
         to: None,
         packet_count_max: None,
         guard_script: None,
+        live: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod generate;
 mod inspect;
 mod log;
 mod replay;
+mod run;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
@@ -30,6 +31,7 @@ pub fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
             Some(dir) => verify::run(dir, &args, interrupted),
             None => replay::run(&args, interrupted),
         },
+        Command::Run(args) => run::run(&args, interrupted),
         Command::Generate(args) => generate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(command) => config::run(&command),

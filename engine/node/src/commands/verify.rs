@@ -131,6 +131,7 @@ fn repeat(
         to: manifest.to.map(EpochNanos),
         packet_count_max: Some(manifest.packet_count),
         guard_script: Some(guard_script(dir)?),
+        live: None,
         dir: scratch.join("again"),
     };
     note(format_args!("running {} events again …", peregrine_report::format::count(manifest.event_count)));

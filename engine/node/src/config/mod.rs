@@ -17,12 +17,14 @@ use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice,
-    InstrumentsSection, LogSection, ModelSection, PrecisionChoice, RiskSection, RuntimeSection, Wait, Wiring,
+    InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PrecisionChoice, RiskSection,
+    RuntimeSection, Wait, Wiring,
 };
 pub use ticks::TickRule;
 
 /// The shipped profiles, for a program that runs away from its sources.
-const BUNDLED: [(&str, &str); 3] = [
+const BUNDLED: [(&str, &str); 4] = [
+    ("configs/live.toml", include_str!("../../../../configs/live.toml")),
     ("configs/demo.toml", include_str!("../../../../configs/demo.toml")),
     ("configs/replay.toml", include_str!("../../../../configs/replay.toml")),
     ("configs/limits.toml", include_str!("../../../../configs/limits.toml")),
@@ -53,6 +55,10 @@ pub struct Config {
     pub guard: GuardSection,
     /// The event log.
     pub log: LogSection,
+    /// The lines of a live run, where the profile has them.
+    pub live: Option<LiveSection>,
+    /// The order port of a live run, where the profile has one.
+    pub ouch: Option<OuchSection>,
 }
 
 /// A profile and where its values came from.
@@ -124,6 +130,11 @@ impl Config {
         let gateway = GatewaySection::read(reader);
         let guard = GuardSection::read(reader);
         let log = LogSection::read(reader);
+        // What only a live run needs may be left out whole.
+        let has_live = reader.has_section(LiveSection::SECTION);
+        let live = has_live.then(|| LiveSection::read(reader));
+        let has_ouch = reader.has_section(OuchSection::SECTION);
+        let ouch = has_ouch.then(|| OuchSection::read(reader));
         reader.refuse_rest();
         let config = Self {
             runtime: runtime?,
@@ -136,6 +147,8 @@ impl Config {
             gateway: gateway?,
             guard: guard?,
             log: log?,
+            live: live.flatten(),
+            ouch: ouch.flatten(),
         };
         config.check_across(reader);
         Some(config)
@@ -175,7 +188,7 @@ impl Config {
 
     /// The whole configuration as TOML; `origin` gives a comment for each key.
     fn print(&self, origin: &dyn Fn(&str, &str) -> String) -> String {
-        let sections = [
+        let mut sections = vec![
             self.runtime.print(origin),
             self.feed.print(origin),
             self.book.print(origin),
@@ -187,6 +200,8 @@ impl Config {
             self.guard.print(origin),
             self.log.print(origin),
         ];
+        sections.extend(self.live.as_ref().map(|live| live.print(origin)));
+        sections.extend(self.ouch.as_ref().map(|ouch| ouch.print(origin)));
         sections.join("\n")
     }
 
@@ -216,6 +231,8 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     (GatewaySection::SECTION, GatewaySection::KEYS),
     (GuardSection::SECTION, GuardSection::KEYS),
     (LogSection::SECTION, LogSection::KEYS),
+    (LiveSection::SECTION, LiveSection::KEYS),
+    (OuchSection::SECTION, OuchSection::KEYS),
 ];
 
 /// Every section with its keys, for people.

@@ -269,6 +269,12 @@ impl Reader {
         }
     }
 
+    /// Whether any key of a section is written.
+    #[must_use]
+    pub fn has_section(&self, section: &str) -> bool {
+        self.entries.iter().any(|entry| entry.section == section)
+    }
+
     /// Notes every entry that nobody took as unknown.
     pub fn refuse_rest(&mut self) {
         self.entries.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));

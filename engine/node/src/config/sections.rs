@@ -234,6 +234,76 @@ section! {
     }
 }
 
+choice! {
+    /// Where the orders of a live run go.
+    ModeChoice {
+        /// To the paper venue, against the live feed.
+        Paper = "paper",
+        /// To the order port of [ouch].
+        Live = "live",
+    }
+}
+
+section! {
+    /// The lines of a live run; only `peregrine run` needs this section.
+    LiveSection = "live" {
+        /// Where orders go, unless the command line says it.
+        mode: ModeChoice, "paper or live", |_| true;
+        /// Multicast groups and ports of the feed's lines A, B, …; an address of this host for a line that is sent to it alone.
+        lines: Vec<String>, "1 to 4 of ADDRESS:PORT", |lines| (1..=4).contains(&lines.len()) && lines.iter().all(|line| line.parse::<std::net::SocketAddrV4>().is_ok());
+        /// Address of the interface on which the groups are joined; 0.0.0.0 for the system's choice.
+        interface: String, "an IPv4 address", |address| address.parse::<std::net::Ipv4Addr>().is_ok();
+        /// Bytes that the kernel keeps for us while we do not read, of each line.
+        receive_buffer_len: usize, "65536 to 1073741824", |len| (65_536..=1 << 30).contains(len);
+        /// How long the receive call polls the driver itself, microseconds; 0: not at all.
+        busy_poll_us: u32, "0 to 1000", |us| *us <= 1_000;
+        /// Retransmission servers (MoldUDP64 requests), asked in turn; none: [].
+        retransmission: Vec<String>, "ADDRESS:PORT each", |servers| servers.len() <= 8 && servers.iter().all(|server| server.parse::<std::net::SocketAddrV4>().is_ok());
+        /// Snapshot service (SoupBinTCP in the manner of GLIMPSE); empty: none.
+        snapshot: String, "ADDRESS:PORT or empty", |address| address.is_empty() || address.parse::<std::net::SocketAddrV4>().is_ok();
+        /// Its user.
+        snapshot_username: String, "up to 6 characters", |name| name.len() <= 6;
+        /// Its password.
+        snapshot_password: String, "up to 10 characters", |word| word.len() <= 10;
+        /// Whether everything that arrives is recorded to feed.pcapng in the run's folder.
+        is_recorded: bool, "true or false", |_| true;
+        /// Packets past a gap that can wait.
+        held_packet_count_max: u16, "16 to 65535", |count| *count >= 16;
+    }
+}
+
+section! {
+    /// The order port of a live run; only `peregrine run --mode live` needs this section.
+    OuchSection = "ouch" {
+        /// OUCH 5.0 over SoupBinTCP.
+        address: String, "ADDRESS:PORT", |address| address.parse::<std::net::SocketAddr>().is_ok();
+        /// User.
+        username: String, "1 to 6 characters", |name| (1..=6).contains(&name.len());
+        /// Password.
+        password: String, "1 to 10 characters", |word| (1..=10).contains(&word.len());
+        /// Firm that a mass cancel names.
+        firm: String, "1 to 4 upper-case letters or digits", |firm| (1..=4).contains(&firm.len()) && firm.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        /// Capacity of our orders: A agency, P principal, R riskless principal, O other.
+        capacity: String, "A, P, R or O", |code| ["A", "P", "R", "O"].contains(&code.as_str());
+        /// Order numbers of a day lie below this; 24 bytes each.
+        order_number_end: u32, "1024 to 16777216", |end| (1_024..=1 << 24).contains(end);
+        /// Silence of the venue after which the connection counts as lost, ms.
+        silence_ms: u32, "1100 to 60000", |ms| (1_100..=60_000).contains(ms);
+        /// How long the venue may take to answer an order or a cancel, ms.
+        answer_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
+        /// Age from which an order that did not arrive is not sent again, ms; 0: never again.
+        resend_age_ms: u32, "0 to 60000", |ms| *ms <= 60_000;
+        /// Refusals in a row that halt the run.
+        reject_count_max: u32, "1 to 10000", |count| (1..=10_000).contains(count);
+        /// Cancels, each with the venue's word behind it, to which an unknown order must be silent until it is closed.
+        probe_count: u32, "1 to 100", |count| (1..=100).contains(count);
+        /// Time between two tries to connect, ms.
+        reconnect_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
+        /// How long a stop waits for the last confirmations, ms.
+        stop_ms: u32, "100 to 60000", |ms| (100..=60_000).contains(ms);
+    }
+}
+
 section! {
     /// The latency guard: inference p99 over a rolling window.
     GuardSection = "guard" {

@@ -20,7 +20,6 @@ use peregrine_types::{EpochNanos, Nanos, Symbol, SymbolId};
 use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
 use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring};
 use crate::exit::Failure;
-use crate::input::Input;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
 use crate::stage::feed::FeedLog;
 use crate::stage::log::LosslessLog;
@@ -32,7 +31,7 @@ use crate::stage::send::SendStage;
 /// Turns without work before a spinning role yields.
 const SPINS_BEFORE_YIELD: u32 = 256;
 /// Fills that one run can tell apart.
-const FILL_COUNT_MAX: usize = 1 << 20;
+pub(super) const FILL_COUNT_MAX: usize = 1 << 20;
 /// Bytes of one stream at most: 256 GiB.
 const STREAM_LEN_MAX: u64 = 1 << 38;
 /// Time between two points of the equity curve, until there are too many.
@@ -53,7 +52,12 @@ pub(super) struct Built {
 }
 
 /// Builds every stage of `plan`.
-pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &Schedule) -> Result<Built, Failure> {
+pub(super) fn build(
+    plan: &RunPlan,
+    midnight: EpochNanos,
+    clock: &TscClock,
+    schedule: &Schedule,
+) -> Result<Built, Failure> {
     let config = &plan.loaded.config;
     let model = load_model(&plan.loaded)?;
     let facts = RunFacts {
@@ -73,7 +77,7 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
         stopwatch: TscStopwatch::new(clock),
     };
     let scope = huge_pages(&config.runtime);
-    let (machine, readers) = machine_of(config, input.session().midnight, model, parts)?;
+    let (machine, readers) = machine_of(config, midnight, model, parts)?;
     let mut settings = scope.finish();
     if config.runtime.lock_memory {
         settings.push(lock_memory());
@@ -82,7 +86,7 @@ pub(super) fn build(plan: &RunPlan, input: &Input, clock: &TscClock, schedule: &
     if let Some(from) = plan.from {
         decide.decide_from(from);
     }
-    let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()), input.session().midnight);
+    let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()), midnight);
     let (recorder, measure) = (log.recorder, log.measure);
     Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags })
 }
@@ -149,7 +153,7 @@ fn machine_of<W: Stopwatch>(
     Ok((Machine { books, decide, send, inbox }, readers))
 }
 
-fn symbol_count(config: &Config) -> usize {
+pub(super) fn symbol_count(config: &Config) -> usize {
     SymbolId(config.feed.symbol_count_max).index()
 }
 
@@ -157,7 +161,7 @@ fn watched_count(config: &Config) -> usize {
     SymbolId(config.decide.watched_count_max).index()
 }
 
-fn order_count(config: &Config) -> usize {
+pub(super) fn order_count(config: &Config) -> usize {
     config.runtime.order_slots
 }
 

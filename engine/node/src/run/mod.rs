@@ -2,6 +2,8 @@
 
 mod build;
 mod facts;
+mod live;
+mod parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use peregrine_book::{Books, MarketBooks};
 use peregrine_eventlog::records::GuardHalt;
 use peregrine_eventlog::{LogReport, Measure, Recorder, StreamWriter};
-use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel, OrderTable, PaperVenue};
+use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel};
 use peregrine_report::ThroughputPoint;
 use peregrine_runtime::{
     FinishedRole, IntervalReader, Role, RunningRole, SettingReport, SlotConsumer, StopFlag, ThreadPlans, TscClock,
@@ -37,6 +39,8 @@ pub(crate) use build::thread_plans;
 pub use build::{BUNDLED_NAME, MachineParts, bundled_model, huge_pages, latency_guard, log_config, machine};
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
+pub use live::LiveSettings;
+pub use parts::{RunInput, RunVenue};
 
 /// Shorter intervals say nothing about the speed: the last one of a run may be any.
 const SERIES_INTERVAL_MIN: Duration = Duration::from_millis(5);
@@ -71,6 +75,8 @@ pub struct RunPlan {
     pub packet_count_max: Option<u64>,
     /// What the latency guard did in the run that this one verifies.
     pub guard_script: Option<Vec<GuardHalt>>,
+    /// What makes it a live run; `input` has no files then.
+    pub live: Option<LiveSettings>,
     /// Folder of the run; must not hold a log.
     pub dir: PathBuf,
 }
@@ -83,17 +89,15 @@ pub struct Run {
     /// The log, sealed.
     pub log: LogReport,
     /// The input after its end.
-    pub input: Input,
+    pub input: RunInput,
     /// Market events handed over.
     pub event_count: u64,
     /// Running hash of the events.
     pub event_hash: [u64; 2],
     /// The decide stage after the last event.
     pub decide: DecideEnd,
-    /// The paper venue after the last event.
-    pub venue: PaperVenue<FifoQueue, ConstantLatency>,
-    /// Our orders after the last event.
-    pub orders: OrderTable,
+    /// The venue after the last event, as this side knows it, and our orders.
+    pub venue: RunVenue,
     /// The books after the last event.
     pub books: Books,
     /// Histograms.
@@ -169,11 +173,30 @@ impl RunPlan {
     /// # Errors
     /// [`Failure`] when the input, the log or the host refuse.
     pub fn run(self, interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> Result<Run, Failure> {
+        if self.live.is_some() {
+            return self.run_live(interrupted, on_progress);
+        }
         let clock = TscClock::calibrated();
         let schedule = Schedule::new(self.pace, clock.rate()).starting(self.from);
         let symbols = self.named_symbols()?;
         let input = Input::open(&self.input, &symbols)?.within(None, self.to);
-        let built = build::build(&self, &input, &clock, &schedule)?;
+        let built = build::build(&self, input.session().midnight, &clock, &schedule)?;
+        let four = Self::run_four::<Input>;
+        self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress)
+    }
+
+    /// Runs what was built, with the send stage that `launching` makes of the paper one.
+    fn launch<I, S>(
+        self,
+        launching: Launching<I, S, impl FnOnce(ReplaySend) -> Result<S, Failure>>,
+        interrupted: &StopFlag,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Run, Failure>
+    where
+        I: EventInput + Into<RunInput> + 'static,
+        S: SendPath<Books> + Into<RunVenue> + 'static,
+    {
+        let Launching { input, built, clock, schedule, send, four } = launching;
         let flags = built.flags.clone();
         let (mut settings, mut measure) = (built.settings, built.measure);
         facts::write_start(&mut measure, &settings)?;
@@ -194,13 +217,13 @@ impl RunPlan {
         };
         let plans = self.thread_plans()?;
         let record = plans.launch(record, &StopFlag::new()).map_err(Failure::io)?;
-        let machine = Machine { books: built.books, decide: built.decide, send: built.send, inbox: built.inbox };
+        let machine = Machine { books: built.books, decide: built.decide, send: send(built.send)?, inbox: built.inbox };
         let series = &mut throughput;
         let watch = Watch { started, interrupted, flags: &flags, progress: &progress, on_progress, series };
         let ended = match self.loaded.config.runtime.wiring {
             Wiring::Fused => run_fused(&plans, feed, machine, watch),
             Wiring::FeedApart => self.run_feed_apart(&plans, feed, machine, watch),
-            Wiring::FourThreads => self.run_four(&plans, feed, machine, watch),
+            Wiring::FourThreads => four(&self, &plans, feed, machine, watch),
         };
         flags.others_done.request();
         let record = record.join().map_err(Failure::io)?;
@@ -220,7 +243,7 @@ impl RunPlan {
         })
     }
 
-    fn conclude(self, with: Concluding<Input, ReplaySend>) -> Result<Run, Failure> {
+    fn conclude<I: Into<RunInput>, S: Into<RunVenue>>(self, with: Concluding<I, S>) -> Result<Run, Failure> {
         let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure } = with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
@@ -233,8 +256,8 @@ impl RunPlan {
         let (first_time, last_time) = (ended.feed_log.first_exch_time(), ended.feed_log.last_exch_time());
         drop(ended.feed_log);
         let decide = ended.decide.end();
-        let (venue, orders) = ended.send.end();
-        let undelivered = venue.counters().undelivered + decide.counters.undelivered;
+        let venue: RunVenue = ended.send.into();
+        let undelivered = venue.undelivered_count(&decide);
         if undelivered > 0 || has_failed {
             return Err(Failure::io(
                 "orders or reports found no room between decide and send: raise runtime.order_slots",
@@ -254,12 +277,11 @@ impl RunPlan {
         Ok(Run {
             dir: self.dir,
             log,
-            input: ended.input,
+            input: ended.input.into(),
             event_count,
             event_hash,
             decide,
             venue,
-            orders,
             books: ended.books,
             latencies,
             turns,
@@ -375,6 +397,21 @@ impl RunPlan {
     fn event_ring(&self) -> Result<(peregrine_runtime::SlotProducer<MarketEvent>, SlotConsumer<MarketEvent>), Failure> {
         slot_ring(self.loaded.config.runtime.market_events_slots).map_err(Failure::usage)
     }
+}
+
+/// Runs a machine in the four-thread wiring.
+type RunFour<I, S> =
+    fn(&RunPlan, &ThreadPlans, FeedSetup<I>, LiveMachine<S>, Watch<'_>) -> Result<Ended<I, S>, Failure>;
+
+/// What is launched.
+struct Launching<I, S, F> {
+    input: I,
+    built: build::Built,
+    clock: TscClock,
+    schedule: Schedule,
+    /// Makes the send stage out of the paper one.
+    send: F,
+    four: RunFour<I, S>,
 }
 
 struct Concluding<I, S> {

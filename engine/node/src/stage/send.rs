@@ -87,6 +87,12 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
         (self.venue, self.book_keeper.table)
     }
 
+    /// Gives the log to another send stage, before anything was written.
+    #[must_use]
+    pub fn into_log(self) -> LosslessLog<Send> {
+        self.book_keeper.log
+    }
+
     /// The paper venue.
     pub const fn venue(&self) -> &PaperVenue<F, L> {
         &self.venue

@@ -1,0 +1,181 @@
+//! What earlier runs of the venue's session left in their logs: orders and fills, so that the next run can hold them
+//! against the venue before it trades.
+//!
+//! Each live run leaves `session.json` in its folder, before its first order can leave: the venue's session and the symbols
+//! by their identifiers. The folders beside it that name the same session are the history; a log that was cut off by a
+//! crash is closed first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_eventlog::{LogReader, Stream};
+use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
+use peregrine_types::{NewOrder, OrderId, Symbol, SymbolId};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+use crate::run::write_file;
+
+/// Name of the note in a run's folder.
+pub const NOTE_NAME: &str = "session.json";
+
+/// Which session a run traded in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionNote {
+    /// Version of this file's format.
+    pub version: u32,
+    /// The session's name as the venue gives it.
+    pub session: String,
+    /// The order port.
+    pub address: String,
+    /// The account.
+    pub username: String,
+    /// Names of the symbols, by their identifiers.
+    pub symbols: Vec<String>,
+}
+
+impl SessionNote {
+    /// Writes the note into a run's folder.
+    ///
+    /// # Errors
+    /// [`Failure`] when the folder does not take it.
+    pub fn write(&self, dir: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).map_err(Failure::io)?;
+        write_file(&dir.join(NOTE_NAME), (text + "\n").as_bytes())
+    }
+
+    /// Whether both are about the same account in the same session.
+    fn is_same(&self, other: &Self) -> bool {
+        self.session.trim() == other.session.trim()
+            && self.address == other.address
+            && self.username.eq_ignore_ascii_case(&other.username)
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Orders and fills of all earlier runs together.
+    pub account: LoggedAccount,
+    /// Their folders, the oldest name first.
+    pub runs: Vec<PathBuf>,
+    /// Runs whose log had to be closed first.
+    pub recovered_count: usize,
+}
+
+/// Reads every run below `out_dir` that traded in the session of `note`; `note.symbols` name this run's symbols.
+///
+/// # Errors
+/// [`Failure`] when a folder cannot be read, another run still writes its log, or a log is damaged: nothing is guessed.
+pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
+    let mut history = History::default();
+    let Ok(entries) = fs::read_dir(out_dir) else { return Ok(history) };
+    let mut dirs: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    dirs.sort();
+    for dir in dirs {
+        let path = dir.join(NOTE_NAME);
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let known: SessionNote = serde_json::from_str(&text).map_err(|error| {
+            Failure::io(format_args!("the note of an earlier run is not readable ({}): {error}", path.display()))
+        })?;
+        if known.is_same(note) {
+            let recovery = peregrine_eventlog::recover(&dir).map_err(|error| {
+                Failure::io(format_args!("the log of an earlier run of this session ({}): {error}", dir.display()))
+            })?;
+            let was_open = recovery.streams.iter().any(|stream| stream.staged_count > 0 || stream.is_staging_found);
+            history.recovered_count += usize::from(was_open);
+            read_run(&dir, &known, note, &mut history.account)?;
+            history.runs.push(dir);
+        }
+    }
+    Ok(history)
+}
+
+/// Adds one run's orders and fills.
+fn read_run(dir: &Path, known: &SessionNote, now: &SessionNote, account: &mut LoggedAccount) -> Result<(), Failure> {
+    let ids: BTreeMap<&str, SymbolId> = now.symbols.iter().map(String::as_str).zip((0..).map(SymbolId)).collect();
+    let symbol_of = |id: SymbolId| known.symbols.get(id.index()).and_then(|name| ids.get(name.as_str())).copied();
+    let log = LogReader::open(dir, Stream::Send).map_err(Failure::io)?;
+    for item in log.payloads::<OrderRecord>() {
+        let (_, record) = item.map_err(Failure::io)?;
+        let id = record.order_id;
+        account.last_number = account.last_number.max(id);
+        let key = (id, record.match_number);
+        match record.transition {
+            OrderTransition::Submitted => {
+                let Some(symbol) = symbol_of(record.symbol) else {
+                    let name = known.symbols.get(record.symbol.index()).cloned().unwrap_or_default();
+                    return Err(Failure::usage(format_args!(
+                        "order {id} of an earlier run ({}) is in {name}, which this configuration does not name: add it to \
+                         decide.symbols or risk.permitted_symbols",
+                        dir.display()
+                    )));
+                };
+                let order = order_of(record, symbol);
+                account.orders.insert(id, LoggedOrder { order_id: id, order, is_rejected: false });
+            }
+            OrderTransition::Rejected => {
+                if let Some(order) = account.orders.get_mut(&id) {
+                    order.is_rejected = true;
+                }
+            }
+            OrderTransition::PartiallyFilled | OrderTransition::Filled => insert_fill(account, record),
+            OrderTransition::Illegal if record.match_number.0 != 0 && record.qty.0 > 0 => insert_fill(account, record),
+            OrderTransition::Busted => {
+                if let Some(fill) = account.fills.get_mut(&key) {
+                    fill.is_busted = true;
+                } else {
+                    // The fill was learnt by the same run's replay and broken before it was looked at.
+                    insert_fill(account, record);
+                    account.fills.entry(key).and_modify(|fill| fill.is_busted = true);
+                }
+            }
+            OrderTransition::CancelRequested
+            | OrderTransition::Accepted
+            | OrderTransition::Canceled
+            | OrderTransition::CancelRejected
+            | OrderTransition::Repeated
+            | OrderTransition::Illegal
+            | OrderTransition::Reduced
+            | OrderTransition::Overdue
+            | OrderTransition::Resent => {}
+        }
+    }
+    Ok(())
+}
+
+fn order_of(record: &OrderRecord, symbol: SymbolId) -> NewOrder {
+    NewOrder {
+        symbol,
+        side: record.side,
+        price: record.price,
+        qty: record.qty,
+        time_in_force: record.time_in_force,
+        is_post_only: record.is_post_only,
+    }
+}
+
+fn insert_fill(account: &mut LoggedAccount, record: &OrderRecord) {
+    let fill = LoggedFill {
+        order_id: record.order_id,
+        match_number: record.match_number,
+        qty: record.qty,
+        price: record.price,
+        is_busted: false,
+    };
+    account.fills.insert((record.order_id, record.match_number), fill);
+}
+
+/// The names of symbols as text.
+#[must_use]
+pub fn names(symbols: &[Symbol]) -> Vec<String> {
+    symbols.iter().map(ToString::to_string).collect()
+}
+
+/// The highest number that the history used.
+#[must_use]
+pub const fn last_number(history: &History) -> OrderId {
+    history.account.last_number
+}

@@ -1,0 +1,137 @@
+//! The TCP connection of an order session, which never waits: one thread asks it over and over.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use peregrine_types::{EpochNanos, Nanos};
+
+/// Bytes of one read.
+const READ_LEN: usize = 1 << 14;
+/// Reads of one turn, at most: what is left comes with the next turn.
+const READS_PER_TURN_MAX: usize = 16;
+
+/// What a turn of the connection brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn<'a> {
+    /// Nothing.
+    Nothing,
+    /// The connection stands.
+    Connected,
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// It is gone, or could not be made.
+    Gone,
+}
+
+#[derive(Debug)]
+enum State {
+    Down { retry_at: EpochNanos },
+    Connecting { stream: TcpStream, since: EpochNanos },
+    Up { stream: TcpStream },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Link {
+    address: SocketAddr,
+    retry: Nanos,
+    connect_time_max: Nanos,
+    state: State,
+    buffer: Box<[u8]>,
+    reads: usize,
+}
+
+impl Link {
+    /// A link that is down; it tries again `retry` after each failure.
+    pub(super) fn new(address: SocketAddr, retry: Nanos, connect_time_max: Nanos) -> Self {
+        let buffer = vec![0; READ_LEN].into_boxed_slice();
+        let state = State::Down { retry_at: EpochNanos::MIN };
+        Self { address, retry, connect_time_max, state, buffer, reads: 0 }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// A turn begins: so many reads are allowed again.
+    pub(super) const fn begin_turn(&mut self) {
+        self.reads = 0;
+    }
+
+    /// Closes the connection; it is tried again after a while.
+    pub(super) fn close(&mut self, now: EpochNanos) {
+        self.state = State::Down { retry_at: now.plus(self.retry) };
+    }
+
+    /// Does the next thing that there is to do.
+    pub(super) fn turn(&mut self, now: EpochNanos) -> Turn<'_> {
+        match &mut self.state {
+            State::Down { retry_at } if now < *retry_at => Turn::Nothing,
+            State::Down { .. } => {
+                match TcpStream::connect(self.address) {
+                    Ok(stream) => self.state = State::Connecting { stream, since: now },
+                    Err(_) => self.close(now),
+                }
+                Turn::Nothing
+            }
+            State::Connecting { .. } => self.finish_connecting(now),
+            State::Up { stream } => {
+                if self.reads >= READS_PER_TURN_MAX {
+                    return Turn::Nothing;
+                }
+                self.reads += 1;
+                match stream.read(&mut self.buffer) {
+                    Ok(0) => {
+                        self.close(now);
+                        Turn::Gone
+                    }
+                    Ok(count) => Turn::Bytes(self.buffer.get(..count).unwrap_or_default()),
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                        Turn::Nothing
+                    }
+                    Err(_) => {
+                        self.close(now);
+                        Turn::Gone
+                    }
+                }
+            }
+        }
+    }
+
+    /// `connect(2)`: a socket that has a peer is connected, one with an error never will be.
+    fn finish_connecting(&mut self, now: EpochNanos) -> Turn<'_> {
+        let State::Connecting { stream, since } = &self.state else { return Turn::Nothing };
+        let has_failed = matches!(stream.take_error(), Ok(Some(_)) | Err(_));
+        let is_late = now.since(*since) >= self.connect_time_max;
+        if has_failed || (is_late && stream.peer_addr().is_err()) {
+            self.close(now);
+            return Turn::Nothing;
+        }
+        if stream.peer_addr().is_err() {
+            return Turn::Nothing;
+        }
+        let state = std::mem::replace(&mut self.state, State::Down { retry_at: now });
+        let State::Connecting { stream, .. } = state else { return Turn::Nothing };
+        if stream.set_nodelay(true).is_err() {
+            self.close(now);
+            return Turn::Nothing;
+        }
+        self.state = State::Up { stream };
+        Turn::Connected
+    }
+
+    /// Writes as much as the socket takes; `None` when the connection broke.
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8], now: EpochNanos) -> Option<usize> {
+        let State::Up { stream } = &mut self.state else { return Some(0) };
+        match stream.write(bytes) {
+            Ok(count) => Some(count),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Some(0),
+            Err(_) => {
+                self.close(now);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The live half of the node: sockets, what earlier runs left, and the send stage over them.
+
+pub mod history;
+mod link;
+mod send;
+pub mod session;
+
+pub use send::{LiveEnd, LiveSend, LiveSendConfig};

@@ -1,0 +1,281 @@
+//! The send role of a live session: the order client over a TCP connection. Every step of every order is in the log before
+//! its bytes are written to the socket; what the venue says is read after each event and in each idle turn.
+
+use std::net::SocketAddr;
+
+use peregrine_book::{BookUpdate, MarketBooks};
+use peregrine_eventlog::Send;
+use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_gateway::live::{Journal, Notice, OrderClient, Outlet, Phase, Step, StepKind};
+use peregrine_gateway::soup::ClientState;
+use peregrine_gateway::{Cause, OrderState, Outcome};
+use peregrine_risk::ApprovedOrder;
+use peregrine_runtime::{IndexProducer, system_now};
+use peregrine_types::{EpochNanos, Execution, ExecutionKind, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
+
+use super::link::{Link, Turn};
+use crate::stage::log::LosslessLog;
+use crate::stage::machine::Inbox;
+use crate::stage::path::{Permit, SendPath};
+
+/// How the connection is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSendConfig {
+    /// The order port.
+    pub address: SocketAddr,
+    /// Time between two tries to connect.
+    pub reconnect: Nanos,
+    /// How long a stop may wait for the last confirmations.
+    pub stop_time_max: Nanos,
+}
+
+/// The send stage: see the module.
+#[derive(Debug)]
+pub struct LiveSend {
+    client: OrderClient,
+    link: Link,
+    journal: StepLog,
+    notices: IndexProducer<Notice>,
+    stop_time_max: Nanos,
+    stopping: Option<EpochNanos>,
+    is_logged_out: bool,
+}
+
+/// What is left of a live send stage when its run is over.
+#[derive(Debug)]
+pub struct LiveEnd {
+    /// The client: counters, ledger, differences.
+    pub client: OrderClient,
+    /// Whether every order was known to be gone before the connection was closed.
+    pub is_clean: bool,
+}
+
+/// Steps of orders as records of the log.
+#[derive(Debug)]
+struct StepLog {
+    log: LosslessLog<Send>,
+}
+
+impl Journal for StepLog {
+    #[inline]
+    fn record(&mut self, step: &Step<'_>) {
+        self.log.append(&record_of(step));
+    }
+}
+
+impl LiveSend {
+    /// A stage that is not connected yet.
+    #[must_use]
+    pub fn new(
+        client: OrderClient,
+        config: &LiveSendConfig,
+        log: LosslessLog<Send>,
+        notices: IndexProducer<Notice>,
+    ) -> Self {
+        let link = Link::new(config.address, config.reconnect, Nanos::from_secs(2));
+        let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
+        Self { client, link, journal, notices, stop_time_max, stopping: None, is_logged_out: false }
+    }
+
+    /// The run is over: gives the log back and keeps the client.
+    #[must_use]
+    pub fn end(self) -> LiveEnd {
+        let is_clean = self.client.is_flat();
+        LiveEnd { client: self.client, is_clean }
+    }
+
+    /// Connects, reads, lets time pass and writes, as far as nothing waits.
+    fn turn(&mut self, out: &mut Inbox) {
+        let now = system_now();
+        let Self { client, link, journal, .. } = self;
+        let mut io = Outlet { journal, executions: out };
+        // A login that was refused, or a session that is not the one that was left, is not tried again.
+        let is_lost = client.halted() == Some(ReasonCode::SessionLost) && !link.is_up();
+        link.begin_turn();
+        if !link.is_up() && client.session().state() != ClientState::Disconnected {
+            client.disconnected(now, &mut io);
+        }
+        while !is_lost {
+            match link.turn(now) {
+                Turn::Nothing => break,
+                Turn::Connected => client.connected(now),
+                Turn::Bytes(bytes) => client.receive(bytes, now, &mut io),
+                Turn::Gone => client.disconnected(now, &mut io),
+            }
+        }
+        client.poll(now, &mut io);
+        self.flush(now, out);
+        let is_closed = self.client.session().state() == ClientState::Disconnected && self.link.is_up();
+        if is_closed && self.client.pending().is_empty() {
+            self.link.close(now);
+        }
+        self.tell();
+    }
+
+    /// Writes what waits; never what the log may not have.
+    #[inline]
+    fn flush(&mut self, now: EpochNanos, out: &mut Inbox) {
+        while !self.client.pending().is_empty() && !self.journal.log.has_failed() {
+            match self.link.write(self.client.pending(), now) {
+                Some(0) => return,
+                Some(count) => self.client.sent(count),
+                None => {
+                    let mut io = Outlet { journal: &mut self.journal, executions: out };
+                    return self.client.disconnected(now, &mut io);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        while let Some(notice) = self.client.take_notice() {
+            if self.notices.push(notice).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing of ours is left at the venue, as far as it can be known.
+    fn is_settled(&self) -> bool {
+        let is_offline = self.client.phase() == Phase::Offline;
+        let is_lost = self.client.halted() == Some(ReasonCode::SessionLost);
+        self.client.is_flat() && (is_offline || self.client.phase() == Phase::Trading) || (is_offline && is_lost)
+    }
+}
+
+impl<B: MarketBooks> SendPath<B> for LiveSend {
+    const IS_LIVE: bool = true;
+
+    #[inline]
+    fn before_event(&mut self, _: EpochNanos, _: &B, _: &mut Inbox) {}
+
+    #[inline]
+    fn after_event(&mut self, _: &MarketEvent, _: &BookUpdate, _: &B, _: &mut Inbox) {}
+
+    #[inline]
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+        if self.journal.log.has_failed() {
+            return Err(Full(approved));
+        }
+        let now = system_now();
+        self.client.accept(approved, now, &mut Outlet { journal: &mut self.journal, executions: &mut Nobody })?;
+        // Bytes that the log may not have stay here; a connection that broke is told of in the next turn.
+        if !self.journal.log.has_failed()
+            && let Some(count) = self.link.write(self.client.pending(), now)
+        {
+            self.client.sent(count);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn poll(&mut self, out: &mut Inbox) {
+        self.turn(out);
+    }
+
+    #[inline]
+    fn permit(&self) -> Permit {
+        Permit { block: self.client.block(), last_number: self.client.last_number() }
+    }
+
+    #[inline]
+    fn visible_by(&self, _: EpochNanos) -> EpochNanos {
+        EpochNanos::MAX
+    }
+
+    /// Cancels everything, waits for the venue's word on it, and logs out.
+    fn finish(&mut self, _: &B, out: &mut Inbox) -> bool {
+        let now = system_now();
+        let since = *self.stopping.get_or_insert(now);
+        self.client.halt(ReasonCode::StopRequested);
+        self.turn(out);
+        let is_late = now.since(since) >= self.stop_time_max;
+        if !self.is_logged_out && (self.is_settled() || is_late) {
+            self.is_logged_out = true;
+            self.client.logout(now, &mut Outlet { journal: &mut self.journal, executions: out });
+            self.flush(now, out);
+            self.tell();
+        }
+        self.is_logged_out && (self.client.pending().is_empty() || !self.link.is_up() || is_late)
+    }
+}
+
+/// Takes executions where none can come.
+struct Nobody;
+
+impl Sink<Execution> for Nobody {
+    fn push(&mut self, execution: Execution) -> Result<(), Full<Execution>> {
+        Err(Full(execution))
+    }
+}
+
+/// A step as the log holds it.
+fn record_of(step: &Step<'_>) -> OrderRecord {
+    let entry = step.entry;
+    let cause = entry.map_or(Cause::default(), |entry| entry.cause);
+    let base = OrderRecord {
+        order_id: step.order_id,
+        symbol: step.symbol,
+        event_seq: cause.event_seq,
+        decision_time: cause.decision_time,
+        venue_time: step.time,
+        visible_time: step.time,
+        filled_qty: entry.map_or(Qty::ZERO, |entry| entry.filled_qty),
+        position: step.position,
+        time_in_force: entry.map_or(Default::default(), |entry| entry.order.time_in_force),
+        is_post_only: entry.is_some_and(|entry| entry.order.is_post_only),
+        side: entry.map_or(Default::default(), |entry| entry.order.side),
+        price: entry.map_or(Default::default(), |entry| entry.order.price),
+        leaves_qty: entry.map_or(Qty::ZERO, |entry| entry.leaves_qty),
+        ..OrderRecord::default()
+    };
+    let qty = entry.map_or(Qty::ZERO, |entry| entry.order.qty);
+    match step.kind {
+        StepKind::Submitted => OrderRecord { transition: OrderTransition::Submitted, qty, ..base },
+        StepKind::Resent => OrderRecord { transition: OrderTransition::Resent, qty, ..base },
+        StepKind::Overdue => {
+            OrderRecord { transition: OrderTransition::Overdue, reason: ReasonCode::Unanswered, ..base }
+        }
+        StepKind::MassCancel => OrderRecord { transition: OrderTransition::CancelRequested, ..base },
+        StepKind::CancelRequested(outcome) => {
+            let transition = match outcome {
+                Outcome::Applied { .. } => OrderTransition::CancelRequested,
+                Outcome::Duplicate => OrderTransition::Repeated,
+                Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
+            };
+            OrderRecord { transition, ..base }
+        }
+        StepKind::Report(execution, outcome) => OrderRecord {
+            price: execution.price,
+            qty: execution.qty,
+            leaves_qty: execution.leaves_qty,
+            match_number: execution.match_number,
+            fee: i64::try_from(execution.fee.0).unwrap_or(i64::MAX),
+            venue_time: execution.venue_time,
+            visible_time: execution.visible_time,
+            side: execution.side,
+            liquidity: execution.liquidity,
+            reason: execution.reason,
+            transition: transition(execution.kind, outcome),
+            ..base
+        },
+    }
+}
+
+const fn transition(kind: ExecutionKind, outcome: Outcome) -> OrderTransition {
+    let to = match outcome {
+        Outcome::Duplicate => return OrderTransition::Repeated,
+        Outcome::Impossible { .. } | Outcome::Unexpected { .. } => return OrderTransition::Illegal,
+        Outcome::Applied { to, .. } => to,
+    };
+    match kind {
+        ExecutionKind::Accepted => OrderTransition::Accepted,
+        ExecutionKind::Rejected => OrderTransition::Rejected,
+        ExecutionKind::Canceled => OrderTransition::Canceled,
+        ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
+        ExecutionKind::Reduced => OrderTransition::Reduced,
+        ExecutionKind::Busted => OrderTransition::Busted,
+        ExecutionKind::Filled if matches!(to, OrderState::Filled) => OrderTransition::Filled,
+        ExecutionKind::Filled => OrderTransition::PartiallyFilled,
+    }
+}

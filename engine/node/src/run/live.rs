@@ -1,0 +1,229 @@
+//! A live run: lines in, orders out, and before the first order the history of the venue's session.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use jiff::civil::Date;
+use peregrine_gateway::Fees;
+use peregrine_gateway::live::{Notice, OrderClient, OrderClientConfig};
+use peregrine_gateway::ouch50::Text;
+use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
+use peregrine_report::format::count;
+use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
+use peregrine_source::live::{
+    LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, SnapshotPlan, SocketOptions,
+};
+use peregrine_types::{EpochNanos, Nanos, Symbol};
+use peregrine_wire::RecoveryConfig;
+
+use super::{Launching, Progress, ReplaySend, Run, RunPlan, build};
+use crate::commands::note;
+use crate::config::{Config, LiveSection, ModeChoice, OuchSection, Wiring};
+use crate::exit::Failure;
+use crate::input::ClockedInput;
+use crate::live::history::{self, History, SessionNote};
+use crate::live::{LiveSend, LiveSendConfig, session};
+use crate::stage::schedule::Schedule;
+
+/// Name of the recording in a run's folder.
+const RECORDING_NAME: &str = "feed.pcapng";
+/// Notices that wait to be said, at most.
+const NOTICE_SLOTS: usize = 4_096;
+
+/// What makes a run a live one.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSettings {
+    /// Where orders go.
+    pub mode: ModeChoice,
+    /// The session's date, where it is given.
+    pub date: Option<Date>,
+}
+
+fn missing(section: &str) -> Failure {
+    Failure::usage(format_args!("a live run needs the section [{section}]: see configs/live.toml"))
+}
+
+impl RunPlan {
+    pub(super) fn run_live(
+        self,
+        interrupted: &StopFlag,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Run, Failure> {
+        let (clock, symbols) = (TscClock::calibrated(), self.named_symbols()?);
+        let settings = self.live.ok_or_else(|| missing("live"))?;
+        let live = self.loaded.config.live.clone().ok_or_else(|| missing("live"))?;
+        let config = &self.loaded.config;
+        if settings.mode == ModeChoice::Live && config.runtime.wiring == Wiring::FourThreads {
+            return Err(Failure::usage(
+                "runtime.wiring = \"four_threads\" keeps its order of events by a paper venue's latencies; a live run \
+                 takes fused or feed_apart",
+            ));
+        }
+        let mut plan = lines(config, &live, settings.date)?;
+        if live.is_recorded {
+            std::fs::create_dir_all(&self.dir).map_err(|error| {
+                Failure::file("create the run's folder", &self.dir, &error, "set log.out_dir or --out")
+            })?;
+            plan.recorder = Some(RecorderPlan::new(self.dir.join(RECORDING_NAME)));
+        }
+        let input = LiveInput::open(&plan, &symbols).map_err(Failure::usage)?;
+        for (line, facts) in input.facts().iter().enumerate() {
+            let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
+            note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
+        }
+        let schedule = Schedule::new(self.pace, clock.rate());
+        let input = ClockedInput::new(input, system_now);
+        if settings.mode == ModeChoice::Paper {
+            let built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
+            let four = Self::run_four::<ClockedInput>;
+            return self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress);
+        }
+        let ouch = config.ouch.clone().ok_or_else(|| missing("ouch"))?;
+        let midnight = input.input.session().midnight;
+        let order_entry = order_entry(config, &ouch, &symbols, midnight)?;
+        let address: SocketAddr = ouch.address.parse().map_err(Failure::usage)?;
+        let named = session::ask(address, order_entry.session)?;
+        let past = SessionNote {
+            version: 1,
+            session: String::from_utf8_lossy(&named.0).trim().to_owned(),
+            address: ouch.address.clone(),
+            username: ouch.username.clone(),
+            symbols: history::names(&symbols),
+        };
+        let history = self.history(&past)?;
+        let built = build::build(&self, midnight, &clock, &schedule)?;
+        past.write(&self.dir)?;
+        let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
+        let client = OrderClient::new(order_entry, history.account);
+        let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
+        let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
+        let send = |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices));
+        let mut tell = |progress: Progress| {
+            while let Some(notice) = said.pop() {
+                note(text_of(&notice));
+            }
+            on_progress(progress);
+        };
+        let four =
+            |_: &Self, _: &_, _, _, _: super::Watch<'_>| Err(Failure::usage("four_threads is not for live runs"));
+        let run = self.launch(Launching { input, built, clock, schedule, send, four }, interrupted, &mut tell);
+        while let Some(notice) = said.pop() {
+            note(text_of(&notice));
+        }
+        run
+    }
+
+    /// The logs of earlier runs of the same session, beside this run's folder.
+    fn history(&self, past: &SessionNote) -> Result<History, Failure> {
+        let out_dir = self.dir.parent().unwrap_or(&self.dir);
+        let history = history::read(out_dir, past)?;
+        note(format_args!(
+            "session {}  {} earlier runs, {} of them cut off, with {} orders and {} fills",
+            past.session,
+            count(u64::try_from(history.runs.len()).unwrap_or(u64::MAX)),
+            history.recovered_count,
+            count(u64::try_from(history.account.orders.len()).unwrap_or(u64::MAX)),
+            count(u64::try_from(history.account.fills.len()).unwrap_or(u64::MAX)),
+        ));
+        Ok(history)
+    }
+}
+
+fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
+    let interface: Ipv4Addr = live.interface.parse().map_err(Failure::usage)?;
+    let lines: Result<Vec<LineAddress>, Failure> = (live.lines.iter())
+        .map(|line| {
+            let destination: SocketAddrV4 = line.parse().map_err(Failure::usage)?;
+            Ok(LineAddress { destination, interface })
+        })
+        .collect();
+    let feed = &config.feed;
+    let mut plan = LivePlan::new(lines?, feed.symbol_count_max);
+    plan.socket = SocketOptions {
+        receive_buffer_len: live.receive_buffer_len,
+        busy_poll_us: live.busy_poll_us,
+        ..SocketOptions::default()
+    };
+    plan.zone.clone_from(&feed.venue_zone);
+    plan.date = date;
+    plan.reorder_window = Nanos(feed.reorder_window_ns);
+    plan.held_packet_count_max = live.held_packet_count_max;
+    plan.recovery = recovery(live, interface)?;
+    Ok(plan)
+}
+
+/// Who helps when every line has lost something.
+fn recovery(live: &LiveSection, interface: Ipv4Addr) -> Result<Option<RecoveryPlan>, Failure> {
+    let servers: Result<Vec<SocketAddrV4>, _> = live.retransmission.iter().map(|server| server.parse()).collect();
+    let servers: Vec<SocketAddrV4> = servers.map_err(Failure::usage)?;
+    let wrong = |key: &str| Failure::usage(format_args!("live.{key} has characters that the protocol does not allow"));
+    let snapshot = if live.snapshot.is_empty() {
+        None
+    } else {
+        let username = Username::new(&live.snapshot_username).ok_or_else(|| wrong("snapshot_username"))?;
+        let password = Password::new(&live.snapshot_password).ok_or_else(|| wrong("snapshot_password"))?;
+        Some(SnapshotPlan::new(live.snapshot.parse().map_err(Failure::usage)?, username, password))
+    };
+    let is_wanted = !servers.is_empty() || snapshot.is_some();
+    Ok(is_wanted.then_some(RecoveryPlan { servers, interface, snapshot, config: RecoveryConfig::default() }))
+}
+
+/// What the order client is made with.
+fn order_entry(
+    config: &Config,
+    ouch: &OuchSection,
+    symbols: &[Symbol],
+    midnight: EpochNanos,
+) -> Result<OrderClientConfig, Failure> {
+    if config.decide.symbols.iter().any(|name| name == "*") {
+        return Err(Failure::usage("a live run names its symbols: decide.symbols has \"*\""));
+    }
+    let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
+    let wrong = |key: &str| Failure::usage(format_args!("ouch.{key} has characters that the protocol does not allow"));
+    let session = ClientConfig {
+        username: Username::new(&ouch.username).ok_or_else(|| wrong("username"))?,
+        password: Password::new(&ouch.password).ok_or_else(|| wrong("password"))?,
+        heartbeat_interval: HEARTBEAT_INTERVAL,
+        silence_max: ms(ouch.silence_ms),
+        login_time_max: ms(ouch.silence_ms),
+        heartbeat_timeout_ms: None,
+        packet_len_max: 512,
+        outbox_len_max: 1 << 18,
+    };
+    Ok(OrderClientConfig {
+        session,
+        symbols: symbols.to_vec(),
+        order_count_max: build::order_count(config),
+        order_number_end: ouch.order_number_end,
+        fill_count_max: build::FILL_COUNT_MAX,
+        fees: Fees { added: config.gateway.fee_added, removed: config.gateway.fee_removed },
+        midnight,
+        capacity: ouch.capacity.bytes().next().unwrap_or(b'P'),
+        firm: Text::new(&ouch.firm).ok_or_else(|| wrong("firm"))?,
+        answer_time_max: ms(ouch.answer_ms),
+        resend_age_max: ms(ouch.resend_age_ms),
+        reject_count_max: ouch.reject_count_max,
+        probe_count: u8::try_from(ouch.probe_count).unwrap_or(u8::MAX),
+        backlog_len_max: 4_096,
+    })
+}
+
+/// A notice for people.
+fn text_of(notice: &Notice) -> String {
+    match notice {
+        Notice::LoggedIn { next_sequence_number, continuity } => {
+            format!("orders  logged in, the stream goes on with message {next_sequence_number} ({continuity:?})")
+        }
+        Notice::Equal { order_count, fill_count } => {
+            format!("orders  account equals the venue's: {order_count} orders, {fill_count} fills; trading")
+        }
+        Notice::Lost(reason) => format!("orders  session lost: {reason}"),
+        Notice::Overdue(id) => format!("orders  order {id} was not answered in time: unknown"),
+        Notice::Resent(id) => format!("orders  order {id} did not arrive: sent again under its number"),
+        Notice::Closed(id, reason) => format!("orders  order {id} closed: {}", reason.text()),
+        Notice::Busted(id, number) => format!("orders  order {id}: trade {} was broken", number.0),
+        Notice::Differs(difference) => format!("orders  {difference}"),
+        Notice::UnknownMessage(kind) => format!("orders  a message of unknown type `{}`", char::from(*kind)),
+        Notice::UnknownFlag(flag) => format!("orders  a fill with the unknown flag `{}`: counted", char::from(*flag)),
+        Notice::Halted(reason) => format!("orders  halted: {}", reason.text()),
+    }
+}

@@ -1,0 +1,290 @@
+//! What a run reads and where its orders go, of either kind, for those who look at it afterwards.
+
+use peregrine_gateway::live::OrderClientCounters;
+use peregrine_gateway::{ConstantLatency, FifoQueue, OrderTable, PaperVenue};
+use peregrine_report::{Fact, InputReport};
+use peregrine_source::{Carrier, End, Session};
+use peregrine_wire::MoldFeed;
+use peregrine_wire::itch50::Decoder;
+
+use super::facts::InputFile;
+use crate::input::{ClockedInput, Feed, Input};
+use crate::live::{LiveEnd, LiveSend};
+use crate::run::ReplaySend;
+use crate::stage::decide::DecideEnd;
+
+/// Names of the lines of a feed.
+const LINE_NAMES: [&str; 4] = ["A", "B", "C", "D"];
+
+/// The input of a run after its end.
+#[derive(Debug)]
+pub enum RunInput {
+    /// Files.
+    Files(Input),
+    /// Lines that were received, and what became of their recording.
+    Live(Box<ClockedInput>),
+}
+
+impl From<Input> for RunInput {
+    fn from(input: Input) -> Self {
+        Self::Files(input)
+    }
+}
+
+impl From<ClockedInput> for RunInput {
+    fn from(input: ClockedInput) -> Self {
+        Self::Live(Box::new(input))
+    }
+}
+
+impl RunInput {
+    /// Symbols and message counters.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        match self {
+            Self::Files(input) => input.feed().decoder(),
+            Self::Live(live) => live.input.feed().decoder(),
+        }
+    }
+
+    /// The feed stage, where there are packets.
+    #[must_use]
+    pub fn mold(&self) -> Option<&MoldFeed> {
+        match self {
+            Self::Files(input) => match input.feed() {
+                Feed::Mold(feed) => Some(feed),
+                Feed::File(_) => None,
+            },
+            Self::Live(live) => Some(live.input.feed()),
+        }
+    }
+
+    /// The session's day.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        match self {
+            Self::Files(input) => input.session(),
+            Self::Live(live) => live.input.session(),
+        }
+    }
+
+    /// How the files ended; nothing for lines.
+    #[must_use]
+    pub fn file_end(&self) -> Option<End> {
+        match self {
+            Self::Files(input) => Some(input.source().statistics().end),
+            Self::Live(_) => None,
+        }
+    }
+
+    /// Whether receive times are the venue's.
+    #[must_use]
+    pub fn is_recv_time_synthetic(&self) -> bool {
+        match self {
+            Self::Files(input) => input.source().format() == Carrier::Itch,
+            Self::Live(_) => false,
+        }
+    }
+
+    /// What people should know about it.
+    #[must_use]
+    pub fn warnings(&self, files: &[InputFile]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self {
+            Self::Files(input) => {
+                for (index, file) in files.iter().enumerate() {
+                    let end = input.source().file_statistics(index).end;
+                    if !end.is_clean() {
+                        warnings.push(format!("{}: {end}.", file.path.display()));
+                    }
+                }
+                let statistics = input.source().statistics();
+                if statistics.skipped.total() > 0 {
+                    let skipped = statistics.skipped.iter().filter(|(_, count)| *count > 0);
+                    let list: Vec<String> =
+                        skipped.map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
+                    warnings.push(format!("Frames that were skipped: {}.", list.join(", ")));
+                }
+            }
+            Self::Live(live) => {
+                if let Some(Err(error)) = &live.recorded {
+                    warnings.push(format!("The recording could not be written: {error}."));
+                }
+                let counters = live.input.counters();
+                for (count, what) in [
+                    (counters.kernel_drop_count, "datagrams were dropped by the kernel: raise live.receive_buffer_len"),
+                    (counters.oversize_count, "datagrams were longer than the slots"),
+                    (counters.backward_step_count, "receive times lay before an earlier one"),
+                    (counters.stranger_count, "datagrams at the retransmission socket came from strangers"),
+                    (counters.unrecorded_count, "packets are not in the recording: its ring was full"),
+                ] {
+                    if count > 0 {
+                        warnings.push(format!("{count} {what}."));
+                    }
+                }
+            }
+        }
+        warnings
+    }
+
+    /// One row for each file or line.
+    #[must_use]
+    pub fn reports(&self, files: &[InputFile]) -> Vec<InputReport> {
+        match self {
+            Self::Files(input) => files.iter().enumerate().map(|(index, file)| file_row(input, index, file)).collect(),
+            Self::Live(live) => {
+                let lines = live.input.feed().arbiter().lines().iter().zip(live.input.facts()).zip(LINE_NAMES);
+                lines
+                    .map(|((line, facts), name)| InputReport {
+                        path: facts.local.to_string(),
+                        format: "MoldUDP64/ITCH 5.0 by UDP".to_owned(),
+                        line: name.to_owned(),
+                        len: 0,
+                        sha256: String::new(),
+                        packet_count: line.packet_count,
+                        message_count: line.message_count,
+                        end: "closed".to_owned(),
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn file_row(input: &Input, index: usize, file: &InputFile) -> InputReport {
+    let statistics = input.source().file_statistics(index);
+    let format = match input.source().format() {
+        Carrier::Itch => "length-prefixed ITCH 5.0",
+        Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
+    };
+    let (packet_count, message_count) = match input.feed() {
+        Feed::Mold(feed) => {
+            feed.arbiter().lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count))
+        }
+        Feed::File(feed) => (statistics.packet_count, feed.decoder().counters().message_count()),
+    };
+    InputReport {
+        path: file.path.display().to_string(),
+        format: format.to_owned(),
+        line: LINE_NAMES.get(index).copied().unwrap_or("?").to_owned(),
+        len: file.len,
+        sha256: file.sha256.clone(),
+        packet_count,
+        message_count,
+        end: statistics.end.to_string(),
+    }
+}
+
+/// The venue of a run after its end, and our orders.
+#[derive(Debug)]
+pub enum RunVenue {
+    /// The paper venue.
+    Paper(Box<PaperVenue<FifoQueue, ConstantLatency>>, OrderTable),
+    /// The client of a real one.
+    Live(Box<LiveEnd>),
+}
+
+impl From<ReplaySend> for RunVenue {
+    fn from(send: ReplaySend) -> Self {
+        let (venue, orders) = send.end();
+        Self::Paper(Box::new(venue), orders)
+    }
+}
+
+impl From<LiveSend> for RunVenue {
+    fn from(send: LiveSend) -> Self {
+        Self::Live(Box::new(send.end()))
+    }
+}
+
+impl RunVenue {
+    /// Our orders.
+    #[must_use]
+    pub fn orders(&self) -> &OrderTable {
+        match self {
+            Self::Paper(_, orders) => orders,
+            Self::Live(end) => end.client.table(),
+        }
+    }
+
+    /// Fills that added and that removed liquidity.
+    #[must_use]
+    pub fn fill_counts(&self) -> (u64, u64) {
+        match self {
+            Self::Paper(venue, _) => (venue.counters().fills_added, venue.counters().fills_removed),
+            Self::Live(end) => (end.client.counters().fills_added, end.client.counters().fills_removed),
+        }
+    }
+
+    /// Orders and reports that found no room between the stages. A live venue takes nothing while it cannot: that is
+    /// counted as refused, and no failure.
+    #[must_use]
+    pub fn undelivered_count(&self, decide: &DecideEnd) -> u64 {
+        match self {
+            Self::Paper(venue, _) => venue.counters().undelivered.saturating_add(decide.counters.undelivered),
+            Self::Live(end) => end.client.counters().undelivered_count,
+        }
+    }
+
+    /// Whether our account and a live venue's are equal, in a sentence.
+    #[must_use]
+    pub fn reconciliation(&self) -> Option<(bool, String)> {
+        let Self::Live(end) = self else { return None };
+        let ledger = end.client.ledger();
+        let (orders, fills) = (ledger.orders().count(), ledger.fills().len());
+        let unsettled: Vec<String> = (end.client.differences().iter())
+            .filter(|difference| !difference.is_settled())
+            .map(ToString::to_string)
+            .collect();
+        let open = end.client.table().open_count();
+        Some(if !unsettled.is_empty() {
+            (false, format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")))
+        } else if open > 0 {
+            (
+                false,
+                format!("{open} orders were not known to be gone when the run ended: the next run begins with them."),
+            )
+        } else {
+            let text = "Our account equals the venue's stream";
+            (true, format!("{text}: {orders} orders, {fills} fills, every position; nothing is open."))
+        })
+    }
+
+    /// What the order session did, for the report.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        let Self::Live(end) = self else { return Vec::new() };
+        let OrderClientCounters {
+            login_count,
+            order_count,
+            cancel_count,
+            resent_count,
+            overdue_count,
+            closed_count,
+            accepted_count,
+            rejected_count,
+            busted_count,
+            duplicate_count,
+            difference_count,
+            refused_count,
+            ..
+        } = end.client.counters();
+        let halted = end.client.halted().map_or("no", peregrine_types::ReasonCode::name);
+        let rows = [
+            ("logins", login_count),
+            ("orders sent", order_count),
+            ("cancels sent", cancel_count),
+            ("sent again", resent_count),
+            ("not answered in time", overdue_count),
+            ("closed as never arrived", closed_count),
+            ("accepted", accepted_count),
+            ("rejected", rejected_count),
+            ("trades broken", busted_count),
+            ("said twice", duplicate_count),
+            ("differences named", difference_count),
+            ("not sent: nothing new was permitted", refused_count),
+        ];
+        let counted = rows.into_iter().map(|(name, count)| Fact::new("order session", name, count.to_string()));
+        counted.chain([Fact::new("order session", "halted", halted)]).collect()
+    }
+}

@@ -1,0 +1,454 @@
+//! The engine's send stage in a process of its own, over TCP, with its real log: killed at random moments while it trades
+//! against this exchange, and started again. No order lives twice, no fill is lost, every order on the wire is in the log,
+//! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
+use peregrine_gateway::Fees;
+use peregrine_gateway::live::{OrderClient, OrderClientConfig};
+use peregrine_gateway::ouch50::*;
+use peregrine_gateway::soup::*;
+use peregrine_node::live::history::{self, SessionNote};
+use peregrine_node::live::{LiveSend, LiveSendConfig, session};
+use peregrine_node::stage::log::LosslessLog;
+use peregrine_node::stage::machine::Inbox;
+use peregrine_node::stage::path::SendPath;
+use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_runtime::{StopFlag, index_ring, system_now};
+use peregrine_types::*;
+use peregrine_venue::{Server, Settings};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+const ONE: i64 = 1_000_000_000;
+const CENT: i64 = ONE / 100;
+const SYMBOLS: [&str; 2] = ["ALFA", "BETA"];
+
+fn venue_text() -> String {
+    let port = |user: &str, firm: u32| {
+        format!(
+            "[[port]]\naddress = \"127.0.0.1:0\"\nusername = \"{user}\"\npassword = \"secret\"\nfirm = {firm}\n\
+             self_trade = \"decrement_both\"\nis_cancel_on_disconnect = false\norder_count_max = 400_000\n\
+             message_count_max = 2_000_000\n"
+        )
+    };
+    let symbol = |name: &str| format!("[[symbol]]\nname = \"{name}\"\nreference_price = \"10.00\"\nround_lot = 100\n");
+    format!(
+        "[venue]\nsession = \"KILLDAY001\"\nstart = \"10:00:00\"\nspeed = 1\nis_spinning = false\n\
+         [hours]\nstart_messages = \"09:24:00\"\nstart_system = \"09:25:00\"\nopen = \"09:30:00\"\n\
+         close = \"16:30:00\"\nend_system = \"16:31:00\"\nend_messages = \"16:32:00\"\nlate_s = 10\n\
+         [capacity]\norder_count_max = 50_000\nreference_count_max = 2_000_000\nlevel_count_max = 50_000\n\
+         side_level_count_max = 2_000\nfeed_message_count_max = 4_000_000\n\
+         [feed]\nline_a = \"127.0.0.1:9\"\nline_b = \"127.0.0.1:9\"\ninterface = \"127.0.0.1\"\nttl = 0\n\
+         payload_len_max = 1_400\nheartbeat_ms = 500\nend_of_session_ms = 100\n\
+         [retransmission]\naddress = \"127.0.0.1:0\"\n\
+         [snapshot]\naddress = \"127.0.0.1:0\"\nusername = \"glimps\"\npassword = \"glimpse\"\n\
+         [faults]\nseed = 7\n{}{}[flow]\nkind = \"none\"\n{}{}",
+        port("desk", 1),
+        port("other", 2),
+        symbol(SYMBOLS[0]),
+        symbol(SYMBOLS[1]),
+    )
+}
+
+fn client_config(user: &str) -> ClientConfig {
+    ClientConfig {
+        username: Username::new(user).unwrap(),
+        password: Password::new("secret").unwrap(),
+        heartbeat_interval: HEARTBEAT_INTERVAL,
+        silence_max: Nanos::from_secs(5),
+        login_time_max: Nanos::from_secs(5),
+        heartbeat_timeout_ms: None,
+        packet_len_max: 512,
+        outbox_len_max: 1 << 18,
+    }
+}
+
+// ---- the engine's process -------------------------------------------------------------------------------------------
+
+fn gate() -> RiskGate {
+    let limits = LimitsConfig {
+        order_qty_max: Some(Qty(10_000)),
+        order_notional_max: Some(Notional(1_000_000 * i128::from(ONE))),
+        price_collar_bps: Some(5_000),
+        position_qty_max: Some(Qty(100_000_000)),
+        gross_notional_max: Some(Notional(1_000_000_000_000 * i128::from(ONE))),
+        open_orders_max: Some(64),
+        order_rate_max: Some(100_000),
+        order_rate_window: Some(Nanos::from_secs(1)),
+        duplicate_window: Some(Nanos(1)),
+        data_age_max: Some(Nanos::from_secs(1)),
+    };
+    let mut gate = RiskGate::new(&limits.validate().unwrap(), 2);
+    for symbol in 0..2 {
+        gate.permit(SymbolId(symbol), Some(InstrumentRules::US_EQUITY));
+    }
+    gate
+}
+
+/// One process of the engine: reconciles, trades until it is killed, or cancels everything and ends.
+struct Trader {
+    send: LiveSend,
+    books: Books,
+    inbox: Inbox,
+    gate: RiskGate,
+    chance: ChaCha8Rng,
+}
+
+impl Trader {
+    fn begin(out_dir: &Path, run: &str, address: SocketAddr) -> (Self, peregrine_eventlog::Recorder) {
+        let symbols = SYMBOLS.map(|name| Symbol::new(name).unwrap());
+        let named = session::ask(address, client_config("desk")).unwrap();
+        let note = SessionNote {
+            version: 1,
+            session: String::from_utf8_lossy(&named.0).trim().to_owned(),
+            address: address.to_string(),
+            username: "desk".to_owned(),
+            symbols: history::names(&symbols),
+        };
+        let past = history::read(out_dir, &note).unwrap();
+        let dir = out_dir.join(run);
+        let config = LogConfig {
+            dir: dir.clone(),
+            staging_dir: None,
+            staging_record_counts: [1024, 1024, 16_384, 1024],
+            segment_len_max: 1 << 22,
+            stream_len_max: 1 << 34,
+            sync_interval: Nanos::from_millis(10),
+            is_memory_locked: false,
+        };
+        let log = EventLog::create(&config, &RunFacts::default()).unwrap();
+        note.write(&dir).unwrap();
+        let order_client = OrderClientConfig {
+            session: client_config("desk"),
+            symbols: symbols.to_vec(),
+            order_count_max: 256,
+            order_number_end: 1 << 20,
+            fill_count_max: 1 << 20,
+            fees: Fees { added: Price(0), removed: Price(0) },
+            midnight: EpochNanos(0),
+            capacity: b'P',
+            firm: Text(*b"FIRM"),
+            answer_time_max: Nanos::from_millis(500),
+            resend_age_max: Nanos::from_millis(200),
+            reject_count_max: 20,
+            probe_count: 1,
+            backlog_len_max: 4_096,
+        };
+        let client = OrderClient::new(order_client, past.account);
+        let way = LiveSendConfig { address, reconnect: Nanos::from_millis(20), stop_time_max: Nanos::from_secs(10) };
+        let (notices, _) = index_ring(1_024).unwrap();
+        let send = LiveSend::new(client, &way, LosslessLog::new(log.send, StopFlag::new()), notices);
+        let books = BookConfig {
+            symbol_count_max: 2,
+            order_count_max: 16,
+            level_count_max: 16,
+            is_unknown_state_tradable: true,
+        };
+        let books = Books::new(books).unwrap();
+        let chance = ChaCha8Rng::seed_from_u64(u64::from(std::process::id()));
+        (Self { send, books, inbox: Inbox::new(1 << 16), gate: gate(), chance }, log.recorder)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.chance.next_u64() % end
+    }
+
+    fn hear(&mut self) {
+        while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
+            self.gate.on_execution(&execution);
+        }
+    }
+
+    fn turn(&mut self) {
+        SendPath::<Books>::poll(&mut self.send, &mut self.inbox);
+        self.hear();
+        let permit = SendPath::<Books>::permit(&self.send);
+        self.gate.begin_after(permit.last_number);
+        if permit.block.is_none() && self.below(4) == 0 {
+            self.decide();
+        }
+    }
+
+    fn decide(&mut self) {
+        let symbol = SymbolId(u32::try_from(self.below(2)).unwrap());
+        let open: Vec<OrderId> = Side::BOTH.iter().flat_map(|side| self.gate.open_orders(symbol, *side)).collect();
+        let price = Price(10 * ONE + (i64::try_from(self.below(5)).unwrap() - 2) * CENT);
+        let intent = if !open.is_empty() && self.below(3) == 0 {
+            OrderIntent::Cancel { order_id: open[usize::try_from(self.below(open.len() as u64)).unwrap()], symbol }
+        } else {
+            OrderIntent::New(NewOrder {
+                symbol,
+                side: Side::BOTH[usize::try_from(self.below(2)).unwrap()],
+                price,
+                qty: Qty(100 * (1 + self.below(3))),
+                time_in_force: if self.below(4) == 0 { TimeInForce::ImmediateOrCancel } else { TimeInForce::Day },
+                is_post_only: false,
+            })
+        };
+        let now = system_now();
+        let context = RiskContext {
+            book_state: BookState::default(),
+            reference_price: Some(price),
+            top: TopOfBook::default(),
+            data_time: now,
+            is_input_finite: true,
+        };
+        if let Ok(approved) = self.gate.check(&intent, &context, EventSeq(1), now)
+            && let Err(Full(approved)) = SendPath::<Books>::accept(&mut self.send, approved)
+        {
+            self.gate.revoke(approved);
+        }
+    }
+}
+
+/// Not a test: the process that the test below kills.
+#[test]
+#[ignore = "started by another test as a process of its own"]
+fn engine_process() {
+    let Ok(out_dir) = std::env::var("PEREGRINE_CHILD_DIR") else { return };
+    let address: SocketAddr = std::env::var("PEREGRINE_CHILD_PORT").unwrap().parse().unwrap();
+    let run = std::env::var("PEREGRINE_CHILD_RUN").unwrap();
+    let is_last = run == "last";
+    let (mut trader, mut recorder) = Trader::begin(Path::new(&out_dir), &run, address);
+    let (begin, mut turns) = (Instant::now(), 0_u64);
+    loop {
+        trader.turn();
+        turns += 1;
+        if turns.is_multiple_of(64) {
+            recorder.poll(system_now()).unwrap();
+        }
+        let is_trading = SendPath::<Books>::permit(&trader.send).block.is_none();
+        if is_last && is_trading {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", SendPath::<Books>::permit(&trader.send));
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    while !SendPath::<Books>::finish(&mut trader.send, &trader.books, &mut trader.inbox) {
+        trader.hear();
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    trader.hear();
+    let positions: Vec<i64> = (0..2).map(|id| trader.gate.position(SymbolId(id)).0).collect();
+    assert_eq!(trader.gate.open_order_count(), 0);
+    let end = trader.send.end();
+    let unsettled: Vec<_> = end.client.differences().iter().filter(|difference| !difference.is_settled()).collect();
+    assert!(end.is_clean && unsettled.is_empty(), "{unsettled:?}");
+    drop((trader.books, trader.inbox));
+    println!("positions {} {}", positions[0], positions[1]);
+    while recorder.poll(system_now()).unwrap() > 0 {}
+    recorder.close().unwrap();
+}
+
+// ---- the test -------------------------------------------------------------------------------------------------------
+
+/// Somebody else at the venue, over TCP.
+struct Other {
+    session: ClientSession,
+    stream: TcpStream,
+    heard: Vec<Vec<u8>>,
+}
+
+impl Other {
+    fn connect(user: &str, address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut session = ClientSession::new(client_config(user), Position::START);
+        session.connect(system_now());
+        Self { session, stream, heard: vec![] }
+    }
+
+    fn flow(&mut self) {
+        let sent = self.stream.write(self.session.pending()).unwrap();
+        self.session.sent(sent);
+        let (heard, mut buffer) = (&mut self.heard, [0; 1 << 16]);
+        match self.stream.read(&mut buffer) {
+            Ok(len) => self.session.receive(&buffer[..len], system_now(), &mut |event| {
+                if let ClientEvent::Sequenced { payload, .. } = event {
+                    heard.push(payload.to_vec());
+                }
+            }),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => panic!("{error}"),
+        }
+        self.session.poll(system_now(), &mut |_| {});
+    }
+
+    /// Orders on both sides of 10.00, so that the engine's are met.
+    fn trade(&mut self, chance: &mut ChaCha8Rng, number: &mut u32) {
+        if self.session.state() == ClientState::Active {
+            *number += 1;
+            let mut below = |end: u64| chance.next_u64() % end;
+            let order = EnterOrder {
+                user_ref_num: (*number).into(),
+                side: if below(2) == 0 { b'B' } else { b'S' },
+                quantity: u32::try_from(50 * (1 + below(6))).unwrap().into(),
+                symbol: Symbol::new(SYMBOLS[usize::try_from(below(2)).unwrap()]).unwrap(),
+                price: OuchPrice::new(99_800 + 100 * below(5)),
+                time_in_force: if below(2) == 0 { b'3' } else { b'0' },
+                display: b'Y',
+                capacity: b'P',
+                iso_eligibility: b'N',
+                cross_type: b'N',
+                clordid: Text::BLANK,
+                ..EnterOrder::blank()
+            };
+            let mut buffer = [0; MESSAGE_LEN_MAX];
+            let bytes = MessageBuilder::new(&mut buffer, &order).unwrap().finish().to_vec();
+            self.session.send(&bytes, system_now()).unwrap();
+        }
+        self.flow();
+    }
+}
+
+fn spawn(dir: &Path, run: &str, address: SocketAddr) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "engine_process", "--ignored", "--nocapture"])
+        .env("PEREGRINE_CHILD_DIR", dir)
+        .env("PEREGRINE_CHILD_PORT", address.to_string())
+        .env("PEREGRINE_CHILD_RUN", run)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What the venue's stream says: acceptances by order, fills by order and match number, what is open.
+#[derive(Default)]
+struct Truth {
+    accepted: BTreeMap<u64, u32>,
+    fills: BTreeMap<(u64, u64), u64>,
+    positions: [i64; 2],
+    open: BTreeMap<u64, i64>,
+}
+
+fn truth(messages: &[Vec<u8>]) -> Truth {
+    let mut truth = Truth::default();
+    let mut orders: BTreeMap<u64, (usize, i64)> = BTreeMap::new();
+    for message in messages {
+        match Outbound::parse(message).unwrap() {
+            Outbound::OrderAccepted(m, _) => {
+                let id = u64::from(m.user_ref_num.get());
+                *truth.accepted.entry(id).or_default() += 1;
+                let symbol = SYMBOLS.iter().position(|name| Symbol::new(name).unwrap() == m.symbol).unwrap();
+                orders.insert(id, (symbol, if m.side == b'B' { 1 } else { -1 }));
+                truth.open.insert(id, i64::from(m.quantity.get()));
+            }
+            Outbound::OrderExecuted(m, _) => {
+                let id = u64::from(m.user_ref_num.get());
+                let (symbol, sign) = orders[&id];
+                let qty = m.quantity.get();
+                assert!(truth.fills.insert((id, m.match_number.get()), u64::from(qty)).is_none());
+                truth.positions[symbol] += sign * i64::from(qty);
+                *truth.open.get_mut(&id).unwrap() -= i64::from(qty);
+            }
+            Outbound::OrderCanceled(m, _) => {
+                *truth.open.get_mut(&u64::from(m.user_ref_num.get())).unwrap() -= i64::from(m.quantity.get());
+            }
+            Outbound::AiqCanceled(m, _) => {
+                *truth.open.get_mut(&u64::from(m.user_ref_num.get())).unwrap() -= i64::from(m.decrement_shares.get());
+            }
+            _ => {}
+        }
+    }
+    truth
+}
+
+#[test]
+fn the_engine_is_killed_at_random_moments_and_comes_back_equal() {
+    let cycles: u32 = std::env::var("PEREGRINE_LIVE_KILL_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::parse(&venue_text(), Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let server = Server::bind(&settings).unwrap();
+    let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
+    let flag = stop.clone();
+    let venue = std::thread::spawn(move || server.run(&flag));
+    let mut chance = ChaCha8Rng::seed_from_u64(11);
+    let (mut other, mut number) = (Other::connect("other", addresses.ports[1]), 0);
+    for cycle in 0..cycles {
+        let mut child = spawn(folder.path(), &format!("run-{cycle:06}"), addresses.ports[0]);
+        let begin = Instant::now();
+        let life = Duration::from_millis(60 + chance.next_u64() % 300);
+        while begin.elapsed() < life {
+            other.trade(&mut chance, &mut number);
+            assert!(child.try_wait().unwrap().is_none(), "{}", said_by(child));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut last = spawn(folder.path(), "last", addresses.ports[0]);
+    while last.try_wait().unwrap().is_none() {
+        other.trade(&mut chance, &mut number);
+    }
+    let is_clean = last.wait().unwrap().success();
+    let said = said_by(last);
+    assert!(is_clean, "{said}");
+    compare(folder.path(), addresses.ports[0], &said, cycles);
+    stop.request();
+    venue.join().unwrap().unwrap();
+}
+
+fn said_by(child: std::process::Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Holds the logs of all processes together, and what the last one said, against the venue's stream.
+fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) {
+    let mut desk = Other::connect("desk", port);
+    let begin = Instant::now();
+    // Our last login's replay is complete when the answer to a query has come.
+    let mut is_asked = false;
+    let is_answer = |message: &Vec<u8>| message[0] == b'Q';
+    let (mut queries, mut quiet) = (0, Instant::now());
+    while quiet.elapsed() < Duration::from_millis(1_500) {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        let before = desk.heard.len();
+        desk.flow();
+        if desk.heard.len() != before {
+            quiet = Instant::now();
+        }
+        if desk.session.state() == ClientState::Active && !is_asked {
+            is_asked = true;
+            desk.session.send(b"Q", system_now()).unwrap();
+        }
+        queries = desk.heard.iter().filter(|message| is_answer(message)).count();
+    }
+    assert!(queries > 0, "the stream ends with an answer");
+    let truth = truth(&desk.heard);
+    let note = SessionNote {
+        version: 1,
+        session: "KILLDAY001".to_owned(),
+        address: port.to_string(),
+        username: "desk".to_owned(),
+        symbols: SYMBOLS.map(str::to_owned).to_vec(),
+    };
+    let past = history::read(dir, &note).unwrap();
+    let logged: BTreeMap<(u64, u64), u64> =
+        (past.account.fills.values()).map(|fill| ((fill.order_id.0, fill.match_number.0), fill.qty.0)).collect();
+    println!(
+        "{cycles} kills, {} orders, {} fills, {} messages",
+        truth.accepted.len(),
+        truth.fills.len(),
+        desk.heard.len()
+    );
+    assert_eq!(logged, truth.fills, "fills in the logs, fills at the venue");
+    assert!(truth.accepted.values().all(|count| *count == 1), "no order lives twice");
+    assert!(truth.accepted.keys().all(|id| past.account.orders.contains_key(&OrderId(*id))), "every order is in a log");
+    assert!(truth.open.values().all(|open| *open == 0), "nothing is open");
+    let expected = format!("positions {} {}", truth.positions[0], truth.positions[1]);
+    assert!(said.contains(&expected), "{expected}, but the engine said: {said}");
+    assert!(truth.fills.len() > 20 && past.runs.len() == usize::try_from(cycles).unwrap() + 1);
+    let _: Option<PathBuf> = past.runs.first().cloned();
+}
