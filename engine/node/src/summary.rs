@@ -56,7 +56,7 @@ pub fn report(run: &Run, title: &str) -> Result<RunReport, Failure> {
             nanos(run.elapsed).0.unsigned_abs(),
             run.throughput.clone(),
         ),
-        log: LogSection::new(dir.clone(), &run.log, &run.state_hash, format!("peregrine replay --verify {dir}")),
+        log: LogSection::new(dir.clone(), &run.log, &run.state_hash, run.input.proof(&dir)),
     })
 }
 

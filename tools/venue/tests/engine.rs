@@ -11,7 +11,7 @@ use peregrine_gateway::ouch50::{Inbound, Outbound, Text};
 use peregrine_gateway::soup::*;
 use peregrine_gateway::{Fees, Outcome};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
-use peregrine_types::*;
+use peregrine_types::{Position, *};
 use peregrine_venue::{
     AccountId, Command, DaySchedule, Exchange, FirmId, NewOrder as VenueOrderIn, OuchPort, PortConfig, PortFaults,
     SelfTrade, SymbolConfig, Terms, TimeOfDay, VenueClock, VenueConfig,
@@ -49,7 +49,7 @@ fn exchange(faults: &PortFaults, seed: u64) -> Exchange {
         symbols: ["ALFA", "BETA"]
             .map(|name| SymbolConfig {
                 name: Symbol::new(name).unwrap(),
-                ticks: peregrine_venue::TickTable::us_equities(),
+                ticks: TickTable::US_EQUITY,
                 round_lot: 100,
                 reference_price: Price(10 * ONE),
             })

@@ -132,11 +132,11 @@ pub(super) fn conclude(run: &Run, args: &RunArgs, title: &str) -> Result<Exit, F
     } else {
         print(&peregrine_report::to_terminal(&report, 110, super::is_terminal()))?;
         note(format_args!(
-            "report  {}\njson    {}\nlog     {}\nverify  peregrine replay --verify {}",
+            "report  {}\njson    {}\nlog     {}\nverify  {}",
             html.display(),
             json.display(),
             run.dir.display(),
-            run.dir.display()
+            run.input.proof(&run.dir.display().to_string())
         ));
     }
     let has_failed = report.verdicts.iter().any(|verdict| verdict.outcome == VerdictOutcome::Fail);

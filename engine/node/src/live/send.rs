@@ -95,8 +95,8 @@ impl LiveSend {
         if !link.is_up() && client.session().state() != ClientState::Disconnected {
             client.disconnected(now, &mut io);
         }
-        while !is_lost {
-            match link.turn(now) {
+        loop {
+            match if is_lost { Turn::Nothing } else { link.turn(now) } {
                 Turn::Nothing => break,
                 Turn::Connected => client.connected(now),
                 Turn::Bytes(bytes) => client.receive(bytes, now, &mut io),

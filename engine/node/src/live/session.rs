@@ -49,6 +49,6 @@ pub fn ask(address: SocketAddr, config: ClientConfig) -> Result<SessionId, Failu
     };
     session.logout(&mut |_| {});
     // A farewell that does not get through is said by closing.
-    let _: std::io::Result<usize> = stream.write(session.pending());
+    drop(stream.write(session.pending()));
     Ok(name)
 }

@@ -20,14 +20,14 @@ const LINE_NAMES: [&str; 4] = ["A", "B", "C", "D"];
 #[derive(Debug)]
 pub enum RunInput {
     /// Files.
-    Files(Input),
+    Files(Box<Input>),
     /// Lines that were received, and what became of their recording.
     Live(Box<ClockedInput>),
 }
 
 impl From<Input> for RunInput {
     fn from(input: Input) -> Self {
-        Self::Files(input)
+        Self::Files(Box::new(input))
     }
 }
 
@@ -74,6 +74,15 @@ impl RunInput {
         match self {
             Self::Files(input) => Some(input.source().statistics().end),
             Self::Live(_) => None,
+        }
+    }
+
+    /// The command that proves the run, whose folder is `dir`: what came from outside cannot be asked for again.
+    #[must_use]
+    pub fn proof(&self, dir: &str) -> String {
+        match self {
+            Self::Files(_) => format!("peregrine replay --verify {dir}"),
+            Self::Live(_) => format!("peregrine log check {dir}"),
         }
     }
 
