@@ -3,6 +3,8 @@
 //! equal; the engine that dies and comes back from its log ends equal too.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "how much was tried")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "most messages say nothing of fills")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -490,8 +492,8 @@ fn the_connection_is_cut_at_every_byte_both_ways() {
     let (mut cut_count, mut resent) = (0, 0);
     for seed in [2, 3] {
         let (whole, _) = session(seed, None);
-        for way in 0..2 {
-            for at in 1..whole[way] {
+        for (way, len) in whole.into_iter().enumerate() {
+            for at in 1..len {
                 resent += session(seed, Some((way, at))).1;
                 cut_count += 1;
             }
@@ -568,6 +570,9 @@ fn a_storm_of_refusals_halts() {
     world.end(Some(ReasonCode::RejectStorm));
 }
 
+/// What is wrong, the account with it, and the difference that is to be named.
+type Case = (&'static str, LoggedAccount, fn(&Difference) -> bool);
+
 /// The log has a fill that the venue never had, or an order at the venue is in no log: nobody knows who is right.
 #[test]
 fn what_no_word_settles_keeps_the_engine_from_trading() {
@@ -579,7 +584,7 @@ fn what_no_word_settles_keeps_the_engine_from_trading() {
     let good = world.log.account.clone();
     let first = *good.orders.keys().next().unwrap();
     let known = *good.fills.keys().next().unwrap();
-    let mut cases: Vec<(&str, LoggedAccount, fn(&Difference) -> bool)> = vec![];
+    let mut cases: Vec<Case> = vec![];
     let mut account = good.clone();
     account.orders.remove(&first);
     cases.push(("an order in no log", account, |d| matches!(d, Difference::OrderNotInLog(_))));
@@ -613,7 +618,7 @@ fn what_no_word_settles_keeps_the_engine_from_trading() {
 /// The venue came back without its stream, with another session, or ahead of us.
 #[test]
 fn a_session_that_is_not_the_one_that_was_left_is_left_at_once() {
-    for (name, keeps) in [("day", false), ("other", false)] {
+    for name in ["day", "other"] {
         let mut world = World::new(8, &PortFaults::default(), 1);
         for _ in 0..100 {
             world.step();
@@ -621,7 +626,7 @@ fn a_session_that_is_not_the_one_that_was_left_is_left_at_once() {
         if world.is_connected {
             world.hang_up();
         }
-        assert!(!keeps && world.engine.client.session().position().next_sequence_number > 1);
+        assert!(world.engine.client.session().position().next_sequence_number > 1);
         world.exchange = exchange(&PortFaults::default(), 8);
         world.port().session().begin_session(SessionId::new(name).unwrap(), &mut |_| {});
         world.connect();

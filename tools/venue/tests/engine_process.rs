@@ -3,6 +3,8 @@
 //! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "how much was tried")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "most messages say nothing of fills")]
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};

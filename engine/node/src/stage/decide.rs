@@ -15,12 +15,12 @@ use peregrine_decide::{Input, IntentBatch, Strategy};
 use peregrine_eventlog::Decide;
 use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt};
 use peregrine_risk::{ApprovedOrder, RiskContext, RiskGate, TradingMode};
-use peregrine_runtime::{GuardTransition, GuardVerdict, LatencyGuard, LatencyRecorder, Stopwatch};
+use peregrine_runtime::{LatencyGuard, LatencyRecorder, Stopwatch};
 use peregrine_types::{
-    EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink, TopOfBook,
+    EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink,
 };
 
-use record::{fill_intent, heads_of, record_of};
+use record::{fill_intent, guard_action, heads_of, record_of, reference_price};
 
 use super::hash::RunningHash;
 use super::laps::{Laps, StageEnds};
@@ -590,26 +590,5 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     pub fn end(self) -> DecideEnd {
         let Self { strategy, risk, counters, pnl, hash, warm_step_count, .. } = self;
         DecideEnd { strategy, risk, counters, pnl, decision_hash: hash.lanes(), warm_step_count }
-    }
-}
-
-/// The price that a new order is held against: the middle of the book, rounded down to a price unit; with one side
-/// empty the other one's best.
-fn reference_price(top: &TopOfBook) -> Option<peregrine_types::Price> {
-    match (top.bid, top.ask) {
-        (Some(bid), Some(ask)) => {
-            let sum = i128::from(bid.price.0) + i128::from(ask.price.0);
-            i64::try_from(sum / 2).ok().map(peregrine_types::Price)
-        }
-        (Some(level), None) | (None, Some(level)) => Some(level.price),
-        (None, None) => None,
-    }
-}
-
-const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
-    match transition.to {
-        GuardVerdict::Normal => None,
-        GuardVerdict::Warning => Some(GuardAction::Warn),
-        GuardVerdict::Halted => Some(GuardAction::Halt),
     }
 }

@@ -1,7 +1,8 @@
 //! A decision as the log and the running hash have it.
 
 use peregrine_decide::{Decision, Input};
-use peregrine_eventlog::records::{DecisionRecord, HORIZON_COUNT_MAX, IntentKind};
+use peregrine_eventlog::records::{DecisionRecord, GuardAction, HORIZON_COUNT_MAX, IntentKind};
+use peregrine_runtime::{GuardTransition, GuardVerdict};
 use peregrine_types::{OrderIntent, TopOfBook};
 
 /// The heads as bits, for the hash and the log.
@@ -70,4 +71,26 @@ pub(super) fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, (nu
     }
     let number = u8::try_from(number).unwrap_or(u8::MAX);
     record.horizons_and_intent = DecisionRecord::pack_counts(horizon_count, number);
+}
+
+/// The price that a new order is held against: the middle of the book, rounded down to a price unit; with one side
+/// empty the other one's best.
+pub(super) fn reference_price(top: &TopOfBook) -> Option<peregrine_types::Price> {
+    match (top.bid, top.ask) {
+        (Some(bid), Some(ask)) => {
+            let sum = i128::from(bid.price.0) + i128::from(ask.price.0);
+            i64::try_from(sum / 2).ok().map(peregrine_types::Price)
+        }
+        (Some(level), None) | (None, Some(level)) => Some(level.price),
+        (None, None) => None,
+    }
+}
+
+/// What a step of the latency guard is in the log.
+pub(super) const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
+    match transition.to {
+        GuardVerdict::Normal => None,
+        GuardVerdict::Warning => Some(GuardAction::Warn),
+        GuardVerdict::Halted => Some(GuardAction::Halt),
+    }
 }
