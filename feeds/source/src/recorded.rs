@@ -11,6 +11,8 @@ use peregrine_wire::arbiter::ArbiterConfig;
 use peregrine_wire::{JoinPolicy, LineId, RecoveryConfig};
 
 const MAGIC: &str = "peregrine-capture 1";
+/// Bytes that may wait in a replay, at most: a recording that asks for more is not believed.
+const HELD_LEN_MAX: u64 = 1 << 30;
 
 /// What was recorded of recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl RecordedFeed {
             let mut values = pairs.split_ascii_whitespace().filter_map(|pair| pair.split_once('='));
             values.find(|(name, _)| *name == key)?.1.parse().ok()
         };
-        Some(Self {
+        let feed = Self {
             line_count: u8::try_from(value("lines")?).ok()?,
             reorder_window: Nanos(value("reorder_window_ns")?),
             held_packet_count_max: u16::try_from(value("held_packets")?).ok()?,
@@ -56,7 +58,9 @@ impl RecordedFeed {
                 has_retransmission: value("retransmission")? != 0,
                 has_snapshot: value("snapshot")? != 0,
             },
-        })
+        };
+        let held_len = u64::from(feed.held_packet_count_max).saturating_mul(u64::from(feed.packet_len_max));
+        (held_len <= HELD_LEN_MAX).then_some(feed)
     }
 
     /// The line of retransmitted packets.
@@ -136,6 +140,8 @@ mod tests {
         assert_eq!(RecordedFeed::parse(&text), Some(feed));
         assert_eq!(RecordedFeed::parse(&text.replace("packet_len", "len")), None);
         assert_eq!(RecordedFeed::parse("made by hand"), None);
+        let greedy = RecordedFeed { held_packet_count_max: u16::MAX, packet_len_max: u16::MAX, ..feed };
+        assert_eq!(RecordedFeed::parse(&greedy.to_string()), None);
         assert_eq!(feed.arbiter_config().line_count, 3);
         assert_eq!(feed.interface_names(), ["line A", "line B", "retransmission", "snapshot"]);
     }

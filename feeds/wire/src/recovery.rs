@@ -183,6 +183,8 @@ pub struct Recovery {
     runs: [Option<Run>; RUN_COUNT_MAX],
     server: u8,
     session_count: u64,
+    /// Whether anything was missing when it was last looked.
+    is_active: bool,
     /// Whether requests will not close the gap that is open.
     is_hopeless: bool,
     evicted_count: u64,
@@ -204,6 +206,7 @@ impl Recovery {
             runs: [None; RUN_COUNT_MAX],
             server: 0,
             session_count: 0,
+            is_active: false,
             is_hopeless: false,
             evicted_count: 0,
             progress,
@@ -398,13 +401,12 @@ impl Recovery {
     pub fn poll(&mut self, feed: &MoldFeed, now: EpochNanos, on_request: &mut impl FnMut(u8, &Request)) {
         let arbiter = &feed.arbiter;
         let is_new_session = arbiter.counters().session_count != self.session_count;
-        if is_new_session || arbiter.missing().is_none() {
+        let is_missing = arbiter.missing().is_some();
+        if is_new_session || (self.is_active && !is_missing) {
             self.forget(feed);
-            if !is_new_session {
-                return;
-            }
         }
-        let Some(session) = arbiter.session().filter(|_| arbiter.missing().is_some()) else { return };
+        self.is_active = is_missing;
+        let Some(session) = arbiter.session().filter(|_| is_missing) else { return };
         self.is_hopeless |= arbiter.counters().evicted_packet_count != self.evicted_count;
         if arbiter.is_suspended() || self.config.server_count == 0 {
             self.is_hopeless |= self.config.server_count == 0;

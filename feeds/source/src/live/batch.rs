@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::control::{Beside, CONTROL_LEN};
+use super::control::CONTROL_LEN;
 
 /// Most datagrams that one call takes.
 pub const BATCH_LEN_MAX: usize = 1_024;
@@ -23,7 +23,8 @@ pub(crate) struct Datagram<'a> {
     pub(crate) payload: &'a [u8],
     /// Who sent it.
     pub(crate) from: SocketAddrV4,
-    pub(crate) beside: Beside,
+    /// The control messages beside it.
+    pub(crate) control: &'a [u8],
     /// Whether it was longer than the slot: what is here is its begin only.
     pub(crate) is_cut: bool,
 }
@@ -88,7 +89,7 @@ impl Batch {
         Some(Datagram {
             payload: self.payloads.get(start..start.saturating_add(len))?,
             from: SocketAddrV4::new(Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr)), u16::from_be(name.sin_port)),
-            beside: Beside::parse(self.controls.get(self.next)?.0.get(..control_len)?),
+            control: self.controls.get(self.next)?.0.get(..control_len)?,
             is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         })
     }

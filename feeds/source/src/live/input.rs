@@ -10,10 +10,12 @@ use peregrine_wire::itch50::Decoder;
 use peregrine_wire::{ArbiterConfig, ArbiterConfigError, MoldFeed, Recovery, RecoveryCounters};
 
 use super::lanes::wall;
+use super::packet_ring::{PacketRingSource, RingOptions};
 use super::recorder::{Places, Recorded, Recorder, RecorderPlan, RecorderReport};
 use super::recovery::{Helpers, RecoveryPlan};
 use super::socket::{LineAddress, SocketFacts, SocketOptions};
 use super::udp::UdpSource;
+use super::xdp::{XdpOptions, XdpSource};
 use super::{LineCounters, LiveSource};
 use crate::session::{NASDAQ_ZONE, date_of, session_of};
 use crate::{RecordedFeed, RecordedRecovery, Session, SourceError};
@@ -21,11 +23,25 @@ use crate::{RecordedFeed, RecordedRecovery, Session, SourceError};
 /// Packets that one step takes, at most.
 const PACKETS_PER_STEP_MAX: usize = 64;
 
+/// By what the lines are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceKind {
+    /// UDP sockets.
+    #[default]
+    Udp,
+    /// AF_PACKET rings; `LivePlan::lines` must name the address of an interface.
+    PacketRing(RingOptions),
+    /// AF_XDP sockets; `LivePlan::lines` must name the address of an interface.
+    Xdp(XdpOptions),
+}
+
 /// What is to be received, and how.
 #[derive(Clone, Debug)]
 pub struct LivePlan {
     /// Where the lines arrive: A, B, …, 1 to [`LINE_COUNT_MAX`], one less with retransmission.
     pub lines: Vec<LineAddress>,
+    /// By what they are received.
+    pub source: SourceKind,
     /// How their sockets are opened.
     pub socket: SocketOptions,
     /// Time zone of the venue.
@@ -52,6 +68,7 @@ impl LivePlan {
     pub fn new(lines: Vec<LineAddress>, symbol_count_max: u32) -> Self {
         Self {
             lines,
+            source: SourceKind::Udp,
             socket: SocketOptions::default(),
             zone: NASDAQ_ZONE.to_owned(),
             date: None,
@@ -201,7 +218,11 @@ impl LiveInput {
             decoder.register(*symbol).map_err(|_| LiveInputError::Directory(plan.symbol_count_max))?;
         }
         let feed = MoldFeed::new(config, decoder)?.with_recovery_line(recorded.retransmission_line());
-        let source = UdpSource::open(&plan.lines, &plan.socket, Some(session))?;
+        let source: Box<dyn LiveSource> = match &plan.source {
+            SourceKind::Udp => Box::new(UdpSource::open(&plan.lines, &plan.socket, Some(session))?),
+            SourceKind::PacketRing(options) => Box::new(PacketRingSource::open(&plan.lines, options, Some(session))?),
+            SourceKind::Xdp(options) => Box::new(XdpSource::open(&plan.lines, options, Some(session))?),
+        };
         let helpers = plan.recovery.as_ref().map(|plan| Helpers::open(plan, &recorded)).transpose()?;
         let open = |to: &RecorderPlan| {
             Recorder::open(to, &recorded).map_err(|source| LiveInputError::Recorder { path: to.path.clone(), source })
@@ -216,7 +237,7 @@ impl LiveInput {
         let facts = source.facts();
         let local = |(facts, line): (&SocketFacts, &LineAddress)| LineAddress { destination: facts.local, ..*line };
         let lines = facts.iter().zip(&plan.lines).map(local).collect();
-        Ok(Self { lines, source: Box::new(source), feed, helpers, session, gate })
+        Ok(Self { lines, source, feed, helpers, session, gate })
     }
 
     /// Receives what waits, at most a fixed number of packets, recovers what every line lost, and hands the events out.

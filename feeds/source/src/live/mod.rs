@@ -1,6 +1,7 @@
 //! Live sources: sockets behind the trait of the files.
 //!
-//! [`UdpSource`] receives several lines with one socket each; [`LiveInput`] turns what it gives into market events,
+//! [`UdpSource`] receives several lines with one socket each, [`PacketRingSource`] and [`XdpSource`] without the kernel's
+//! IP stack; [`LiveInput`] turns what it gives into market events,
 //! recovers what every line lost, and records what arrives ([`Recorder`]).
 //! A live source never waits: [`Source::advance`] gives `false` when nothing is there now, and
 //! [`Source::has_ended`] tells that from the end. All memory is taken when a source is opened;
@@ -10,28 +11,37 @@
 //! `SO_TIMESTAMPNS`), `ip(7)` (groups), and the kernel's `Documentation/networking/timestamping.rst`. IPv4 only.
 
 mod batch;
+mod bpf;
 mod control;
 mod input;
+mod interface;
 mod lanes;
+mod mapping;
+mod packet_ring;
+mod probe;
 mod recorder;
 mod recovery;
 mod snapshot;
 mod socket;
 mod udp;
+mod xdp;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::Source;
 
 pub use batch::{BATCH_LEN_MAX, PAYLOAD_LEN_LIMIT};
-pub use input::{LiveCounters, LiveInput, LiveInputError, LivePlan, LiveStep};
+pub use input::{LiveCounters, LiveInput, LiveInputError, LivePlan, LiveStep, SourceKind};
 pub use lanes::{Head, Lane, LaneSource};
+pub use packet_ring::{PacketRingSource, RingKind, RingLane, RingOptions};
 pub use peregrine_soup::{Password, Username};
+pub use probe::{SourceProbe, probe_sources};
 pub use recorder::{Recorded, Recorder, RecorderPlan, RecorderReport};
 pub use recovery::RecoveryPlan;
 pub use snapshot::SnapshotPlan;
 pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish};
 pub use udp::{UdpLane, UdpSource};
+pub use xdp::{XdpLane, XdpMode, XdpOptions, XdpSource};
 
 /// Stands for an address that is not known.
 const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

@@ -6,6 +6,7 @@ use peregrine_types::EpochNanos;
 
 use super::LineCounters;
 use super::batch::{Batch, Datagram};
+use super::control::Beside;
 use super::lanes::{Head, Lane, LaneSource, wall};
 use super::socket::{LineAddress, ReceiveSocket, SocketFacts, SocketOptions};
 use crate::{LineId, Session, SourceError, StampKind};
@@ -78,7 +79,8 @@ impl Lane for UdpLane {
     #[inline]
     fn head(&mut self) -> Option<Head> {
         while self.head.is_none() {
-            let Datagram { beside, is_cut, .. } = self.batch.first()?;
+            let Datagram { control, is_cut, .. } = self.batch.first()?;
+            let beside = Beside::parse(control);
             if let Some(drop_count) = beside.drop_count {
                 // The kernel's counter has 32 bits and runs over.
                 let new = drop_count.wrapping_sub(self.drop_count_last);

@@ -1,0 +1,106 @@
+//! Every live source over a veth pair between two namespaces of the test's own: the same packets, in order, once.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests; a skipped test says so")]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{Far, HERE, THERE, veth};
+use peregrine_source::live::{
+    LineAddress, LiveSource, PacketRingSource, RingKind, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
+};
+use peregrine_source::{LineId, SourceError, StampKind};
+
+const GROUPS: [SocketAddrV4; 2] = [
+    SocketAddrV4::new(Ipv4Addr::new(239, 255, 10, 1), 30_001),
+    SocketAddrV4::new(Ipv4Addr::new(239, 255, 10, 2), 30_002),
+];
+const COUNT: u32 = 600;
+
+fn lines() -> [LineAddress; 2] {
+    GROUPS.map(|destination| LineAddress { destination, interface: HERE })
+}
+
+/// Sends numbered packets on both lines, and others between them that are none of theirs.
+fn send(far: &Far) {
+    far.run(|socket| {
+        for number in 0..COUNT {
+            let len = usize::try_from(number).unwrap() * 2 % 1_400;
+            let payload = [&number.to_be_bytes()[..], &vec![7; len]].concat();
+            socket.send_to(&payload, GROUPS[usize::from(number % 3 == 0)]).unwrap();
+            if number % 50 == 0 {
+                let stranger = SocketAddrV4::new(*GROUPS[0].ip(), GROUPS[1].port());
+                socket.send_to(&payload, stranger).unwrap();
+                socket.send_to(&[1; 3_000], GROUPS[0]).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+}
+
+fn check(name: &str, source: &mut dyn LiveSource, far: &Far, is_stamped: bool) {
+    send(far);
+    let (mut taken, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    while taken.len() < usize::try_from(COUNT).unwrap() && Instant::now() < deadline {
+        while source.advance().unwrap() {
+            let packet = source.current().unwrap();
+            // The fragments of a datagram that is too long come to a socket as one, and are nobody's on a ring.
+            if packet.bytes.len() == 3_000 {
+                continue;
+            }
+            let number = u32::from_be_bytes(*packet.bytes.first_chunk().unwrap());
+            assert_eq!(packet.bytes.len(), 4 + usize::try_from(number).unwrap() * 2 % 1_400, "{name}");
+            assert_eq!(packet.line, LineId(u8::from(number % 3 == 0)), "{name}");
+            assert_eq!(packet.stamp == StampKind::Kernel, is_stamped, "{name}");
+            assert_eq!(source.sender().map(|from| *from.ip()), Some(THERE), "{name}");
+            taken.push((packet.line, number, packet.recv_time));
+        }
+    }
+    assert_eq!(taken.len(), usize::try_from(COUNT).unwrap(), "{name}: {:?}", source.line_counters());
+    assert!(taken.windows(2).all(|pair| pair[0].2 <= pair[1].2), "{name}: time runs back");
+    for line in [LineId::A, LineId::B] {
+        let numbers: Vec<u32> = taken.iter().filter(|packet| packet.0 == line).map(|packet| packet.1).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{name}: out of order");
+    }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let last = u128::try_from(taken.last().unwrap().2.0).unwrap();
+    assert!(wall.abs_diff(last) < 60_000_000_000, "{name}: stamped {last} at {wall}");
+    assert_eq!(source.line_counters().iter().map(|line| line.kernel_drop_count).sum::<u64>(), 0, "{name}");
+    assert!(!source.advance().unwrap() && !source.has_ended(), "{name}");
+    source.close();
+    assert!(!source.advance().unwrap() && source.has_ended(), "{name}");
+}
+
+/// Opens a source, or says in one line why that is not possible here.
+fn open<S>(name: &str, opened: Result<S, SourceError>) -> Option<S> {
+    opened.map_err(|error| println!("skipped: {name}: {error}")).ok()
+}
+
+#[test]
+fn every_source_gives_the_same_packets() {
+    let far = match veth() {
+        Ok(far) => far,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    let options = SocketOptions { payload_len_max: 4_096, ..SocketOptions::default() };
+    if let Some(mut source) = open("udp", UdpSource::open(&lines(), &options, None)) {
+        check("udp", &mut source, &far, true);
+    }
+    for kind in [RingKind::Frames, RingKind::Blocks] {
+        let options = RingOptions { kind, block_len: 1 << 16, block_count: 8, ..RingOptions::default() };
+        if let Some(mut source) = open("packet ring", PacketRingSource::open(&lines(), &options, None)) {
+            check(&format!("{kind:?}"), &mut source, &far, true);
+        }
+    }
+    let options = XdpOptions { frame_count: 1_024, ..XdpOptions::default() };
+    if let Some(mut source) = open("AF_XDP", XdpSource::open(&lines(), &options, None)) {
+        check("AF_XDP", &mut source, &far, false);
+    }
+    let nowhere = LineAddress { interface: Ipv4Addr::new(10, 88, 0, 1), ..lines()[0] };
+    let refused = PacketRingSource::open(&[nowhere], &RingOptions::default(), None).err().unwrap();
+    assert!(refused.to_string().contains("no interface has the address 10.88.0.1"), "{refused}");
+}
