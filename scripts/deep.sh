@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
-steps=(fuzz fuzz_coverage controls kill venue venue_live loom miri asan memcheck dataset_memory truth)
+live_kill_cycles=$((hours > 0 ? hours * 2500 : 300))
+steps=(fuzz fuzz_coverage controls kill venue venue_live live_kill loom miri asan memcheck dataset_memory truth)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -78,6 +79,12 @@ venue_live() {
     PEREGRINE_VENUE_CUTS=all cargo test --profile gate -p peregrine-venue --test live 2>&1 | tee "$log" || return 1
     scripts/venue_peer.sh "$((hours > 0 ? hours * 200000 : 20000))" 2>&1 | tee -a "$log" || return 1
     count="$(passed) tests, $(grep -Eo '^[0-9]+ orders' "$log" || echo 'no peer')"
+}
+# The engine's order session killed with -9 while it trades over loopback, and started again from its log.
+live_kill() {
+    PEREGRINE_LIVE_KILL_CYCLES="$live_kill_cycles" \
+        cargo test --profile gate -p peregrine-venue --test engine_process -- --nocapture 2>&1 | tee "$log" || return 1
+    count="$(grep -Eo '[0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills')"
 }
 loom() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \
