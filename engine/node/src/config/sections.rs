@@ -239,7 +239,7 @@ choice! {
     ModeChoice {
         /// To the paper venue, against the live feed.
         Paper = "paper",
-        /// To the order port of [ouch].
+        /// To the order port (section `ouch`).
         Live = "live",
     }
 }
