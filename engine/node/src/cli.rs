@@ -1,5 +1,6 @@
 //! The command line: what the words mean. What the commands do is in `commands`.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,6 +27,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a seeded session as an ITCH file or as a capture with two lines.
     Generate(GenerateArgs),
+    /// Write what arrives on the lines of a feed to pcapng, until a limit is reached or Ctrl-C.
+    Capture(CaptureArgs),
     /// Say what this host gives, what the engine will apply, and what would mend the rest.
     Doctor(DoctorArgs),
     /// Check or print a configuration.
@@ -201,6 +204,51 @@ pub struct GenerateArgs {
     /// Packets that arrive out of order on each line of a capture, percent (default: 0).
     #[arg(long, value_name = "PERCENT")]
     pub reordering: Option<f64>,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// A line: its multicast group (or this host's address) and port, and the address of an interface if it is another
+    /// than `--interface`. Up to four: lines A, B, …
+    #[arg(long = "line", required = true, value_name = "GROUP:PORT[@INTERFACE]")]
+    pub lines: Vec<String>,
+    /// File to write; `peregrine replay` reads it.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Address of the interface on which groups are joined.
+    #[arg(long, default_value = "0.0.0.0", value_name = "ADDRESS")]
+    pub interface: Ipv4Addr,
+    /// Stops after so many packets.
+    #[arg(long, value_name = "N")]
+    pub packets: Option<u64>,
+    /// Stops after so many seconds.
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Stops after so many MiB.
+    #[arg(long, value_name = "N")]
+    pub max_mib: Option<u32>,
+    /// Begins another file after so many MiB: `day.00002.pcapng` behind `day.pcapng`.
+    #[arg(long, value_name = "N")]
+    pub file_mib: Option<u32>,
+    /// MiB that wait between receiver and disk.
+    #[arg(long, default_value_t = 256)]
+    pub ring_mib: u32,
+    /// MiB that the kernel keeps for each line.
+    #[arg(long, default_value_t = 16)]
+    pub socket_mib: u32,
+    /// Longest payload in bytes.
+    #[arg(long, default_value_t = 2_048)]
+    pub payload_len_max: u16,
+    /// Microseconds for which a receive call polls the driver.
+    #[arg(long, default_value_t = 0)]
+    pub busy_poll_us: u32,
+    /// Takes the network card's time stamps, where it has any.
+    #[arg(long)]
+    pub hardware_stamps: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,

@@ -6,6 +6,7 @@ use peregrine_runtime::{
     HUGE_PAGE_LEN, HostFact, HostVerdict, Outcome, ThreadPlans, WaitStrategy, available_cores, host_report,
     lock_memory, unlock_memory,
 };
+use peregrine_source::live::{SourceProbe, probe_sources};
 use serde_json::json;
 
 use crate::cli::DoctorArgs;
@@ -17,16 +18,20 @@ use crate::run::{huge_pages, thread_plans};
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let loaded = load_profile(&args.config, &args.set)?;
     let host = host_report();
-    let applied = applied(&loaded);
+    let (applied, sources) = (applied(&loaded), sources());
     if args.json {
         let fact = |fact: &HostFact| json!({"key": fact.key, "value": fact.value, "verdict": fact.verdict.name(), "remedy": fact.remedy});
         let host: Vec<_> = host.facts.iter().map(fact).collect();
         let applied: Vec<_> = applied.iter().map(fact).collect();
-        print_json(&json!({"profile": args.config.display().to_string(), "host": host, "applied": applied}))?;
+        let sources: Vec<_> = sources.iter().map(fact).collect();
+        let profile = args.config.display().to_string();
+        print_json(&json!({"profile": profile, "host": host, "sources": sources, "applied": applied}))?;
         return Ok(Exit::Done);
     }
     let mut text = String::from("This host\n");
     text.push_str(&table(&host.facts));
+    text.push_str("\nSources of a live feed\n");
+    text.push_str(&table(&sources));
     text.push_str(&format!("\nWhat {} will get\n", args.config.display()));
     text.push_str(&table(&applied));
     print(&text)?;
@@ -62,6 +67,17 @@ fn wait_text(wait: WaitStrategy) -> String {
             format!("sleeps {} us at a time after {spin_count} turns without work", park_time.as_micros())
         }
     }
+}
+
+/// The ways to receive a feed, each tried out.
+fn sources() -> Vec<HostFact> {
+    let fact = |probe: SourceProbe| HostFact {
+        key: probe.name.to_owned(),
+        value: probe.found,
+        verdict: if probe.remedy.is_none() { HostVerdict::Good } else { HostVerdict::Limits },
+        remedy: probe.remedy,
+    };
+    probe_sources().into_iter().map(fact).collect()
 }
 
 /// The profile's wishes, each tried out.

@@ -1,5 +1,6 @@
 //! What the commands do. Each returns how the process is to end.
 
+mod capture;
 mod config;
 mod demo;
 mod doctor;
@@ -33,6 +34,7 @@ pub fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
         },
         Command::Run(args) => run::run(&args, interrupted),
         Command::Generate(args) => generate::run(&args),
+        Command::Capture(args) => capture::run(&args, interrupted),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Inspect(args) => inspect::run(&args),

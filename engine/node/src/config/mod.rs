@@ -18,7 +18,7 @@ pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice,
     InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PrecisionChoice, RiskSection,
-    RuntimeSection, Wait, Wiring,
+    RuntimeSection, SourceChoice, Wait, Wiring,
 };
 pub use ticks::TickRule;
 

@@ -244,11 +244,25 @@ choice! {
     }
 }
 
+choice! {
+    /// By what a live run receives its lines.
+    SourceChoice {
+        /// UDP sockets.
+        Udp = "udp",
+        /// AF_PACKET rings: needs CAP_NET_RAW, and the address of an interface.
+        PacketRing = "packet_ring",
+        /// AF_XDP sockets: needs CAP_NET_ADMIN and CAP_BPF, and the address of an interface.
+        Xdp = "xdp",
+    }
+}
+
 section! {
     /// The lines of a live run; only `peregrine run` needs this section.
     LiveSection = "live" {
         /// Where orders go, unless the command line says it.
         mode: ModeChoice, "paper or live", |_| true;
+        /// By what the lines are received; `peregrine doctor` says which are possible.
+        source: SourceChoice, "udp, packet_ring or xdp", |_| true;
         /// Multicast groups and ports of the feed's lines A, B, …; an address of this host for a line that is sent to it alone.
         lines: Vec<String>, "1 to 4 of ADDRESS:PORT", |lines| (1..=4).contains(&lines.len()) && lines.iter().all(|line| line.parse::<std::net::SocketAddrV4>().is_ok());
         /// Address of the interface on which the groups are joined; 0.0.0.0 for the system's choice.

@@ -10,14 +10,15 @@ use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Userna
 use peregrine_report::format::count;
 use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
 use peregrine_source::live::{
-    LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, SnapshotPlan, SocketOptions,
+    LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, RingOptions, SnapshotPlan, SocketOptions, SourceKind,
+    XdpOptions,
 };
 use peregrine_types::{EpochNanos, Nanos, Symbol};
 use peregrine_wire::RecoveryConfig;
 
 use super::{Launching, Progress, ReplaySend, Run, RunPlan, build};
 use crate::commands::note;
-use crate::config::{Config, LiveSection, ModeChoice, OuchSection, Wiring};
+use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, Wiring};
 use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionNote};
@@ -142,6 +143,11 @@ fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<Live
         receive_buffer_len: live.receive_buffer_len,
         busy_poll_us: live.busy_poll_us,
         ..SocketOptions::default()
+    };
+    plan.source = match live.source {
+        SourceChoice::Udp => SourceKind::Udp,
+        SourceChoice::PacketRing => SourceKind::PacketRing(RingOptions::default()),
+        SourceChoice::Xdp => SourceKind::Xdp(XdpOptions::default()),
     };
     plan.zone.clone_from(&feed.venue_zone);
     plan.date = date;

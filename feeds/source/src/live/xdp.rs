@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -29,6 +30,10 @@ const AF_XDP: libc::c_int = 44;
 const CHUNK_LEN: u32 = 2_048;
 /// Bytes of a descriptor in the ring of received frames: address, length, options.
 const DESCRIPTOR_LEN: usize = 16;
+
+/// How often a busy queue is asked for, and the pause between.
+const BIND_COUNT_MAX: usize = 100;
+const BIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// How frames come from the card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,6 +226,18 @@ fn bind_to(socket: &Socket, index: u32, options: &XdpOptions) -> io::Result<()> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Binds as [`bind_to`] does, and tries again for a while when the queue is busy: the kernel frees that of a socket that
+/// was closed a little later.
+fn bind_patiently(socket: &Socket, index: u32, options: &XdpOptions) -> io::Result<()> {
+    for _ in 0..BIND_COUNT_MAX {
+        match bind_to(socket, index, options) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(BIND_PAUSE),
+            result => return result,
+        }
+    }
+    bind_to(socket, index, options)
+}
+
 impl XdpLane {
     fn open(lines: &[(LineId, LineAddress)], options: &XdpOptions) -> io::Result<Self> {
         let interface = lines.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |(_, line)| line.interface);
@@ -253,7 +270,7 @@ impl XdpLane {
             fill.map.set_u64_at(fill.entry(chunk, 8), address);
         }
         fill.map.set_u32_at(fill.producer, count, Ordering::Release);
-        bind_to(&socket, index, options)?;
+        bind_patiently(&socket, index, options)?;
         let destinations: Vec<SocketAddrV4> = lines.iter().map(|(_, line)| line.destination).collect();
         let is_generic = options.mode == XdpMode::Generic;
         let program =
