@@ -630,6 +630,43 @@ fn a_new_session_ends_every_recovery() {
     assert_eq!(kinds, [&first[..], &[SessionStart, StockDirectory, StockDirectory]].concat());
 }
 
+/// What was missing comes while a snapshot is being taken in: too late, the books are no longer those that it fits.
+#[test]
+fn nothing_of_the_feed_comes_between_the_messages_of_a_snapshot() {
+    let config = RecoveryConfig::default();
+    let mut feed = MoldFeed::new(config.arbiter(ArbiterConfig::default()), Decoder::new(EpochNanos(0), 8)).unwrap();
+    let mut recovery = Recovery::new(config, 2);
+    let day = Day::new(&mut Chance(5), 40);
+    let mut stamps = Vec::new();
+    let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+        if event.exch_time != event.recv_time {
+            stamps.push(event.exch_time.0.cast_unsigned());
+        }
+        Ok(())
+    };
+    let now = EpochNanos(MS);
+    let messages = day.snapshot(20);
+    let mut buffer = [0; 1_400];
+    let packets: Vec<Vec<u8>> = (1..)
+        .zip(&messages)
+        .map(|(number, message)| {
+            let mut builder = PacketBuilder::new(&mut buffer, SESSION, number).unwrap();
+            builder.push(message).unwrap();
+            builder.finish().to_vec()
+        })
+        .collect();
+    let (last, first) = packets.split_last().unwrap();
+    feed.on_packet(LineId::A, &day.packet(SESSION, 10, 12, 10), now, &mut sink).unwrap();
+    for packet in first {
+        assert_eq!(recovery.on_snapshot(&mut feed, packet, now, &mut sink), Ok(SnapshotStep::Taken));
+        feed.on_packet(LineId::B, &day.packet(SESSION, 1, 10, 1), now, &mut sink).unwrap();
+        feed.on_packet(LineId::B, &day.packet(SESSION, 15, 25, 15), now, &mut sink).unwrap();
+    }
+    assert_eq!(recovery.on_snapshot(&mut feed, last, now, &mut sink), Ok(SnapshotStep::Done));
+    let snapshot = vec![SNAPSHOT_STAMP; messages.len() - 1];
+    assert_eq!(stamps, [snapshot, (20..25).collect()].concat());
+}
+
 #[test]
 fn the_end_of_a_snapshot_is_read_as_it_is_written() {
     let of = |kind: char, number: &str| end_of_snapshot(format!("{kind}{number:>20}").as_bytes());
