@@ -1,6 +1,7 @@
 //! The engine's send stage in a process of its own, over TCP, with its real log: killed at random moments while it trades
 //! against this exchange, and started again. No order lives twice, no fill is lost, every order on the wire is in the log,
-//! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16).
+//! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16). Beside it the whole engine, as
+//! `peregrine run` starts it, trades a compressed session with faults on.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how much was tried")]
@@ -8,17 +9,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
 use peregrine_gateway::Fees;
-use peregrine_gateway::live::{OrderClient, OrderClientConfig};
+use peregrine_gateway::live::{LoggedOrder, OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::*;
 use peregrine_gateway::soup::{Position, *};
+use peregrine_node::cli::Cli;
+use peregrine_node::exit::Exit;
 use peregrine_node::live::history::{self, SessionNote};
 use peregrine_node::live::{LiveSend, LiveSendConfig, session};
 use peregrine_node::stage::log::LosslessLog;
@@ -272,19 +276,26 @@ impl Other {
     }
 
     fn flow(&mut self) {
-        let sent = self.stream.write(self.session.pending()).unwrap();
+        self.try_flow().unwrap();
+    }
+
+    /// Moves bytes both ways once; an error when the connection is gone.
+    fn try_flow(&mut self) -> std::io::Result<()> {
+        let sent = self.stream.write(self.session.pending())?;
         self.session.sent(sent);
         let (heard, mut buffer) = (&mut self.heard, [0; 1 << 16]);
         match self.stream.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(len) => self.session.receive(&buffer[..len], system_now(), &mut |event| {
                 if let ClientEvent::Sequenced { payload, .. } = event {
                     heard.push(payload.to_vec());
                 }
             }),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => panic!("{error}"),
+            Err(error) => return Err(error),
         }
         self.session.poll(system_now(), &mut |_| {});
+        Ok(())
     }
 
     /// Orders on both sides of 10.00, so that the engine's are met.
@@ -331,40 +342,49 @@ fn spawn(dir: &Path, run: &str, address: SocketAddr) -> std::process::Child {
 struct Truth {
     accepted: BTreeMap<u64, u32>,
     fills: BTreeMap<(u64, u64), u64>,
-    positions: [i64; 2],
+    positions: BTreeMap<String, i64>,
     open: BTreeMap<u64, i64>,
 }
 
-fn truth(messages: &[Vec<u8>]) -> Truth {
+/// Reads a stream; orders whose acceptance was never said are taken from `logged`: symbol, sign of the side, quantity.
+fn truth(messages: &[Vec<u8>], logged: &BTreeMap<u64, (String, i64, i64)>) -> Truth {
     let mut truth = Truth::default();
-    let mut orders: BTreeMap<u64, (usize, i64)> = BTreeMap::new();
+    let mut orders: BTreeMap<u64, (String, i64)> = BTreeMap::new();
+    for (id, (symbol, sign, _)) in logged {
+        orders.insert(*id, (symbol.clone(), *sign));
+    }
     for message in messages {
         match Outbound::parse(message).unwrap() {
             Outbound::OrderAccepted(m, _) => {
                 let id = u64::from(m.user_ref_num.get());
                 *truth.accepted.entry(id).or_default() += 1;
-                let symbol = SYMBOLS.iter().position(|name| Symbol::new(name).unwrap() == m.symbol).unwrap();
-                orders.insert(id, (symbol, if m.side == b'B' { 1 } else { -1 }));
+                orders.insert(id, (m.symbol.to_string(), if m.side == b'B' { 1 } else { -1 }));
                 truth.open.insert(id, i64::from(m.quantity.get()));
             }
             Outbound::OrderExecuted(m, _) => {
                 let id = u64::from(m.user_ref_num.get());
-                let (symbol, sign) = orders[&id];
+                let (symbol, sign) = orders[&id].clone();
                 let qty = m.quantity.get();
-                assert!(truth.fills.insert((id, m.match_number.get()), u64::from(qty)).is_none());
-                truth.positions[symbol] += sign * i64::from(qty);
-                *truth.open.get_mut(&id).unwrap() -= i64::from(qty);
+                if truth.fills.insert((id, m.match_number.get()), u64::from(qty)).is_none() {
+                    *truth.positions.entry(symbol).or_default() += sign * i64::from(qty);
+                    *open_of(&mut truth.open, id, logged) -= i64::from(qty);
+                }
             }
             Outbound::OrderCanceled(m, _) => {
-                *truth.open.get_mut(&u64::from(m.user_ref_num.get())).unwrap() -= i64::from(m.quantity.get());
+                *open_of(&mut truth.open, u64::from(m.user_ref_num.get()), logged) -= i64::from(m.quantity.get());
             }
             Outbound::AiqCanceled(m, _) => {
-                *truth.open.get_mut(&u64::from(m.user_ref_num.get())).unwrap() -= i64::from(m.decrement_shares.get());
+                *open_of(&mut truth.open, u64::from(m.user_ref_num.get()), logged) -=
+                    i64::from(m.decrement_shares.get());
             }
             _ => {}
         }
     }
     truth
+}
+
+fn open_of<'a>(open: &'a mut BTreeMap<u64, i64>, id: u64, logged: &BTreeMap<u64, (String, i64, i64)>) -> &'a mut i64 {
+    open.entry(id).or_insert_with(|| logged[&id].2)
 }
 
 #[test]
@@ -380,11 +400,15 @@ fn the_engine_is_killed_at_random_moments_and_comes_back_equal() {
     let (mut other, mut number) = (Other::connect("other", addresses.ports[1]), 0);
     for cycle in 0..cycles {
         let mut child = spawn(folder.path(), &format!("run-{cycle:06}"), addresses.ports[0]);
-        let begin = Instant::now();
-        let life = Duration::from_millis(60 + chance.next_u64() % 300);
+        // Every other one dies wherever it is, be it in the middle of its start; the rest once they are logged in.
+        let note = folder.path().join(format!("run-{cycle:06}")).join(history::NOTE_NAME);
+        let (mut begin, life) = (Instant::now(), Duration::from_millis(20 + chance.next_u64() % 300));
         while begin.elapsed() < life {
             other.trade(&mut chance, &mut number);
             assert!(child.try_wait().unwrap().is_none(), "{}", said_by(child));
+            if cycle.is_multiple_of(2) && !note.exists() {
+                begin = Instant::now();
+            }
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -406,51 +430,138 @@ fn said_by(child: std::process::Child) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Holds the logs of all processes together, and what the last one said, against the venue's stream.
-fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) {
-    let mut desk = Other::connect("desk", port);
+/// Everything that the venue ever said on a port, whose faults may cut the connection and swallow the query.
+fn stream_of(port: SocketAddr, user: &str) -> Vec<Vec<u8>> {
     let begin = Instant::now();
-    // Our last login's replay is complete when the answer to a query has come.
-    let mut is_asked = false;
-    let is_answer = |message: &Vec<u8>| message[0] == b'Q';
-    let (mut queries, mut quiet) = (0, Instant::now());
-    while quiet.elapsed() < Duration::from_millis(1_500) {
-        assert!(begin.elapsed() < Duration::from_secs(60));
-        let before = desk.heard.len();
-        desk.flow();
-        if desk.heard.len() != before {
-            quiet = Instant::now();
+    while begin.elapsed() < Duration::from_secs(60) {
+        let mut desk = Other::connect(user, port);
+        let (mut asked, mut quiet) = (None::<Instant>, Instant::now());
+        // The replay is complete when nothing has come for long behind the answer to a query.
+        while desk.try_flow().is_ok() {
+            let is_answered = desk.heard.last().is_some_and(|message| message[0] == b'Q');
+            if is_answered && quiet.elapsed() > Duration::from_millis(1_000) {
+                return desk.heard;
+            }
+            if desk.session.state() != ClientState::Active || asked.is_some_and(|at| at.elapsed().as_secs() < 1) {
+                let before = desk.heard.len();
+                desk.try_flow().unwrap_or(());
+                quiet = if desk.heard.len() == before { quiet } else { Instant::now() };
+            } else if !is_answered {
+                asked = Some(Instant::now());
+                desk.session.send(b"Q", system_now()).unwrap();
+            }
         }
-        if desk.session.state() == ClientState::Active && !is_asked {
-            is_asked = true;
-            desk.session.send(b"Q", system_now()).unwrap();
-        }
-        queries = desk.heard.iter().filter(|message| is_answer(message)).count();
     }
-    assert!(queries > 0, "the stream ends with an answer");
-    let truth = truth(&desk.heard);
+    panic!("the venue's stream cannot be read");
+}
+
+/// What the logs of all runs in `dir` say together, against the venue's stream.
+fn hold_equal(dir: &Path, port: SocketAddr, (session, user): (&str, &str), symbols: &[&str]) -> (Truth, usize) {
     let note = SessionNote {
         version: 1,
-        session: "KILLDAY001".to_owned(),
+        session: session.to_owned(),
         address: port.to_string(),
-        username: "desk".to_owned(),
-        symbols: SYMBOLS.map(str::to_owned).to_vec(),
+        username: user.to_owned(),
+        symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
     };
     let past = history::read(dir, &note).unwrap();
-    let logged: BTreeMap<(u64, u64), u64> =
+    let logged = (past.account.orders.values())
+        .map(|LoggedOrder { order_id, order, .. }| {
+            let sign = if order.side == Side::Buy { 1 } else { -1 };
+            let qty = i64::try_from(order.qty.0).unwrap();
+            (order_id.0, (symbols[order.symbol.index()].to_owned(), sign, qty))
+        })
+        .collect();
+    let truth = truth(&stream_of(port, user), &logged);
+    let fills: BTreeMap<(u64, u64), u64> =
         (past.account.fills.values()).map(|fill| ((fill.order_id.0, fill.match_number.0), fill.qty.0)).collect();
-    println!(
-        "{cycles} kills, {} orders, {} fills, {} messages",
-        truth.accepted.len(),
-        truth.fills.len(),
-        desk.heard.len()
-    );
-    assert_eq!(logged, truth.fills, "fills in the logs, fills at the venue");
+    assert_eq!(fills, truth.fills, "fills in the logs, fills at the venue");
     assert!(truth.accepted.values().all(|count| *count == 1), "no order lives twice");
     assert!(truth.accepted.keys().all(|id| past.account.orders.contains_key(&OrderId(*id))), "every order is in a log");
     assert!(truth.open.values().all(|open| *open == 0), "nothing is open");
-    let expected = format!("positions {} {}", truth.positions[0], truth.positions[1]);
+    (truth, past.runs.len())
+}
+
+/// Holds the logs of all processes together, and what the last one said, against the venue's stream.
+fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) {
+    let (truth, run_count) = hold_equal(dir, port, ("KILLDAY001", "desk"), &SYMBOLS);
+    println!("{cycles} kills, {} orders, {} fills", truth.accepted.len(), truth.fills.len());
+    let [first, second] = SYMBOLS.map(|name| truth.positions.get(name).copied().unwrap_or(0));
+    let expected = format!("positions {first} {second}");
     assert!(said.contains(&expected), "{expected}, but the engine said: {said}");
     // A process that was killed before its first login left no note.
-    assert!(truth.fills.len() > 20 && past.runs.len() > usize::try_from(cycles).unwrap() / 2);
+    assert!(truth.fills.len() > 20 && run_count > usize::try_from(cycles).unwrap() / 2, "{run_count} runs");
+}
+
+// ---- the whole engine ------------------------------------------------------------------------------------------------
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn tape_text(lines: [u16; 2]) -> String {
+    let loss = "loss_ppm = 20_000\nduplicate_ppm = 10_000\nreorder_ppm = 10_000\nreorder_delay_us = 200\n";
+    let text = venue_text();
+    let head = text.split("[flow]").next().unwrap();
+    let port_faults = "[port.faults]\ncut_sent_bytes = [1_500, 4_000]\ncut_received_bytes = [800, 2_500]\n\
+                       lost_order_ppm = 10_000\nlost_answer_ppm = 10_000\nduplicate_fill_ppm = 200_000\n";
+    head.replace("start = \"10:00:00\"\nspeed = 1", "start = \"09:29:00\"\nspeed = 60")
+        .replace(
+            "close = \"16:30:00\"\nend_system = \"16:31:00\"\nend_messages = \"16:32:00\"",
+            "close = \"10:30:00\"\nend_system = \"10:31:00\"\nend_messages = \"10:32:00\"",
+        )
+        .replacen("line_a = \"127.0.0.1:9\"", &format!("line_a = \"127.0.0.1:{}\"", lines[0]), 1)
+        .replacen("line_b = \"127.0.0.1:9\"", &format!("line_b = \"127.0.0.1:{}\"", lines[1]), 1)
+        .replacen(
+            "[[port]]\naddress = \"127.0.0.1:0\"\nusername = \"other\"",
+            &format!("{port_faults}[[port]]\naddress = \"127.0.0.1:0\"\nusername = \"other\""),
+            1,
+        )
+        + &format!("[faults.line_a]\n{loss}[faults.line_b]\n{loss}")
+        + "[flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 1\n"
+}
+
+#[test]
+fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = [free_port(), free_port()];
+    let text = tape_text(lines);
+    let settings = Settings::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let server = Server::bind(&settings).unwrap();
+    let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
+    let flag = stop.clone();
+    let venue = std::thread::spawn(move || server.run(&flag));
+    let symbols = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
+    let named = format!("[\"{}\"]", symbols.join("\",\""));
+    let set = [
+        format!("live.lines=[\"127.0.0.1:{}\",\"127.0.0.1:{}\"]", lines[0], lines[1]),
+        format!("live.retransmission=[\"{}\"]", addresses.retransmission),
+        format!("live.snapshot=\"{}\"", addresses.snapshot),
+        format!("ouch.address=\"{}\"", addresses.ports[0]),
+        "ouch.username=\"desk\"".to_owned(),
+        "ouch.password=\"secret\"".to_owned(),
+        format!("decide.symbols={named}"),
+        format!("risk.permitted_symbols={named}"),
+        "runtime.pin_threads=false".to_owned(),
+        "runtime.lock_memory=false".to_owned(),
+        "runtime.wait=\"park\"".to_owned(),
+    ];
+    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
+    let dir = folder.path().join("runs");
+    let out = dir.join("one").display().to_string();
+    let mut words = vec!["peregrine", "run", "--config", profile, "--seconds", "8", "--out", &out, "--json"];
+    set.iter().for_each(|word| words.extend(["--set", word]));
+    let cli = Cli::try_parse_from(words).unwrap();
+    let exit = peregrine_node::commands::run(cli, &StopFlag::new()).unwrap_or_else(|failure| panic!("{failure}"));
+    let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &symbols);
+    println!("{} orders, {} fills, {:?}", truth.accepted.len(), truth.fills.len(), truth.positions);
+    let report = std::fs::read_to_string(dir.join("one/report.json")).unwrap();
+    assert!(report.contains("Our account equals the venue's stream"), "{report}");
+    assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
+    assert!(run_count == 1 && truth.accepted.len() > 5, "{} orders", truth.accepted.len());
+    stop.request();
+    let summary = venue.join().unwrap().unwrap();
+    let cut_count = summary.ports[0].endpoint.cut_count;
+    assert!(cut_count > 0 || truth.accepted.len() < 30, "{:?}", summary.ports[0]);
 }
