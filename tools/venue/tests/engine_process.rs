@@ -29,7 +29,7 @@ use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Inbox;
 use peregrine_node::stage::path::SendPath;
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
-use peregrine_runtime::{StopFlag, index_ring, system_now};
+use peregrine_runtime::{StopFlag, TscClock, index_ring, system_now};
 use peregrine_types::*;
 use peregrine_venue::{Server, Settings};
 use rand_chacha::ChaCha8Rng;
@@ -153,7 +153,8 @@ impl Trader {
         let client = OrderClient::new(order_client, past.account);
         let way = LiveSendConfig { address, reconnect: Nanos::from_millis(20), stop_time_max: Nanos::from_secs(10) };
         let (notices, _) = index_ring(1_024).unwrap();
-        let send = LiveSend::new(client, &way, LosslessLog::new(log.send, StopFlag::new()), notices);
+        let send =
+            LiveSend::new(client, &way, LosslessLog::new(log.send, StopFlag::new()), notices, TscClock::calibrated());
         let books = BookConfig {
             symbol_count_max: 2,
             order_count_max: 16,

@@ -106,7 +106,7 @@ pub struct OrderClientConfig {
     pub firm: Text<4>,
     /// How long an answer may take before the message counts as unanswered.
     pub answer_time_max: Nanos,
-    /// Age from which an order that did not arrive is not sent again.
+    /// Age, from when it was sent first, from which an order that did not arrive is not sent again.
     pub resend_age_max: Nanos,
     /// Refusals in a row that halt; at least 1.
     pub reject_count_max: u32,

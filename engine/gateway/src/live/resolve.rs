@@ -15,6 +15,8 @@ use super::ledger::Ledger;
 pub(super) struct Pending {
     pub(super) order_id: OrderId,
     pub(super) is_cancel: bool,
+    /// When it was handed to the session first.
+    pub(super) since: EpochNanos,
     /// When it was handed to the session last.
     pub(super) sent: EpochNanos,
     /// Its place among everything that was handed over.
@@ -88,7 +90,7 @@ impl Desk {
             self.forget_answered();
         }
         if self.pending.len() < self.pending.capacity() {
-            self.pending.push(Pending { order_id, is_cancel, sent, serial, probes: 0, is_named: false });
+            self.pending.push(Pending { order_id, is_cancel, since: sent, sent, serial, probes: 0, is_named: false });
         }
         self.due = self.due.min(sent.plus(self.config.answer_time_max));
     }
@@ -157,7 +159,7 @@ impl Desk {
         for index in 0..self.pending.len() {
             let Some(pending) = self.pending.get(index).copied() else { break };
             let Some(entry) = self.table.get(pending.order_id).copied() else { continue };
-            let age = way.now.since(entry.cause.decision_time);
+            let age = way.now.since(pending.since);
             let is_wanted = !pending.is_cancel && pending.order_id >= next && entry.state == OrderState::PendingNew;
             let may_go = self.halt.is_none() && !self.is_day_over && age <= self.config.resend_age_max;
             if is_wanted

@@ -10,7 +10,7 @@ use peregrine_gateway::live::{Journal, Notice, OrderClient, Outlet, Phase, Step,
 use peregrine_gateway::soup::ClientState;
 use peregrine_gateway::{Cause, OrderState, Outcome};
 use peregrine_risk::ApprovedOrder;
-use peregrine_runtime::{IndexProducer, system_now};
+use peregrine_runtime::{IndexProducer, TscClock};
 use peregrine_types::{EpochNanos, Execution, ExecutionKind, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
 use super::link::{Link, Turn};
@@ -36,6 +36,8 @@ pub struct LiveSend {
     link: Link,
     journal: StepLog,
     notices: IndexProducer<Notice>,
+    /// A clock that no step of the system's clock moves: time-outs are spans.
+    clock: TscClock,
     stop_time_max: Nanos,
     stopping: Option<EpochNanos>,
     is_logged_out: bool,
@@ -71,10 +73,11 @@ impl LiveSend {
         config: &LiveSendConfig,
         log: LosslessLog<Send>,
         notices: IndexProducer<Notice>,
+        clock: TscClock,
     ) -> Self {
         let link = Link::new(config.address, config.reconnect, Nanos::from_secs(2));
         let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
-        Self { client, link, journal, notices, stop_time_max, stopping: None, is_logged_out: false }
+        Self { client, link, journal, notices, clock, stop_time_max, stopping: None, is_logged_out: false }
     }
 
     /// The run is over: gives the log back and keeps the client.
@@ -86,7 +89,7 @@ impl LiveSend {
 
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
     fn turn(&mut self, out: &mut Inbox) {
-        let now = system_now();
+        let now = self.clock.now();
         let Self { client, link, journal, .. } = self;
         let mut io = Outlet { journal, executions: out };
         // A login that was refused, or a session that is not the one that was left, is not tried again.
@@ -157,7 +160,7 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
         if self.journal.log.has_failed() {
             return Err(Full(approved));
         }
-        let now = system_now();
+        let now = self.clock.now();
         self.client.accept(approved, now, &mut Outlet { journal: &mut self.journal, executions: &mut Nobody })?;
         // Bytes that the log may not have stay here; a connection that broke is told of in the next turn.
         if !self.journal.log.has_failed()
@@ -185,7 +188,7 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
 
     /// Cancels everything, waits for the venue's word on it, and logs out.
     fn finish(&mut self, _: &B, out: &mut Inbox) -> bool {
-        let now = system_now();
+        let now = self.clock.now();
         let since = *self.stopping.get_or_insert(now);
         self.client.halt(ReasonCode::StopRequested);
         self.turn(out);

@@ -97,7 +97,8 @@ impl RunPlan {
         let client = OrderClient::new(order_entry, history.account);
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
-        let send = |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices));
+        let timer = clock.clone();
+        let send = |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices, timer));
         let mut tell = |progress: Progress| {
             while let Some(notice) = said.pop() {
                 note(text_of(&notice));
