@@ -526,6 +526,9 @@ impl<I: EventInput, S: EventSink, W: Stopwatch + Send> Role for FeedRole<I, S, W
         let mut has_ended = self.stop_input.is_requested() || self.log.has_failed();
         has_ended |= self.packet_count >= self.packet_count_max;
         while done < PACKETS_PER_TURN_MAX && !has_ended {
+            if self.log.is_checkpoint_near() {
+                self.note_input();
+            }
             let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
             let (batch, sink, is_live) = (&mut self.batch, &mut self.sink, I::IS_LIVE);
             let mut paced = Paced { log, batch, sink, schedule, stopwatch, is_live };
@@ -545,7 +548,6 @@ impl<I: EventInput, S: EventSink, W: Stopwatch + Send> Role for FeedRole<I, S, W
         }
         self.batch.flush(&mut self.sink);
         if done > 0 || has_ended {
-            self.note_input();
             self.publish_progress();
         }
         if has_ended {

@@ -10,9 +10,9 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 pub struct InputCheckpoint {
     /// Market events so far.
     pub event_count: u64,
-    /// Messages of the venue when the role's turn began (at most 64 packets ago); one message may be two events.
+    /// Messages of the venue before the packet of the last event (at most 64 events earlier); one message may be two events.
     pub message_count: u64,
-    /// Where in its file the last packet before that turn began.
+    /// Where in its file the packet before that one began.
     pub input_offset: u64,
     /// Running hash of all events so far.
     pub event_hash: [u64; 2],

@@ -12,6 +12,9 @@ use peregrine_wire::feed::GAP_LOST;
 use super::hash::RunningHash;
 use super::log::LosslessLog;
 
+/// Events before a checkpoint from which on it counts as near.
+const EVENTS_BEFORE_CHECKPOINT: u64 = 64;
+
 /// Numbers, hashes and notes every market event.
 #[derive(Debug)]
 pub struct FeedLog {
@@ -51,6 +54,13 @@ impl FeedLog {
     pub const fn set_input(&mut self, input_offset: u64, message_count: u64) {
         self.input_offset = input_offset;
         self.message_count = message_count;
+    }
+
+    /// Whether the next checkpoint is so near that [`FeedLog::set_input`] is due before the next packet. It depends on
+    /// nothing but events, so that a live run and a replay of its recording say the same.
+    #[must_use]
+    pub const fn is_checkpoint_near(&self) -> bool {
+        self.event_count.saturating_add(EVENTS_BEFORE_CHECKPOINT) >= self.next_checkpoint
     }
 
     /// Notes an event that was passed on.

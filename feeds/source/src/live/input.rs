@@ -20,9 +20,6 @@ use super::{LineCounters, LiveSource};
 use crate::session::{NASDAQ_ZONE, date_of, session_of};
 use crate::{RecordedFeed, RecordedRecovery, Session, SourceError};
 
-/// Packets that one step takes, at most.
-const PACKETS_PER_STEP_MAX: usize = 64;
-
 /// By what the lines are received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceKind {
@@ -188,6 +185,7 @@ pub struct LiveInput {
     lines: Vec<LineAddress>,
     feed: MoldFeed,
     helpers: Option<Helpers>,
+    is_helpers_turn: bool,
     session: Session,
     gate: Gate,
 }
@@ -237,10 +235,10 @@ impl LiveInput {
         let facts = source.facts();
         let local = |(facts, line): (&SocketFacts, &LineAddress)| LineAddress { destination: facts.local, ..*line };
         let lines = facts.iter().zip(&plan.lines).map(local).collect();
-        Ok(Self { lines, source, feed, helpers, session, gate })
+        Ok(Self { lines, source, feed, helpers, is_helpers_turn: false, session, gate })
     }
 
-    /// Receives what waits, at most a fixed number of packets, recovers what every line lost, and hands the events out.
+    /// Takes one packet of what waits, if anything does, recovers what every line lost, and hands the events out.
     /// What becomes of a packet depends on packets and their receive times alone; `now`, a moment of the receive clock
     /// (UTC), says only when something is asked for, or has taken too long.
     ///
@@ -253,26 +251,32 @@ impl LiveInput {
         if self.source.has_ended() {
             return Ok(LiveStep::Ended);
         }
-        let mut has_worked = self.take_lines(out)?;
-        if let Some(helpers) = &mut self.helpers {
-            has_worked |= helpers.step(&mut self.feed, &mut self.gate, now, out)?;
-        }
+        // In turns, so that answers are not kept waiting by lines that never pause.
+        self.is_helpers_turn = !self.is_helpers_turn;
+        let is_helpers_turn = self.is_helpers_turn;
+        let has_line = !is_helpers_turn && self.take_line(out)?;
+        let has_worked = has_line || self.take_help(now, out)? || (is_helpers_turn && self.take_line(out)?);
         Ok(if has_worked { LiveStep::Worked } else { LiveStep::Idle })
     }
 
-    fn take_lines(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
-        for count in 0..PACKETS_PER_STEP_MAX {
-            if !self.source.advance()? {
-                return Ok(count > 0);
-            }
-            let Some(packet) = self.source.current() else { return Ok(count > 0) };
-            let line = self.lines.get(usize::from(packet.line.0));
-            let to = line.map_or(super::NOWHERE, |line| line.destination);
-            let from = self.source.sender().unwrap_or(super::NOWHERE);
-            let (interface, recv_time, payload) = (packet.line.0, packet.recv_time, packet.bytes);
-            let recv_time = self.gate.pass(&Recorded { interface, recv_time, from, to, payload });
-            while self.feed.on_packet(packet.line, payload, recv_time, out).is_err() {}
+    /// Takes the next packet of those who help, and asks them; `false` when none waits.
+    fn take_help(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
+        let Some(helpers) = &mut self.helpers else { return Ok(false) };
+        helpers.step(&mut self.feed, &mut self.gate, now, out)
+    }
+
+    /// Takes the next packet of the lines; `false` when none waits.
+    fn take_line(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
+        if !self.source.advance()? {
+            return Ok(false);
         }
+        let Some(packet) = self.source.current() else { return Ok(false) };
+        let line = self.lines.get(usize::from(packet.line.0));
+        let to = line.map_or(super::NOWHERE, |line| line.destination);
+        let from = self.source.sender().unwrap_or(super::NOWHERE);
+        let (interface, recv_time, payload) = (packet.line.0, packet.recv_time, packet.bytes);
+        let recv_time = self.gate.pass(&Recorded { interface, recv_time, from, to, payload });
+        while self.feed.on_packet(packet.line, payload, recv_time, out).is_err() {}
         Ok(true)
     }
 

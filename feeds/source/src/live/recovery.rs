@@ -15,8 +15,8 @@ use super::udp::UdpSource;
 use super::{LiveSource, NOWHERE};
 use crate::{RecordedFeed, Source, SourceError};
 
-/// Answers that one step takes, at most.
-const REPLIES_PER_STEP_MAX: usize = 64;
+/// Datagrams from somebody who is no server that one step passes over, at most.
+const STRANGERS_PER_STEP_MAX: usize = 64;
 
 /// Who helps when every line has lost something.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Helpers {
         self.stranger_count
     }
 
-    /// Takes what came, and asks for what is missing. Returns whether anything came.
+    /// Takes one packet of what came, and asks for what is missing. Returns whether anything came.
     pub(super) fn step(
         &mut self,
         feed: &mut MoldFeed,
@@ -82,12 +82,9 @@ impl Helpers {
         now: EpochNanos,
         out: &mut impl Sink<MarketEvent>,
     ) -> Result<bool, SourceError> {
-        let mut has_worked = false;
-        if self.stage.is_asking() {
-            has_worked |= self.take_replies(feed, gate, out)?;
-        }
-        if self.client.as_ref().is_some_and(SnapshotClient::is_active) {
-            has_worked |= self.take_snapshot(feed, gate, now, out);
+        let mut has_worked = self.stage.is_asking() && self.take_reply(feed, gate, out)?;
+        if !has_worked && self.client.as_ref().is_some_and(SnapshotClient::is_active) {
+            has_worked = self.take_snapshot(feed, gate, now, out);
         }
         let (requests, servers) = (&self.requests, &self.servers);
         self.stage.poll(feed, now, &mut |server, request| {
@@ -100,19 +97,19 @@ impl Helpers {
         Ok(has_worked)
     }
 
-    fn take_replies(
+    fn take_reply(
         &mut self,
         feed: &mut MoldFeed,
         gate: &mut Gate,
         out: &mut impl Sink<MarketEvent>,
     ) -> Result<bool, SourceError> {
         let Some(source) = &mut self.requests else { return Ok(false) };
-        for count in 0..REPLIES_PER_STEP_MAX {
+        for _ in 0..STRANGERS_PER_STEP_MAX {
             if !source.advance()? {
-                return Ok(count > 0);
+                return Ok(false);
             }
             let from = source.sender().unwrap_or(NOWHERE);
-            let Some(packet) = source.current() else { return Ok(count > 0) };
+            let Some(packet) = source.current() else { return Ok(false) };
             if !self.servers.contains(&from) {
                 self.stranger_count = self.stranger_count.saturating_add(1);
                 continue;
@@ -121,8 +118,9 @@ impl Helpers {
             let recorded = Recorded { interface: self.interfaces.0, recv_time, from, to: self.local, payload };
             let recv_time = gate.pass(&recorded);
             while self.stage.on_reply(feed, payload, recv_time, out).is_err() {}
+            return Ok(true);
         }
-        Ok(true)
+        Ok(false)
     }
 
     fn take_snapshot(

@@ -11,10 +11,8 @@ use peregrine_wire::recovery::SnapshotStep;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use zerocopy::IntoBytes;
 
-/// Bytes of one read.
-const READ_LEN: usize = 1 << 16;
-/// Reads of one step, at most.
-const READS_PER_STEP_MAX: usize = 4;
+/// Bytes of one read: what they complete fits one packet, so that a step takes one at most.
+const READ_LEN: usize = 1_024;
 /// The longest packet that the service may send: every ITCH message fits.
 const SOUP_LEN_MAX: usize = 256;
 /// Bytes of a packet into which its messages are packed.
@@ -171,20 +169,17 @@ impl SnapshotClient {
             return self.finish_connection(now);
         }
         let mut step = ClientStep::Idle;
-        for _ in 0..READS_PER_STEP_MAX {
-            let Some(socket) = &mut self.socket else { return ClientStep::Failed };
-            match socket.read(&mut self.buffer) {
-                Ok(0) => return ClientStep::Failed,
-                Ok(len) => {
-                    step = ClientStep::Worked;
-                    let outcome = self.take(len, now, on_packet);
-                    if outcome != ClientStep::Worked {
-                        return outcome;
-                    }
+        let Some(socket) = &mut self.socket else { return ClientStep::Failed };
+        match socket.read(&mut self.buffer) {
+            Ok(0) => return ClientStep::Failed,
+            Ok(len) => {
+                step = self.take(len, now, on_packet);
+                if step != ClientStep::Worked {
+                    return step;
                 }
-                Err(error) if is_nothing(&error) => break,
-                Err(_) => return ClientStep::Failed,
             }
+            Err(error) if is_nothing(&error) => {}
+            Err(_) => return ClientStep::Failed,
         }
         let mut is_closed = false;
         self.session.poll(now, &mut |event| is_closed |= matches!(event, ClientEvent::Closed(_)));
