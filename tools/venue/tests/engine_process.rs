@@ -25,13 +25,14 @@ use peregrine_node::cli::Cli;
 use peregrine_node::exit::Exit;
 use peregrine_node::live::history::{self, SessionNote};
 use peregrine_node::live::{LiveSend, LiveSendConfig, session};
+use peregrine_node::run::Manifest;
 use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Inbox;
 use peregrine_node::stage::path::SendPath;
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
 use peregrine_runtime::{StopFlag, TscClock, index_ring, system_now};
 use peregrine_types::*;
-use peregrine_venue::{Server, Settings};
+use peregrine_venue::{Addresses, Server, Settings, Summary};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -523,19 +524,33 @@ fn tape_text(lines: [u16; 2]) -> String {
         + "[flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 1\n"
 }
 
-#[test]
-fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
-    let folder = tempfile::tempdir().unwrap();
+/// Symbols of the tape.
+const TAPE: [&str; 6] = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
+
+/// An exchange with a tape, under way, and what its lines' ports are.
+fn tape() -> (Addresses, [u16; 2], StopFlag, std::thread::JoinHandle<Summary>) {
     let lines = [free_port(), free_port()];
     let text = tape_text(lines);
     let settings = Settings::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let server = Server::bind(&settings).unwrap();
     let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
     let flag = stop.clone();
-    let venue = std::thread::spawn(move || server.run(&flag));
-    let symbols = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
-    let named = format!("[\"{}\"]", symbols.join("\",\""));
-    let set = [
+    (addresses, lines, stop, std::thread::spawn(move || server.run(&flag).unwrap()))
+}
+
+/// Runs a command of the engine as its program does.
+fn peregrine(words: &[&str], set: &[String]) -> Exit {
+    let words = words.iter().copied().chain(set.iter().flat_map(|word| ["--set", word]));
+    let cli = Cli::try_parse_from(std::iter::once("peregrine").chain(words)).unwrap();
+    peregrine_node::commands::run(cli, &StopFlag::new()).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
+
+/// What of the shipped profile is another one here.
+fn changes(addresses: &Addresses, lines: [u16; 2]) -> Vec<String> {
+    let named = format!("[\"{}\"]", TAPE.join("\",\""));
+    vec![
         format!("live.lines=[\"127.0.0.1:{}\",\"127.0.0.1:{}\"]", lines[0], lines[1]),
         format!("live.retransmission=[\"{}\"]", addresses.retransmission),
         format!("live.snapshot=\"{}\"", addresses.snapshot),
@@ -547,22 +562,46 @@ fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
         "runtime.pin_threads=false".to_owned(),
         "runtime.lock_memory=false".to_owned(),
         "runtime.wait=\"park\"".to_owned(),
-    ];
-    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
+    ]
+}
+
+#[test]
+fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (addresses, lines, stop, venue) = tape();
     let dir = folder.path().join("runs");
     let out = dir.join("one").display().to_string();
-    let mut words = vec!["peregrine", "run", "--config", profile, "--seconds", "8", "--out", &out, "--json"];
-    set.iter().for_each(|word| words.extend(["--set", word]));
-    let cli = Cli::try_parse_from(words).unwrap();
-    let exit = peregrine_node::commands::run(cli, &StopFlag::new()).unwrap_or_else(|failure| panic!("{failure}"));
-    let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &symbols);
+    let words = ["run", "--config", PROFILE, "--seconds", "8", "--out", &out, "--json"];
+    let exit = peregrine(&words, &changes(&addresses, lines));
+    let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
     println!("{} orders, {} fills, {:?}", truth.accepted.len(), truth.fills.len(), truth.positions);
     let report = std::fs::read_to_string(dir.join("one/report.json")).unwrap();
     assert!(report.contains("Our account equals the venue's stream"), "{report}");
     assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
     assert!(run_count == 1 && truth.accepted.len() > 5, "{} orders", truth.accepted.len());
     stop.request();
-    let summary = venue.join().unwrap().unwrap();
+    let summary = venue.join().unwrap();
     let cut_count = summary.ports[0].endpoint.cut_count;
     assert!(cut_count > 0 || truth.accepted.len() < 30, "{:?}", summary.ports[0]);
+}
+
+#[test]
+fn a_recorded_paper_session_replays_to_the_same_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (addresses, lines, stop, venue) = tape();
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    let (live, again) = (out("live"), out("again"));
+    let mut set = changes(&addresses, lines);
+    set.push("live.is_recorded=true".to_owned());
+    let words = ["run", "--mode", "paper", "--config", PROFILE, "--seconds", "4", "--out", &live, "--json"];
+    peregrine(&words, &set);
+    stop.request();
+    venue.join().unwrap();
+    let recording = format!("{live}/feed.pcapng");
+    peregrine(&["replay", &recording, "--config", PROFILE, "--out", &again, "--json"], &set);
+    let manifest = |dir: &str| Manifest::read(Path::new(dir)).unwrap();
+    let (live, again) = (manifest(&live), manifest(&again));
+    assert!(live.event_count > 500, "{} events", live.event_count);
+    assert_eq!((live.event_count, &live.log_hash), (again.event_count, &again.log_hash));
+    assert_eq!((live.state_hash, live.decision_hash), (again.state_hash, again.decision_hash));
 }
