@@ -13,6 +13,7 @@ pub mod parts;
 pub mod percentiles;
 pub mod replay;
 pub mod session;
+pub mod wire;
 
 /// What any of the set-up may fail with; the message says what to do.
 pub type BenchError = Box<dyn std::error::Error>;

@@ -1,0 +1,98 @@
+//! Wire to wire, seen from outside: a packet of the feed leaves this process, and the bytes of an order that answers it come
+//! back. What answers is another process: the engine, or [`echo`], which has the same receive and the same send and nothing
+//! between them.
+
+pub mod desk;
+pub mod echo;
+pub mod market;
+
+use std::time::{Duration, Instant};
+
+use crate::BenchError;
+use crate::percentiles::Timer;
+use desk::Desk;
+use market::Market;
+
+/// How a session is played.
+#[derive(Clone, Copy, Debug)]
+pub struct Play {
+    /// Messages that make the market before the first that counts.
+    pub warm_up_count: usize,
+    /// Messages that count, each in a packet of its own.
+    pub count: usize,
+    /// How long an answer is waited for before the next packet leaves.
+    pub answer_time_max: Duration,
+    /// Silence between an answer and the next packet.
+    pub pause: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// From before the call that sent a packet until the first bytes of an order were read, nanoseconds.
+    pub spans: Vec<f64>,
+    /// Packets that no order answered in time.
+    pub unanswered_count: usize,
+}
+
+/// Time for the market before the measurement: a packet of several messages, then room to handle it.
+const WARM_UP_MESSAGES: usize = 20;
+const WARM_UP_PAUSE: Duration = Duration::from_micros(150);
+/// How long whoever answers may take to connect and log in.
+const LOGIN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Plays a session: heartbeats until somebody is logged in, the market's begin, and then packet by packet.
+///
+/// # Errors
+/// What the sockets say, or that nobody logged in.
+pub fn play<'m>(
+    market: &mut Market,
+    desk: &mut Desk,
+    mut messages: impl Iterator<Item = &'m [u8]>,
+    (plan, timer): (&Play, &Timer),
+) -> Result<Played, BenchError> {
+    let started = Instant::now();
+    while !desk.is_logged_in() {
+        if started.elapsed() > LOGIN_TIME_MAX {
+            return Err("nobody logged in within a minute".into());
+        }
+        market.heartbeat()?;
+        desk.serve()?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut warmed = 0;
+    while warmed < plan.warm_up_count {
+        let batch: Vec<&[u8]> = messages.by_ref().take(WARM_UP_MESSAGES).collect();
+        warmed += batch.len();
+        market.send(&batch)?;
+        quiet(desk, WARM_UP_PAUSE)?;
+        if batch.is_empty() {
+            return Err("the session is too short for its warm-up".into());
+        }
+    }
+    quiet(desk, Duration::from_millis(500))?;
+    let mut played = Played::default();
+    for message in messages.take(plan.count) {
+        let start = timer.ticks();
+        market.send(&[message])?;
+        match desk.await_order(timer, plan.answer_time_max)? {
+            Some(end) => played.spans.push(timer.nanos(end.saturating_sub(start))),
+            None => played.unanswered_count += 1,
+        }
+        quiet(desk, plan.pause)?;
+    }
+    market.end()?;
+    Ok(played)
+}
+
+/// Serves the desk until nothing has come for so long.
+fn quiet(desk: &mut Desk, pause: Duration) -> Result<(), BenchError> {
+    let mut last = Instant::now();
+    while last.elapsed() < pause {
+        if desk.serve()? {
+            last = Instant::now();
+        }
+        std::hint::spin_loop();
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! The bare echo: the engine's receive and send, and nothing between them. Every packet with a message is answered by an
+//! order of the same length.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use peregrine_gateway::ouch50::{EnterOrder, MESSAGE_LEN_MAX, MessageBuilder};
+use peregrine_gateway::soup::{
+    ClientConfig, ClientEvent, ClientSession, ClientState, HEARTBEAT_INTERVAL, Password, Position, Username,
+};
+use peregrine_runtime::TscClock;
+use peregrine_source::Source;
+use peregrine_source::live::{LineAddress, SocketOptions, UdpSource};
+use peregrine_types::Nanos;
+use peregrine_wire::moldudp64::Packet;
+
+use super::desk::{PASSWORD, USERNAME};
+use crate::BenchError;
+
+/// Answers the packets that reach `line` with orders to `venue`, until the venue hangs up.
+///
+/// # Errors
+/// What the sockets say.
+pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4) -> Result<(), BenchError> {
+    let (destination, interface) = line;
+    let mut source = UdpSource::open(&[LineAddress { destination, interface }], &SocketOptions::default(), None)?;
+    let mut stream = TcpStream::connect_timeout(&venue.into(), Duration::from_secs(10))?;
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let (clock, mut session) = (TscClock::calibrated(), ClientSession::new(client()?, Position::START));
+    session.connect(clock.now());
+    let (mut number, mut is_over) = (0_u32, false);
+    let mut buffer = vec![0; 1 << 16];
+    while !is_over {
+        let has_messages = source
+            .poll()?
+            .is_some_and(|packet| Packet::parse(packet.bytes).is_ok_and(|packet| packet.message_count() > 0));
+        if has_messages && session.state() == ClientState::Active {
+            number += 1;
+            let order = EnterOrder { user_ref_num: number.into(), side: b'B', ..EnterOrder::blank() };
+            let mut message = [0; MESSAGE_LEN_MAX];
+            session.send(MessageBuilder::new(&mut message, &order)?.finish(), clock.now())?;
+        } else {
+            match stream.read(&mut buffer) {
+                Ok(0) => is_over = true,
+                Ok(len) => {
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    session
+                        .receive(bytes, clock.now(), &mut |event| is_over |= matches!(event, ClientEvent::Closed(_)));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            session.poll(clock.now(), &mut |_| {});
+        }
+        while !session.pending().is_empty() {
+            match stream.write(session.pending()) {
+                Ok(sent) => session.sent(sent),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn client() -> Result<ClientConfig, BenchError> {
+    Ok(ClientConfig {
+        username: Username::new(USERNAME).ok_or("no user name")?,
+        password: Password::new(PASSWORD).ok_or("no password")?,
+        heartbeat_interval: HEARTBEAT_INTERVAL,
+        silence_max: Nanos::from_secs(15),
+        login_time_max: Nanos::from_secs(10),
+        heartbeat_timeout_ms: None,
+        packet_len_max: 1_024,
+        outbox_len_max: 1 << 20,
+    })
+}
