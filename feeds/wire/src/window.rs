@@ -127,7 +127,10 @@ impl Window {
 
     fn insert(&mut self, packet: Held) {
         if self.end == self.held.len() {
-            self.held.copy_within(self.start..self.end, 0);
+            // As many slots lie before those that wait, at least; `copy_within` would carry a panic for when they do not.
+            if let Some((front, waiting)) = self.held.split_at_mut_checked(self.start) {
+                front.iter_mut().zip(waiting).for_each(|(place, held)| *place = *held);
+            }
             self.end = self.end.saturating_sub(self.start);
             self.start = 0;
         }
