@@ -34,7 +34,7 @@ pub struct Desk {
     open: HashMap<u32, u32>,
     user_ref_num_last: u32,
     order_ref_last: u64,
-    /// Orders that came.
+    /// Orders and cancels that came.
     pub order_count: u64,
 }
 
@@ -85,7 +85,7 @@ impl Desk {
         self.session.state() == ServerState::Active
     }
 
-    /// Waits for an order, spinning; gives the ticks of the moment when its bytes had been read, `None` when none came in
+    /// Waits for an order or a cancel, spinning; gives the ticks of the moment when its bytes had been read, `None` when none came in
     /// time. What was read is answered afterwards.
     ///
     /// # Errors
@@ -176,15 +176,16 @@ impl Desk {
                 self.open.insert(order.user_ref_num.get(), order.quantity.get());
                 self.say(&accepted(order, self.order_ref_last))
             }
-            Inbound::CancelOrder(cancel, _) => match self.open.remove(&cancel.user_ref_num.get()) {
-                Some(qty) => self.say(&OrderCanceled {
+            Inbound::CancelOrder(cancel, _) => {
+                self.order_count += 1;
+                let Some(qty) = self.open.remove(&cancel.user_ref_num.get()) else { return Ok(()) };
+                self.say(&OrderCanceled {
                     user_ref_num: cancel.user_ref_num,
                     quantity: qty.into(),
                     reason: b'U',
                     ..OrderCanceled::blank()
-                }),
-                None => Ok(()),
-            },
+                })
+            }
             Inbound::AccountQuery(..) => self.say(&AccountQueryResponse {
                 next_user_ref_num: (self.user_ref_num_last + 1).into(),
                 ..AccountQueryResponse::blank()

@@ -1,5 +1,5 @@
-//! The bare echo: the engine's receive and send, and nothing between them. Every packet with a message is answered by an
-//! order of the same length.
+//! The bare echo: the engine's receive and send, and nothing between them. It answers every packet, or one in so many, about
+//! as seldom as the engine finds a reason for an order: then both come out of the same idleness.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -18,11 +18,11 @@ use peregrine_wire::moldudp64::Packet;
 use super::desk::{PASSWORD, USERNAME};
 use crate::BenchError;
 
-/// Answers the packets that reach `line` with orders to `venue`, until the venue hangs up.
+/// Answers one packet in `every` of those that reach `line` with an order to `venue`, until the venue hangs up.
 ///
 /// # Errors
 /// What the sockets say.
-pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4) -> Result<(), BenchError> {
+pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> Result<(), BenchError> {
     let (destination, interface) = line;
     let mut source = UdpSource::open(&[LineAddress { destination, interface }], &SocketOptions::default(), None)?;
     let mut stream = TcpStream::connect_timeout(&venue.into(), Duration::from_secs(10))?;
@@ -31,12 +31,13 @@ pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4) -> Result<(), Be
     let (clock, mut session) = (TscClock::calibrated(), ClientSession::new(client()?, Position::START));
     session.connect(clock.now());
     let (mut number, mut is_over) = (0_u32, false);
-    let mut buffer = vec![0; 1 << 16];
+    let (mut buffer, mut packet_count) = (vec![0; 1 << 16], 0_u64);
     while !is_over {
         let has_messages = source
             .poll()?
             .is_some_and(|packet| Packet::parse(packet.bytes).is_ok_and(|packet| packet.message_count() > 0));
-        if has_messages && session.state() == ClientState::Active {
+        packet_count += u64::from(has_messages);
+        if has_messages && packet_count.is_multiple_of(every) && session.state() == ClientState::Active {
             number += 1;
             let order = EnterOrder { user_ref_num: number.into(), side: b'B', ..EnterOrder::blank() };
             let mut message = [0; MESSAGE_LEN_MAX];
