@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
 live_kill_cycles=$((hours > 0 ? hours * 2500 : 300))
-steps=(fuzz fuzz_coverage controls kill venue venue_live live_kill loom miri asan memcheck dataset_memory truth)
+steps=(fuzz fuzz_coverage controls kill both_lines venue venue_live live_kill conformance loom miri asan memcheck dataset_memory truth)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
 ledger=benches/record/ledger.csv
@@ -85,6 +85,18 @@ live_kill() {
     PEREGRINE_LIVE_KILL_CYCLES="$live_kill_cycles" \
         cargo test --profile gate -p peregrine-venue --test engine_process -- --nocapture 2>&1 | tee "$log" || return 1
     count="$(grep -Eo '[0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills')"
+}
+# Lines A and B lose 30 % each, independently: recovery, books and the risk gate against the truth, without sockets.
+both_lines() {
+    local messages=$((hours > 0 ? hours * 1000000000 : 100000000))
+    PEREGRINE_LOSS_MESSAGES="$messages" \
+        cargo test --profile gate -p peregrine-generate --test both_lines -- --nocapture 2>&1 | tee "$log" || return 1
+    count="$(grep -Eo '^[0-9]+ messages in .*' "$log" | tr ',' ';' || echo 'nothing')"
+}
+# What a venue tests in its members (RTS 7 Article 9(3)); the report lies in peregrine-out/conformance.
+conformance() {
+    scripts/conformance.sh 2>&1 | tee "$log" || return 1
+    count="$(grep -Eo '^[0-9]+ of [0-9]+ passed' "$log")"
 }
 loom() {
     RUSTFLAGS="--cfg loom" LOOM_MAX_BRANCHES=100000 cargo test -p peregrine-runtime --profile gate --lib \

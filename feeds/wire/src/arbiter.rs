@@ -408,9 +408,12 @@ impl Arbiter {
         })
     }
 
-    /// Whether the message with this number was delivered lately, or waits.
+    /// Whether the message with this number was delivered lately, or waits. There is no message 0.
     #[must_use]
     pub fn knows(&self, sequence: u64) -> bool {
+        if sequence == 0 {
+            return false;
+        }
         if sequence < self.next { self.history.knows(sequence) } else { self.window.message(sequence).is_some() }
     }
 

@@ -597,6 +597,35 @@ fn an_honest_server_makes_snapshots_needless() {
     assert!(world.watch.good_count > 20);
 }
 
+/// Who comes late to a silent feed knows nothing to prove an answer by: it is believed where nobody else can help.
+#[test]
+fn a_late_joiner_without_a_snapshot_service_gets_everything_again() {
+    let config = RecoveryConfig { has_snapshot: false, ..RecoveryConfig::default() };
+    let lines = ArbiterConfig { reorder_window_ns: Nanos::from_millis(100), ..ArbiterConfig::default() };
+    let mut feed = MoldFeed::new(config.arbiter(lines), Decoder::new(EpochNanos(0), 8)).unwrap();
+    let mut recovery = Recovery::new(config, 2);
+    let day = Day::new(&mut Chance(7), 40);
+    let mut count = 0;
+    let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+        count += u32::from(event.exch_time != event.recv_time);
+        Ok(())
+    };
+    feed.on_packet(LineId::A, Header::heartbeat(SESSION, 41).as_bytes(), EpochNanos(MS), &mut sink).unwrap();
+    for (first, now) in [(1, 4), (21, 8)] {
+        let mut asked = Vec::new();
+        let now = EpochNanos(now * MS);
+        recovery.poll(&feed, now, &mut |_, request| asked.push(request.sequence_number.get()));
+        recovery
+            .poll(&feed, now.plus(config.request_delay), &mut |_, request| asked.push(request.sequence_number.get()));
+        // From the second time on one message early, which is known.
+        let from = if first > 1 { first - 1 } else { first };
+        assert_eq!(asked, [from]);
+        let reply = day.packet(SESSION, from, first + 20, from);
+        assert_eq!(recovery.on_reply(&mut feed, &reply, now, &mut sink), Ok(Reply::Believed));
+    }
+    assert_eq!((feed.arbiter().missing(), count), (None, 40));
+}
+
 /// A new session in the middle of a snapshot: nothing of the old one comes any more, and the new one begins whole.
 #[test]
 fn a_new_session_ends_every_recovery() {
