@@ -28,7 +28,7 @@ fn main() -> Result<(), BenchError> {
                 order.price = Price(1_000_000_000_000);
                 OrderIntent::New(order)
             }
-            OrderIntent::Cancel { .. } => intent(0),
+            OrderIntent::Cancel { .. } | OrderIntent::Replace { .. } => intent(0),
         };
         bencher.iter(|| {
             now = now.plus(ORDER_INTERVAL);

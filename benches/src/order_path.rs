@@ -287,6 +287,7 @@ fn decide_config() -> DecideConfig {
         regime_confidence_min: 0.0,
         withdraw_on: BookState::STALE,
         min_decision_interval: Nanos::ZERO,
+        use_replace: false,
         denied_backoff: Nanos::ZERO,
         feature_tick: Price(10_000_000),
     }

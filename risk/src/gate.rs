@@ -1,5 +1,7 @@
 //! The gate: intents in, approved orders or reason codes out.
 
+mod replace;
+
 use peregrine_types::{
     BookState, EpochNanos, EventSeq, Execution, ExecutionKind, NewOrder, OrderCommand, OrderId, OrderIntent, Position,
     Price, Qty, ReasonCode, Side, SymbolId, TopOfBook,
@@ -82,6 +84,12 @@ pub enum ExecutionEffect {
 /// price and collar, value, self-trade, duplicate, count of open orders, reducing mode, position, gross exposure,
 /// message rate. A denied order counts nowhere. Cancels are held against the open orders alone and never denied for
 /// their rate, but they count in it.
+///
+/// A replacement passes the same checks with its price and its total quantity. While nobody knows which of the two lives
+/// they count as one order of the larger rest at the worse price: quantities are totals of the chain, so that what one
+/// executes the other cannot (OUCH 5.0, Replace Order). One that adds nothing to the position's worst case passes above
+/// that limit too. Both take a place among the open orders until the venue has spoken, and a cancel of either is a cancel
+/// of both.
 #[derive(Debug)]
 pub struct RiskGate {
     limits: Limits,
@@ -184,9 +192,25 @@ impl RiskGate {
                 cause,
                 decision_time: now,
             }),
-            OrderIntent::Cancel { order_id, symbol } => self
-                .check_cancel(*order_id, *symbol)
-                .map(|()| OrderCommand::Cancel { order_id: *order_id, symbol: *symbol, cause, decision_time: now }),
+            OrderIntent::Cancel { order_id, symbol } => {
+                self.check_cancel(*order_id, *symbol).map(|(order_id, replacement)| OrderCommand::Cancel {
+                    order_id,
+                    replacement,
+                    symbol: *symbol,
+                    cause,
+                    decision_time: now,
+                })
+            }
+            OrderIntent::Replace { order_id, symbol, price, qty } => {
+                let wanted = (*order_id, *symbol, *price, *qty);
+                self.check_replace(wanted, context, now).map(|(replacement, order)| OrderCommand::Replace {
+                    order_id: replacement,
+                    replaces: *order_id,
+                    order,
+                    cause,
+                    decision_time: now,
+                })
+            }
         };
         match checked {
             Ok(command) => {
@@ -201,17 +225,6 @@ impl RiskGate {
                 }
                 Err(reason)
             }
-        }
-    }
-
-    fn check_cancel(&mut self, order_id: OrderId, symbol: SymbolId) -> Result<(), ReasonCode> {
-        match self.orders.get_mut(order_id) {
-            Some(order) if order.symbol == symbol && order.is_cancel_pending => Err(ReasonCode::DuplicateOrder),
-            Some(order) if order.symbol == symbol => {
-                order.is_cancel_pending = true;
-                Ok(())
-            }
-            Some(_) | None => Err(ReasonCode::UnknownOrder),
         }
     }
 
@@ -248,7 +261,10 @@ impl RiskGate {
     fn check_others(&self, order: &NewOrder, symbol: &SymbolRisk, now: EpochNanos) -> Result<(), ReasonCode> {
         let opposite = order.side.opposite();
         let is_self_trade = of(&symbol.open_qty, opposite) > 0
-            && self.orders.of(order.symbol, opposite).any(|own| !own.price.is_better_than(order.price, order.side));
+            && self
+                .orders
+                .of(order.symbol, opposite)
+                .any(|own| own.leaves > 0 && !own.price.is_better_than(order.price, order.side));
         if is_self_trade {
             return Err(ReasonCode::SelfTrade);
         }
@@ -293,6 +309,7 @@ impl RiskGate {
         let mut open = OpenOrder::new(id, order.symbol, order.side, order.price);
         open.leaves = order.qty.0;
         open.worst_price = worst_price;
+        (open.time_in_force, open.is_post_only) = (order.time_in_force, order.is_post_only);
         let is_in = self.orders.insert(open);
         debug_assert!(is_in, "the count of open orders was checked");
         let last_sent = self.sent.push(*order, now, opened.last_sent);
@@ -364,12 +381,14 @@ impl RiskGate {
     /// Takes back an approved order that could not be handed to the gateway: it is not open any more.
     pub fn revoke(&mut self, order: ApprovedOrder) {
         match order.command {
-            OrderCommand::New { order_id, .. } => {
+            OrderCommand::New { order_id, .. } | OrderCommand::Replace { order_id, .. } => {
                 self.release(order_id, u64::MAX);
             }
-            OrderCommand::Cancel { order_id, .. } => {
-                if let Some(order) = self.orders.get_mut(order_id) {
-                    order.is_cancel_pending = false;
+            OrderCommand::Cancel { order_id, replacement, .. } => {
+                for id in [order_id, replacement] {
+                    if let Some(order) = self.orders.get_mut(id) {
+                        order.is_cancel_pending = false;
+                    }
                 }
             }
         }
@@ -403,6 +422,7 @@ impl RiskGate {
                 Some(_) | None => ExecutionEffect::Repeated,
             },
             ExecutionKind::Busted => self.on_bust(execution),
+            ExecutionKind::Replaced => self.on_replaced(execution),
             ExecutionKind::CancelRejected => match self.orders.get_mut(execution.order_id) {
                 Some(order) => {
                     order.is_cancel_pending = false;
@@ -437,7 +457,12 @@ impl RiskGate {
         }
         if is_of_order && let Some(order) = self.orders.get_mut(fill.order_id) {
             order.is_filled = true;
+            order.executed = order.executed.saturating_add(fill.qty.0);
+            let partner = order.partner;
             self.release(fill.order_id, fill.qty.0);
+            if partner.0 != 0 {
+                self.on_fill_of_replaced(partner, fill.qty.0);
+            }
         }
         self.recount(fill.symbol);
         if is_expected && is_exact { ExecutionEffect::Applied } else { ExecutionEffect::Unexpected }
@@ -463,6 +488,9 @@ impl RiskGate {
         let Some(order) = self.orders.get_mut(id) else {
             return ExecutionEffect::Repeated;
         };
+        if order.partner.0 != 0 || order.is_waiting {
+            return self.release_of_pair(id, qty);
+        }
         let qty = qty.min(order.leaves);
         order.leaves = order.leaves.saturating_sub(qty);
         let order = *order;

@@ -10,7 +10,7 @@
 //! use peregrine_types::{EpochNanos, EventSeq, OrderCommand, OrderId, SymbolId};
 //!
 //! let command =
-//!     OrderCommand::Cancel { order_id: OrderId(1), symbol: SymbolId(0), cause: EventSeq(0), decision_time: EpochNanos(0) };
+//!     OrderCommand::Cancel { order_id: OrderId(1), replacement: OrderId(0), symbol: SymbolId(0), cause: EventSeq(0), decision_time: EpochNanos(0) };
 //! let forged = ApprovedOrder { command };
 //! ```
 //!

@@ -1,6 +1,6 @@
 //! Our open orders, by id and by symbol and side, and the executions that were counted already. Fixed capacity.
 
-use peregrine_types::{MatchNumber, OrderId, Price, Side, SymbolId};
+use peregrine_types::{MatchNumber, OrderId, Price, Side, SymbolId, TimeInForce};
 
 use crate::NumberMap;
 
@@ -17,6 +17,16 @@ pub(crate) struct OpenOrder {
     /// The price that its exposure is counted at.
     pub(crate) worst_price: Price,
     pub(crate) leaves: u64,
+    /// What was executed of it and of the orders that it replaced.
+    pub(crate) executed: u64,
+    pub(crate) time_in_force: TimeInForce,
+    pub(crate) is_post_only: bool,
+    /// The other one of two orders of which one is to replace the other, until the venue has said which lives; 0 if none.
+    pub(crate) partner: OrderId,
+    /// Whether it is a replacement that waits for its answer: then not `leaves` counts in the sums, but `extra`.
+    pub(crate) is_waiting: bool,
+    /// What a waiting replacement adds to the quantity and the value that its partner counts with.
+    pub(crate) extra: (u64, i128),
     pub(crate) is_filled: bool,
     pub(crate) is_cancel_pending: bool,
     pub(crate) is_canceled: bool,
@@ -33,6 +43,12 @@ impl OpenOrder {
             price,
             worst_price: price,
             leaves: 0,
+            executed: 0,
+            time_in_force: TimeInForce::Day,
+            is_post_only: false,
+            partner: OrderId(0),
+            is_waiting: false,
+            extra: (0, 0),
             is_filled: false,
             is_cancel_pending: false,
             is_canceled: false,

@@ -294,8 +294,13 @@ fn cancels() {
     assert_eq!(cancel(&mut gate, 2, A), Err(ReasonCode::UnknownOrder));
     assert_eq!(cancel(&mut gate, 1, B), Err(ReasonCode::UnknownOrder));
     let approved = cancel(&mut gate, 1, A).unwrap();
-    let command =
-        OrderCommand::Cancel { order_id: OrderId(1), symbol: A, cause: EventSeq(7), decision_time: EpochNanos(5) };
+    let command = OrderCommand::Cancel {
+        order_id: OrderId(1),
+        replacement: OrderId(0),
+        symbol: A,
+        cause: EventSeq(7),
+        decision_time: EpochNanos(5),
+    };
     assert_eq!(*approved.command(), command);
     assert_eq!(cancel(&mut gate, 1, A), Err(ReasonCode::DuplicateOrder));
     assert_eq!(gate.open_qty(A, Side::Buy), Qty(10), "open until the venue says otherwise");

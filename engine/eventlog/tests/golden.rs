@@ -192,7 +192,7 @@ fn order(transition: OrderTransition) -> OrderRecord {
         liquidity: Liquidity::Removed,
         time_in_force: TimeInForce::ImmediateOrCancel,
         is_post_only: number % 2 == 1,
-        reserved: [0; 5],
+        replaces: [0; 5],
     }
 }
 

@@ -56,7 +56,7 @@ layouts! {
     DecisionRecord { event_seq, recv_time, exch_time, cause_id, cause_price, cause_qty, position, bid_price, bid_qty, ask_price, ask_qty, intent_price, intent_qty, order_id, features, return_mean, return_log_var, up_probability, regime_confidence, action, surprise, symbol, cause_kind, cause_side, intent_kind, intent_side, time_in_force, is_post_only, verdict, book_state, regime, horizons_and_intent, cause_detail }
     DecideCheckpoint { decision_count, event_count, recv_time, order_count, decision_hash, books_hash, latent_hash, position_hash, reserved }
     GuardHalt { event_seq, recv_time, tipping_latency, threshold, window_count, canceled_count, action, reserved, reserved_words }
-    OrderRecord { order_id, event_seq, decision_time, venue_time, visible_time, price, qty, leaves_qty, filled_qty, position, match_number, fee, symbol, reason, transition, side, liquidity, time_in_force, is_post_only, reserved }
+    OrderRecord { order_id, event_seq, decision_time, venue_time, visible_time, price, qty, leaves_qty, filled_qty, position, match_number, fee, symbol, reason, transition, side, liquidity, time_in_force, is_post_only, replaces }
     DurationRecord { event_seq, start_time, duration, order_id, measured, reserved }
     HistogramRecord { count, p50, p99, p999, max, measured, reserved }
     RunFact { name_bytes, value_bytes }

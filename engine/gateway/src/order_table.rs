@@ -9,6 +9,10 @@
 //! | `Filled` | impossible | too late | duplicate | unexpected | duplicate | impossible | stays | impossible | stays |
 //! | `Canceled` | impossible | too late | duplicate | counted: it crossed the cancel | duplicate | duplicate | stays | duplicate | stays |
 //! | `Rejected` | impossible | too late | duplicate | unexpected | duplicate | duplicate | stays | duplicate | impossible |
+//! | `PendingReplace` | impossible | → `PendingCancel` | stays | stays or → `Filled` | → `Canceled` | impossible | stays | stays or → `Canceled` | stays |
+//! | `Replaced` | impossible | too late | duplicate | counted: it crossed the replace | duplicate | duplicate | stays | duplicate | stays |
+//!
+//! What a replacement does to the order that it replaces, and what becomes of itself, is in [`replace`].
 //!
 //! *Impossible* and *duplicate* change nothing but their counters; the caller names them in the log. A fill is known by
 //! its match number: the same number again for the same order is a duplicate, whatever the state (0 is no number and
@@ -17,8 +21,12 @@
 //! was open is filled. A reduction takes shares off what is left; when nothing is left the order is cancelled. A broken
 //! trade moves the position and no state; whoever calls tells each once. Nothing is ever guessed: an order stays in flight until the venue speaks.
 
+mod replace;
+
 use peregrine_risk::NumberMap;
 use peregrine_types::{EpochNanos, EventSeq, Execution, ExecutionKind, MatchNumber, NewOrder, OrderId, Qty};
+
+pub(crate) use replace::may_end;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,13 +47,17 @@ pub enum OrderState {
     Canceled = 5,
     /// It never lived.
     Rejected = 6,
+    /// The venue has it, and a replacement for it is on its way.
+    PendingReplace = 7,
+    /// Its replacement took its place.
+    Replaced = 8,
 }
 
 impl OrderState {
     /// Whether anything of the order may still be executed.
     #[must_use]
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::PendingNew | Self::Live | Self::PendingCancel)
+        matches!(self, Self::PendingNew | Self::Live | Self::PendingCancel | Self::PendingReplace)
     }
 }
 
@@ -109,8 +121,20 @@ pub struct OrderEntry {
     pub state: OrderState,
     /// What is left of it.
     pub leaves_qty: Qty,
-    /// What was executed of it.
+    /// What was executed of it; of a replacement, from when it took its place, what was executed of the whole chain.
     pub filled_qty: Qty,
+    /// The order that it is to replace or has replaced; 0 if none.
+    pub replaces: OrderId,
+    /// The replacement that is on its way, or took its place; 0 if none.
+    pub replaced_by: OrderId,
+}
+
+impl OrderEntry {
+    const fn new(order_id: OrderId, order: NewOrder, cause: Cause, replaces: OrderId) -> Self {
+        let (leaves_qty, filled_qty, replaced_by) = (order.qty, Qty::ZERO, OrderId(0));
+        let state = OrderState::PendingNew;
+        Self { order_id, order, cause, state, leaves_qty, filled_qty, replaces, replaced_by }
+    }
 }
 
 /// Why an order was not taken in.
@@ -186,6 +210,16 @@ impl OrderTable {
     /// [`OrderTableFull`] when as many orders are open as the table can hold, or when fills can no longer be told apart.
     /// The order must not be sent then.
     pub fn submit(&mut self, order_id: OrderId, order: NewOrder, cause: Cause) -> Result<Outcome, OrderTableFull> {
+        self.insert(order_id, order, cause, OrderId(0))
+    }
+
+    fn insert(
+        &mut self,
+        order_id: OrderId,
+        order: NewOrder,
+        cause: Cause,
+        replaces: OrderId,
+    ) -> Result<Outcome, OrderTableFull> {
         if self.fills.is_full() {
             return Err(OrderTableFull::Fills);
         }
@@ -196,8 +230,8 @@ impl OrderTable {
         }
         let index = self.free.take().ok_or(OrderTableFull::Orders)?;
         let slot = self.slots.get_mut(index_of(index)).ok_or(OrderTableFull::Orders)?;
-        let state = OrderState::PendingNew;
-        let entry = OrderEntry { order_id, order, cause, state, leaves_qty: order.qty, filled_qty: Qty::ZERO };
+        let entry = OrderEntry::new(order_id, order, cause, replaces);
+        let state = entry.state;
         if let Some(ended) = slot.replace(entry) {
             self.by_id.remove(ended.order_id.0);
         }
@@ -213,6 +247,9 @@ impl OrderTable {
 
     /// Applies what the venue said.
     pub fn on_execution(&mut self, execution: &Execution) -> Outcome {
+        if execution.kind == ExecutionKind::Replaced {
+            return self.replaced(execution.order_id, execution.leaves_qty);
+        }
         let is_fill = matches!(execution.kind, ExecutionKind::Filled);
         if is_fill && !self.fills.insert(execution.order_id, execution.match_number) {
             self.duplicate_count = self.duplicate_count.saturating_add(1);
@@ -246,9 +283,13 @@ impl OrderTable {
         (entry.state, entry.filled_qty) = (to, filled_qty);
         entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(taken) } else { Qty::ZERO };
         let leaves_qty = entry.leaves_qty;
+        let replaces = entry.replaces;
         if from.is_open() && !to.is_open() {
             self.open_count = self.open_count.saturating_sub(1);
             self.free.put(slot);
+            if to == OrderState::Rejected {
+                self.keep(replaces, order_id);
+            }
         }
         if matches!(step, Step::Unexpected(_)) {
             self.impossible_count = self.impossible_count.saturating_add(1);
@@ -314,32 +355,38 @@ fn step(state: OrderState, event: OrderEvent, left: Left) -> Step {
     };
     match (state, event) {
         (S::Unknown, _) | (_, OrderEvent::Submit) => Step::Impossible,
-        (S::PendingNew | S::Live, OrderEvent::CancelSent) => Step::To(S::PendingCancel),
+        (S::PendingNew | S::Live | S::PendingReplace, OrderEvent::CancelSent) => Step::To(S::PendingCancel),
         (S::PendingCancel, OrderEvent::CancelSent) => Step::Duplicate,
-        (S::Filled | S::Canceled | S::Rejected, OrderEvent::CancelSent) => Step::To(state),
+        (S::Filled | S::Canceled | S::Rejected | S::Replaced, OrderEvent::CancelSent) => Step::To(state),
         (S::PendingNew, OrderEvent::Venue(Venue::Accepted)) => Step::To(S::Live),
-        (S::PendingCancel, OrderEvent::Venue(Venue::Accepted)) => Step::To(S::PendingCancel),
-        (S::Live | S::Filled | S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Accepted)) => Step::Duplicate,
+        (S::PendingCancel | S::PendingReplace, OrderEvent::Venue(Venue::Accepted)) => Step::To(state),
+        (S::Live | S::Filled | S::Canceled | S::Rejected | S::Replaced, OrderEvent::Venue(Venue::Accepted)) => {
+            Step::Duplicate
+        }
         (S::PendingNew | S::Live, OrderEvent::Venue(Venue::Filled)) => filled(S::Live),
-        (S::PendingCancel, OrderEvent::Venue(Venue::Filled)) => filled(S::PendingCancel),
+        (S::PendingCancel | S::PendingReplace, OrderEvent::Venue(Venue::Filled)) => filled(state),
         (S::Filled | S::Rejected, OrderEvent::Venue(Venue::Filled)) => Step::Unexpected(state),
-        (S::Canceled, OrderEvent::Venue(Venue::Filled)) => match left {
-            Left::Something | Left::Nothing => Step::To(S::Canceled),
-            Left::LessThanNothing => Step::Unexpected(S::Canceled),
+        (S::Canceled | S::Replaced, OrderEvent::Venue(Venue::Filled)) => match left {
+            Left::Something | Left::Nothing => Step::To(state),
+            Left::LessThanNothing => Step::Unexpected(state),
         },
-        (S::PendingNew | S::Live | S::PendingCancel, OrderEvent::Venue(Venue::Canceled)) => Step::To(S::Canceled),
-        (S::Filled | S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Canceled)) => Step::Duplicate,
+        (S::PendingNew | S::Live | S::PendingCancel | S::PendingReplace, OrderEvent::Venue(Venue::Canceled)) => {
+            Step::To(S::Canceled)
+        }
+        (S::Filled | S::Canceled | S::Rejected | S::Replaced, OrderEvent::Venue(Venue::Canceled)) => Step::Duplicate,
         (S::PendingNew | S::PendingCancel, OrderEvent::Venue(Venue::Rejected)) => Step::To(S::Rejected),
-        (S::Live | S::Filled, OrderEvent::Venue(Venue::Rejected)) => Step::Impossible,
-        (S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Rejected)) => Step::Duplicate,
+        (S::Live | S::PendingReplace | S::Filled, OrderEvent::Venue(Venue::Rejected)) => Step::Impossible,
+        (S::Canceled | S::Rejected | S::Replaced, OrderEvent::Venue(Venue::Rejected)) => Step::Duplicate,
         (S::PendingCancel, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(S::Live),
         (_, OrderEvent::Venue(Venue::CancelRejected)) => Step::To(state),
         (S::PendingNew | S::Live, OrderEvent::Venue(Venue::Reduced)) => reduced(S::Live),
-        (S::PendingCancel, OrderEvent::Venue(Venue::Reduced)) => reduced(S::PendingCancel),
+        (S::PendingCancel | S::PendingReplace, OrderEvent::Venue(Venue::Reduced)) => reduced(state),
         (S::Filled, OrderEvent::Venue(Venue::Reduced)) => Step::Impossible,
-        (S::Canceled | S::Rejected, OrderEvent::Venue(Venue::Reduced)) => Step::Duplicate,
+        (S::Canceled | S::Rejected | S::Replaced, OrderEvent::Venue(Venue::Reduced)) => Step::Duplicate,
         (S::Rejected, OrderEvent::Venue(Venue::Busted)) => Step::Impossible,
         (_, OrderEvent::Venue(Venue::Busted)) => Step::To(state),
+        // Two orders change: see `replace`.
+        (_, OrderEvent::Venue(Venue::Replaced)) => Step::Impossible,
     }
 }
 
@@ -536,7 +583,9 @@ mod tests {
         let mut table = OrderTable::new(4, 16);
         let reports: &[ExecutionKind] = match state {
             OrderState::Unknown | OrderState::PendingNew => &[],
-            OrderState::Live | OrderState::PendingCancel => &[ExecutionKind::Accepted],
+            OrderState::Live | OrderState::PendingCancel | OrderState::PendingReplace | OrderState::Replaced => {
+                &[ExecutionKind::Accepted]
+            }
             OrderState::Filled => &[ExecutionKind::Accepted, ExecutionKind::Filled],
             OrderState::Canceled => &[ExecutionKind::Accepted, ExecutionKind::Canceled],
             OrderState::Rejected => &[ExecutionKind::Rejected],
@@ -549,6 +598,13 @@ mod tests {
         }
         if state == OrderState::PendingCancel {
             table.cancel_sent(OrderId(1));
+        }
+        if matches!(state, OrderState::PendingReplace | OrderState::Replaced) {
+            table.replace_sent((OrderId(2), OrderId(1)), order(10), CAUSE).unwrap();
+        }
+        if state == OrderState::Replaced {
+            table.on_execution(&replaced(2, 10));
+            table.on_execution(&execution(2, ExecutionKind::Canceled, 10, 0));
         }
         assert_eq!(table.get(OrderId(1)).map_or(OrderState::Unknown, |entry| entry.state), state);
         table
@@ -564,7 +620,7 @@ mod tests {
 
     /// Submit, CancelSent, Accepted, a fill of a part, Canceled, Rejected, CancelRejected, Reduced, Busted: the rows of the
     /// table above.
-    const CELLS: [(OrderState, [Cell; 9]); 7] = {
+    const CELLS: [(OrderState, [Cell; 9]); 9] = {
         use Cell::{Not, Odd, To, Twice};
         use OrderState as S;
         [
@@ -617,6 +673,24 @@ mod tests {
                 [Not, To(S::Canceled), Twice, To(S::Canceled), Twice, Twice, To(S::Canceled), Twice, To(S::Canceled)],
             ),
             (S::Rejected, [Not, To(S::Rejected), Twice, Odd, Twice, Twice, To(S::Rejected), Twice, Not]),
+            (
+                S::PendingReplace,
+                [
+                    Not,
+                    To(S::PendingCancel),
+                    To(S::PendingReplace),
+                    To(S::PendingReplace),
+                    To(S::Canceled),
+                    Not,
+                    To(S::PendingReplace),
+                    To(S::PendingReplace),
+                    To(S::PendingReplace),
+                ],
+            ),
+            (
+                S::Replaced,
+                [Not, To(S::Replaced), Twice, To(S::Replaced), Twice, Twice, To(S::Replaced), Twice, To(S::Replaced)],
+            ),
         ]
     };
 
@@ -643,13 +717,96 @@ mod tests {
                 let filled = Qty(if column == 3 && entry.is_some() { 4 } else { 0 });
                 let after = entry.map_or(Qty::ZERO, |entry| entry.filled_qty);
                 assert_eq!(after, before.saturating_add(filled), "{state:?}, column {column}");
-                assert_eq!(table.open_count(), usize::from(entry.is_some_and(|entry| entry.state.is_open())));
+                let waiting = usize::from(state == OrderState::PendingReplace);
+                let is_open = entry.is_some_and(|entry| entry.state.is_open());
+                assert_eq!(table.open_count(), usize::from(is_open) + waiting);
                 // The same fill once more is a duplicate in every state.
                 if column == 3 {
                     assert_eq!(table.on_execution(&execution(1, ExecutionKind::Filled, 4, 2)), Outcome::Duplicate);
                 }
             }
         }
+    }
+
+    fn replaced(id: u64, open: u64) -> Execution {
+        Execution { leaves_qty: Qty(open), ..execution(id, ExecutionKind::Replaced, open, 0) }
+    }
+
+    /// Order 1, of 10 with 4 executed, and order 2 for 10 in its place on its way.
+    fn replacing() -> OrderTable {
+        let mut table = OrderTable::new(4, 16);
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        table.on_execution(&execution(1, ExecutionKind::Accepted, 10, 0));
+        table.on_execution(&execution(1, ExecutionKind::Filled, 4, 1));
+        let sent = table.replace_sent((OrderId(2), OrderId(1)), order(10), CAUSE);
+        assert!(matches!(sent, Ok(Outcome::Applied { .. })), "{sent:?}");
+        assert_eq!((table.replacement_of(OrderId(1)), table.open_count()), (Some(OrderId(2)), 2));
+        table
+    }
+
+    fn states(table: &OrderTable) -> [OrderState; 2] {
+        [1, 2].map(|id| table.get(OrderId(id)).unwrap().state)
+    }
+
+    /// The rows of the second table, `replace`.
+    #[test]
+    fn a_replacement_takes_its_place_or_leaves_the_other_one_as_it_was() {
+        use OrderState as S;
+        let mut table = replacing();
+        assert_eq!(table.open_after_replace(OrderId(2)), Qty(6));
+        table.on_execution(&execution(1, ExecutionKind::Filled, 2, 2));
+        assert_eq!(table.open_after_replace(OrderId(2)), Qty(4), "a fill on the way makes it smaller");
+        assert!(matches!(table.on_execution(&replaced(2, 7)), Outcome::Impossible { .. }), "more than was asked for");
+        assert!(matches!(table.on_execution(&replaced(2, 4)), Outcome::Applied { to: S::Live, .. }));
+        assert_eq!((states(&table), table.open_count()), ([S::Replaced, S::Live], 1));
+        let entry = table.get(OrderId(2)).unwrap();
+        assert_eq!((entry.leaves_qty, entry.filled_qty), (Qty(4), Qty(6)));
+        assert_eq!(table.on_execution(&replaced(2, 4)), Outcome::Duplicate);
+        table.on_execution(&execution(2, ExecutionKind::Filled, 4, 3));
+        assert_eq!((states(&table), table.open_count()), ([S::Replaced, S::Filled], 0));
+
+        let mut table = replacing();
+        table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
+        assert_eq!((states(&table), table.open_count()), ([S::Live, S::Rejected], 1));
+        assert!(matches!(table.on_execution(&replaced(2, 4)), Outcome::Impossible { .. }), "it was refused");
+        assert!(table.replace_sent((OrderId(3), OrderId(1)), order(10), CAUSE).is_ok(), "the next one may be sent");
+
+        let mut table = replacing();
+        table.on_execution(&execution(1, ExecutionKind::Filled, 6, 2));
+        assert_eq!((states(&table), table.replacement_of(OrderId(1))), ([S::Filled, S::PendingNew], Some(OrderId(2))));
+        assert!(matches!(table.on_execution(&replaced(2, 1)), Outcome::Impossible { .. }), "its order has ended");
+        table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
+        assert_eq!((states(&table), table.open_count()), ([S::Filled, S::Rejected], 0));
+    }
+
+    #[test]
+    fn a_cancel_during_a_replace_leaves_whichever_lives_on_its_way_out() {
+        use OrderState as S;
+        let mut table = replacing();
+        let again = table.replace_sent((OrderId(3), OrderId(1)), order(10), CAUSE);
+        assert_eq!(again, Ok(Outcome::Impossible { state: S::PendingReplace }), "one at a time");
+        table.cancel_sent(OrderId(1));
+        table.cancel_sent(OrderId(2));
+        assert!(matches!(table.on_execution(&replaced(2, 6)), Outcome::Applied { to: S::PendingCancel, .. }));
+        assert_eq!(states(&table), [S::Replaced, S::PendingCancel]);
+        table.on_execution(&execution(2, ExecutionKind::Canceled, 6, 0));
+        assert_eq!((states(&table), table.open_count()), ([S::Replaced, S::Canceled], 0));
+        let late = table.on_execution(&execution(1, ExecutionKind::Filled, 6, 9));
+        assert!(matches!(late, Outcome::Applied { to: S::Replaced, .. }), "money counts: {late:?}");
+
+        let mut table = replacing();
+        table.cancel_sent(OrderId(1));
+        table.cancel_sent(OrderId(2));
+        table.on_execution(&execution(1, ExecutionKind::Canceled, 6, 0));
+        table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
+        assert_eq!((states(&table), table.open_count()), ([S::Canceled, S::Rejected], 0));
+
+        let mut table = replacing();
+        let dead = table.on_execution(&replaced(2, 0));
+        assert!(matches!(dead, Outcome::Applied { to: S::Canceled, .. }), "{dead:?}");
+        assert_eq!((states(&table), table.open_count()), ([S::Replaced, S::Canceled], 0));
+        let gone = table.replace_sent((OrderId(3), OrderId(1)), order(10), CAUSE);
+        assert_eq!(gone, Ok(Outcome::Impossible { state: S::Replaced }));
     }
 
     #[test]
@@ -664,28 +821,36 @@ mod tests {
     }
 
     fn kind(index: u8) -> ExecutionKind {
-        match index % 7 {
+        match index % 8 {
             0 => ExecutionKind::Accepted,
             1 => ExecutionKind::Filled,
             2 => ExecutionKind::Canceled,
             3 => ExecutionKind::Rejected,
             4 => ExecutionKind::CancelRejected,
             5 => ExecutionKind::Reduced,
-            _ => ExecutionKind::Busted,
+            6 => ExecutionKind::Busted,
+            _ => ExecutionKind::Replaced,
         }
     }
 
     proptest! {
         /// Whatever is said in whatever order: no panic, no more filled than was ordered while open, open count exact.
         #[test]
-        fn the_table_is_total(steps in proptest::collection::vec((0_u8..9, 1_u64..4, 0_u64..12, 0_u64..6), 0..200)) {
+        fn the_table_is_total(steps in proptest::collection::vec((0_u8..11, 1_u64..5, 0_u64..12, 0_u64..6), 0..200)) {
             let mut table = OrderTable::new(3, 64);
             let mut next = 1;
             for (what, id, qty, number) in steps {
                 match what {
                     0 => if table.submit(OrderId(next), order(10), CAUSE).is_ok() { next += 1 },
                     1 => { table.cancel_sent(OrderId(id)); }
-                    _ => { table.on_execution(&execution(id, kind(what - 2), qty, number)); }
+                    2 => {
+                        let sent = table.replace_sent((OrderId(next), OrderId(id)), order(10), CAUSE);
+                        if matches!(sent, Ok(Outcome::Applied { .. })) { next += 1 }
+                    }
+                    _ => {
+                        let report = execution(id, kind(what - 3), qty, number);
+                        table.on_execution(&Execution { leaves_qty: Qty(qty), ..report });
+                    }
                 }
                 prop_assert_eq!(table.open_orders().count(), table.open_count());
                 for entry in table.open_orders() {

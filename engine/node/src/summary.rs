@@ -354,7 +354,10 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
             OrderTransition::Canceled => report.canceled_count += 1,
             OrderTransition::CancelRejected => report.cancel_rejected_count += 1,
             OrderTransition::Illegal => report.illegal_transition_count += 1,
-            OrderTransition::CancelRequested
+            OrderTransition::ReplaceRequested
+            | OrderTransition::Replaced
+            | OrderTransition::ReplaceRejected
+            | OrderTransition::CancelRequested
             | OrderTransition::Repeated
             | OrderTransition::Reduced
             | OrderTransition::Busted

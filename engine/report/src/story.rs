@@ -194,6 +194,10 @@ pub struct OrderStory {
     pub time_in_force: &'static str,
     /// Whether it must not take liquidity.
     pub is_post_only: bool,
+    /// The order that it was to replace; 0 if none.
+    pub replaces: u64,
+    /// The order that took its place; 0 if none.
+    pub replaced_by: u64,
     /// The decision that made it; `None` when the log has lost it.
     pub decision: Option<DecisionStory>,
     /// The decisions to cancel it.
@@ -243,16 +247,21 @@ pub fn order_story(dir: &Path, order_id: OrderId, feature_names: &[&str]) -> Res
         match record.intent_kind {
             IntentKind::New => decision = Some((index, *record)),
             IntentKind::Cancel => cancels.push((index, *record)),
+            IntentKind::Replace if record.verdict == ReasonCode::None => decision = Some((index, *record)),
+            IntentKind::Replace => {}
             IntentKind::None => {}
         }
     }
     let send = LogReader::open(&dir, Stream::Send)?;
-    let (mut steps, mut order_id_max) = (Vec::new(), OrderId(0));
+    let (mut steps, mut order_id_max, mut replaced_by) = (Vec::new(), OrderId(0), OrderId(0));
     for item in send.payloads::<OrderRecord>() {
         let (index, record) = item?;
         order_id_max = order_id_max.max(record.order_id);
         if record.order_id == order_id && order_id != OrderId(0) {
             steps.push((index, *record));
+        }
+        if record.transition == OrderTransition::Replaced && record.replaced_id() == order_id {
+            replaced_by = record.order_id;
         }
     }
     if decision.is_none() && steps.is_empty() {
@@ -262,7 +271,10 @@ pub fn order_story(dir: &Path, order_id: OrderId, feature_names: &[&str]) -> Res
     let symbol = steps.first().map(|(_, step)| step.symbol).or(decision.map(|(_, made)| made.symbol));
     let symbol = symbol_name(&dir, symbol.unwrap_or_default())?;
     let damages = [&decide, &send].into_iter().filter_map(damage).collect();
-    Ok(OrderStory { damages, ..assemble(order_id, symbol, &Records { decision, cancels, steps }, feature_names) })
+    Ok(OrderStory {
+        damages,
+        ..assemble(order_id, symbol, &Records { decision, cancels, steps, replaced_by }, feature_names)
+    })
 }
 
 /// What is to be said of a stream that was not closed.
@@ -280,6 +292,7 @@ struct Records {
     decision: Option<(u64, DecisionRecord)>,
     cancels: Vec<(u64, DecisionRecord)>,
     steps: Vec<(u64, OrderRecord)>,
+    replaced_by: OrderId,
 }
 
 fn symbol_name(dir: &Path, symbol: SymbolId) -> Result<String, LogError> {
@@ -313,10 +326,12 @@ fn assemble(order_id: OrderId, symbol: String, records: &Records, names: &[&str]
         qty: qty.0,
         time_in_force: time_in_force_name(time_in_force),
         is_post_only,
+        replaces: first.map_or(0, |step| step.replaced_id().0),
+        replaced_by: records.replaced_by.0,
         decision: records.decision.as_ref().map(|(index, record)| decision_story(*index, record, names)),
         cancels: records.cancels.iter().map(|(index, record)| decision_story(*index, record, names)).collect(),
         steps: records.steps.iter().map(|(index, step)| step_story(*index, step, decided)).collect(),
-        final_state: final_state(&records.steps).to_owned(),
+        final_state: final_state(records),
         filled_qty: records.steps.iter().map(|(_, step)| step.filled_qty.0).max().unwrap_or(0),
         fees: Notional(fees),
         damages: Vec::new(),
@@ -331,10 +346,14 @@ const fn time_in_force_name(time_in_force: TimeInForce) -> &'static str {
 }
 
 /// Where the steps left the order.
-fn final_state(steps: &[(u64, OrderRecord)]) -> &'static str {
-    steps.iter().fold("approved, not submitted", |state, (_, step)| match step.transition {
-        OrderTransition::Submitted => "submitted, not answered",
-        OrderTransition::Accepted => "open",
+fn final_state(records: &Records) -> String {
+    if records.replaced_by.0 != 0 {
+        return format!("replaced by order {}", records.replaced_by);
+    }
+    let state = records.steps.iter().fold("approved, not submitted", |state, (_, step)| match step.transition {
+        OrderTransition::Submitted | OrderTransition::ReplaceRequested => "submitted, not answered",
+        OrderTransition::Accepted | OrderTransition::Replaced => "open",
+        OrderTransition::ReplaceRejected => "rejected: it never took its place",
         OrderTransition::PartiallyFilled => "open, filled in part",
         OrderTransition::Filled => "filled",
         OrderTransition::Canceled => "canceled",
@@ -347,7 +366,8 @@ fn final_state(steps: &[(u64, OrderRecord)]) -> &'static str {
         | OrderTransition::CancelRejected
         | OrderTransition::Repeated
         | OrderTransition::Illegal => state,
-    })
+    });
+    state.to_owned()
 }
 
 fn decision_story(record_index: u64, record: &DecisionRecord, names: &[&str]) -> DecisionStory {
@@ -395,6 +415,10 @@ fn intent_text(record: &DecisionRecord) -> String {
     match record.intent_kind {
         IntentKind::None => "nothing".to_owned(),
         IntentKind::Cancel => format!("cancel order {}", record.order_id),
+        IntentKind::Replace => format!(
+            "replace an order: {} together with what was executed of it, at {}",
+            record.intent_qty, record.intent_price
+        ),
         IntentKind::New => {
             let side = match record.intent_side {
                 Side::Buy => "buy",

@@ -85,6 +85,31 @@ pub enum OrderIntent {
         /// Its instrument.
         symbol: SymbolId,
     },
+    /// Put another order in the place of one of our resting ones, in one message: it gets a number of its own, stands at
+    /// the back of its queue, and keeps side, time in force and post-only (OUCH 5.0, Replace Order).
+    Replace {
+        /// The order to replace.
+        order_id: OrderId,
+        /// Its instrument.
+        symbol: SymbolId,
+        /// Limit price of the replacement, on the instrument's tick.
+        price: Price,
+        /// What the order, all that it replaced and the replacement may execute *together*, above zero: what was executed
+        /// so far counts, so that a fill on the way makes the replacement smaller.
+        qty: Qty,
+    },
+}
+
+impl OrderIntent {
+    /// The instrument.
+    #[must_use]
+    #[inline]
+    pub const fn symbol(&self) -> SymbolId {
+        match self {
+            Self::New(order) => order.symbol,
+            Self::Cancel { symbol, .. } | Self::Replace { symbol, .. } => *symbol,
+        }
+    }
 }
 
 /// What is to go to the venue: the content of a `risk::ApprovedOrder`.
@@ -105,8 +130,24 @@ pub enum OrderCommand {
     Cancel {
         /// The order to cancel.
         order_id: OrderId,
+        /// Its replacement, where one is on its way: nobody knows yet which of them lives, so both are cancelled. 0 if
+        /// none.
+        replacement: OrderId,
         /// Its instrument.
         symbol: SymbolId,
+        /// The market event that it answers.
+        cause: EventSeq,
+        /// `recv_time` of that event.
+        decision_time: EpochNanos,
+    },
+    /// Put an order in the place of another.
+    Replace {
+        /// Our id for the replacement.
+        order_id: OrderId,
+        /// The order that it replaces.
+        replaces: OrderId,
+        /// The replacement; its quantity is the total of the chain, what was executed so far included.
+        order: NewOrder,
         /// The market event that it answers.
         cause: EventSeq,
         /// `recv_time` of that event.
@@ -115,11 +156,11 @@ pub enum OrderCommand {
 }
 
 impl OrderCommand {
-    /// The order that the command is about.
+    /// The order that the command is about; of a replace the replacement.
     #[must_use]
     pub const fn order_id(&self) -> OrderId {
         match self {
-            Self::New { order_id, .. } | Self::Cancel { order_id, .. } => *order_id,
+            Self::New { order_id, .. } | Self::Cancel { order_id, .. } | Self::Replace { order_id, .. } => *order_id,
         }
     }
 
@@ -127,7 +168,7 @@ impl OrderCommand {
     #[must_use]
     pub const fn symbol(&self) -> SymbolId {
         match self {
-            Self::New { order, .. } => order.symbol,
+            Self::New { order, .. } | Self::Replace { order, .. } => order.symbol,
             Self::Cancel { symbol, .. } => *symbol,
         }
     }
@@ -136,7 +177,9 @@ impl OrderCommand {
     #[must_use]
     pub const fn decision_time(&self) -> EpochNanos {
         match self {
-            Self::New { decision_time, .. } | Self::Cancel { decision_time, .. } => *decision_time,
+            Self::New { decision_time, .. }
+            | Self::Cancel { decision_time, .. }
+            | Self::Replace { decision_time, .. } => *decision_time,
         }
     }
 }
@@ -170,6 +213,9 @@ pub enum ExecutionKind {
     Reduced = 5,
     /// An earlier fill does not count any more: the position goes back, the order stays as it is.
     Busted = 6,
+    /// The order, a replacement, has taken the place of the one that it replaces, which is gone. A replacement that is
+    /// refused is `Rejected`, and the other order is as it was.
+    Replaced = 7,
 }
 
 /// One report of the venue on one of our orders.
@@ -190,7 +236,7 @@ pub struct Execution {
     /// Fill price; the order's limit price for other kinds.
     pub price: Price,
     /// Filled quantity; for `Canceled` and `Reduced` the quantity taken off; for `Busted` the quantity of the broken fill;
-    /// for `Accepted` the order's quantity.
+    /// for `Accepted` the order's quantity; for `Replaced` what is open of the replacement.
     pub qty: Qty,
     /// What is still open after this report.
     pub leaves_qty: Qty,
@@ -212,6 +258,7 @@ mod tests {
     fn a_command_names_its_order_symbol_and_time() {
         let cancel = OrderCommand::Cancel {
             order_id: OrderId(4),
+            replacement: OrderId(0),
             symbol: SymbolId(2),
             cause: EventSeq(9),
             decision_time: EpochNanos(77),

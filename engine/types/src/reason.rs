@@ -101,6 +101,7 @@ reason_codes! {
     VenueCanceled = 2010, Venue, "The venue took shares off the order for a reason of its own.";
     VenueSelfTrade = 2011, Venue, "The venue prevented a trade with an order of our own firm.";
     VenueBusted = 2012, Venue, "The venue broke an earlier trade.";
+    VenueReplaceTooLate = 2013, Venue, "The order to be replaced had ended before its replacement arrived.";
     LatencyHalt = 3000, Engine, "Inference p99 was above its halt threshold: all orders were cancelled.";
     NonFiniteHalt = 3001, Engine, "The model gave a non-finite number: all orders were cancelled.";
     StopRequested = 3002, Engine, "The operator asked for a clean stop.";

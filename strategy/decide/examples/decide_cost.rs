@@ -129,6 +129,7 @@ fn thresholds() -> DecideConfig {
         regime_confidence_min: 0.0,
         withdraw_on: BookState::STALE,
         min_decision_interval: Nanos::ZERO,
+        use_replace: false,
         denied_backoff: Nanos::ZERO,
         feature_tick: Price(10_000_000),
     }

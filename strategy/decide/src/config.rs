@@ -33,6 +33,8 @@ pub struct DecideConfig {
     pub surprise_max: f64,
     /// Confidence of the regime below which nothing rests and nothing is sent; 0 to 1.
     pub regime_confidence_min: f64,
+    /// Whether a quote that is not where it should be is replaced in one message, in place of a cancel and a new order.
+    pub use_replace: bool,
     /// Reasons against a book that withdraw resting orders. New orders need a good book in any case.
     pub withdraw_on: BookState,
     /// Least time between two decisions of one symbol; from 0.
@@ -120,6 +122,7 @@ pub(crate) fn for_tests() -> DecideConfig {
         fee_removed: Price(3_000_000),
         surprise_max: 10.0,
         regime_confidence_min: 0.2,
+        use_replace: false,
         withdraw_on: BookState::STALE.with(BookState::HALTED).with(BookState::QUARANTINED).with(BookState::CROSSED),
         min_decision_interval: Nanos::ZERO,
         denied_backoff: Nanos::from_millis(1),

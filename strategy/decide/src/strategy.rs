@@ -268,7 +268,7 @@ impl<C: Controller> Strategy<C> {
     /// The risk gate approved an intent under `order_id` (for a cancel: the id that it names).
     #[inline]
     pub fn on_approved(&mut self, intent: &OrderIntent, order_id: OrderId) {
-        if let Some(slot) = self.features.slot(symbol_of(intent)) {
+        if let Some(slot) = self.features.slot(intent.symbol()) {
             self.controller.on_approved(slot, intent, order_id);
         }
     }
@@ -276,7 +276,7 @@ impl<C: Controller> Strategy<C> {
     /// The risk gate denied an intent.
     #[inline]
     pub fn on_denied(&mut self, intent: &OrderIntent, reason: ReasonCode, now: EpochNanos) {
-        if let Some(slot) = self.features.slot(symbol_of(intent)) {
+        if let Some(slot) = self.features.slot(intent.symbol()) {
             self.controller.on_denied(slot, intent, reason, now);
         }
     }
@@ -558,12 +558,5 @@ impl DecideConfig {
             half_spread_bps: bps(ask.saturating_sub(bid) as f64),
             fee_bps: bps(2.0 * self.fee_removed.0 as f64),
         }
-    }
-}
-
-const fn symbol_of(intent: &OrderIntent) -> SymbolId {
-    match intent {
-        OrderIntent::New(order) => order.symbol,
-        OrderIntent::Cancel { symbol, .. } => *symbol,
     }
 }

@@ -48,6 +48,7 @@ fn config(watch: Watch) -> StrategyConfig {
         regime_confidence_min: 0.0,
         withdraw_on: BookState::from_bits(0xff),
         min_decision_interval: Nanos::ZERO,
+        use_replace: false,
         denied_backoff: Nanos::from_micros(5),
         feature_tick: Price(TICK),
     };
@@ -100,6 +101,7 @@ impl Street {
                     assert!(!entry.2, "{order_id} is cancelled twice");
                     entry.2 = true;
                 }
+                OrderIntent::Replace { .. } => unreachable!("use_replace is off"),
             }
         }
     }

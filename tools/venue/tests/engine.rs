@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use peregrine_gateway::live::*;
-use peregrine_gateway::ouch50::{Inbound, Outbound, Text};
+use peregrine_gateway::ouch50::{EnterOrder, Inbound, Outbound, ReplaceOrder, Text};
 use peregrine_gateway::soup::*;
 use peregrine_gateway::{Fees, Outcome};
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
@@ -96,6 +96,7 @@ struct Log {
     /// Fills and broken trades written, to see that none is written twice.
     fill_count: usize,
     resent: u64,
+    replaces: u64,
 }
 
 impl Journal for Log {
@@ -104,9 +105,12 @@ impl Journal for Log {
         let account = &mut self.account;
         account.last_number = account.last_number.max(id);
         match step.kind {
-            StepKind::Submitted => {
-                let order = step.entry.unwrap().order;
-                let before = account.orders.insert(id, LoggedOrder { order_id: id, order, is_rejected: false });
+            StepKind::Submitted | StepKind::ReplaceSubmitted => {
+                let (order, replaces) = (step.entry.unwrap().order, step.entry.unwrap().replaces);
+                assert_eq!(step.kind == StepKind::ReplaceSubmitted, replaces.0 != 0);
+                self.replaces += u64::from(replaces.0 != 0);
+                let logged = LoggedOrder { order_id: id, order, is_rejected: false, replaces };
+                let before = account.orders.insert(id, logged);
                 assert!(before.is_none(), "order {id} is sent as new twice");
             }
             StepKind::Resent => self.resent += 1,
@@ -128,6 +132,7 @@ impl Journal for Log {
                     ExecutionKind::Accepted
                     | ExecutionKind::Canceled
                     | ExecutionKind::CancelRejected
+                    | ExecutionKind::Replaced
                     | ExecutionKind::Reduced => {}
                 }
             }
@@ -287,9 +292,10 @@ impl World {
         let mut rest = bytes;
         while let Some(frame) = self.frames.next(&mut rest).unwrap() {
             if let Ok(Packet::Unsequenced(payload)) = Packet::parse(frame)
-                && let Ok(Inbound::EnterOrder(order, _)) = Inbound::parse(payload)
+                && let Ok(Inbound::EnterOrder(EnterOrder { user_ref_num, .. }, _))
+                | Ok(Inbound::ReplaceOrder(ReplaceOrder { user_ref_num, .. }, _)) = Inbound::parse(payload)
             {
-                let id = u64::from(order.user_ref_num.get());
+                let id = u64::from(user_ref_num.get());
                 assert!(
                     self.log.account.orders.contains_key(&OrderId(id)),
                     "order {id} is on the wire and not in the log"
@@ -299,14 +305,18 @@ impl World {
         }
     }
 
-    /// The engine wants something: mostly an order, sometimes a cancel.
+    /// The engine wants something: mostly an order, sometimes another one in its place, sometimes a cancel.
     fn decide(&mut self) {
         let symbol = SymbolId(u32::try_from(self.below(2)).unwrap());
         let side = Side::BOTH[usize::try_from(self.below(2)).unwrap()];
         let price = Price(10 * ONE + (i64::try_from(self.below(5)).unwrap() - 2) * CENT);
         let open: Vec<OrderId> = Side::BOTH.iter().flat_map(|s| self.engine.gate.open_orders(symbol, *s)).collect();
+        let of = |chance: u64| open[usize::try_from(chance % open.len() as u64).unwrap()];
         let intent = if !open.is_empty() && self.below(3) == 0 {
-            OrderIntent::Cancel { order_id: open[usize::try_from(self.below(open.len() as u64)).unwrap()], symbol }
+            OrderIntent::Cancel { order_id: of(self.chance.next_u64()), symbol }
+        } else if !open.is_empty() && self.below(2) == 0 {
+            let qty = Qty(100 * (1 + self.below(5)));
+            OrderIntent::Replace { order_id: of(self.chance.next_u64()), symbol, price, qty }
         } else {
             let qty = Qty(100 * (1 + self.below(4)));
             let time_in_force = if self.below(4) == 0 { TimeInForce::ImmediateOrCancel } else { TimeInForce::Day };
@@ -320,7 +330,7 @@ impl World {
             data_time: self.now,
             is_input_finite: true,
         };
-        if self.engine.client.block().is_some() && matches!(intent, OrderIntent::New(_)) {
+        if self.engine.client.block().is_some() && !matches!(intent, OrderIntent::Cancel { .. }) {
             return;
         }
         let Ok(approved) = self.engine.gate.check(&intent, &context, EventSeq(1), self.now) else { return };
@@ -469,37 +479,41 @@ fn fills_of(port: &mut OuchPort) -> BTreeMap<(u64, u64), (u64, bool)> {
 fn accepted_of(port: &mut OuchPort) -> BTreeMap<u64, usize> {
     let mut accepted = BTreeMap::new();
     for message in messages(port) {
-        if let Outbound::OrderAccepted(m, _) = Outbound::parse(&message).unwrap() {
-            *accepted.entry(u64::from(m.user_ref_num.get())).or_default() += 1;
+        match Outbound::parse(&message).unwrap() {
+            Outbound::OrderAccepted(m, _) => *accepted.entry(u64::from(m.user_ref_num.get())).or_default() += 1,
+            Outbound::OrderReplaced(m, _) => *accepted.entry(u64::from(m.user_ref_num.get())).or_default() += 1,
+            _ => {}
         }
     }
     accepted
 }
 
 /// A short session, cut after so many bytes of one way; the bytes of both ways.
-fn session(seed: u64, cut: Option<(usize, usize)>) -> ([usize; 2], u64) {
+fn session(seed: u64, cut: Option<(usize, usize)>) -> ([usize; 2], u64, u64) {
     let mut world = World::new(seed, &PortFaults::default(), 1);
     world.cut = cut;
     for _ in 0..40 {
         world.step();
     }
     world.end(None);
-    (world.moved, world.log.resent)
+    (world.moved, world.log.resent, world.engine.client.counters().replaced_count)
 }
 
 #[test]
 fn the_connection_is_cut_at_every_byte_both_ways() {
-    let (mut cut_count, mut resent) = (0, 0);
+    let (mut cut_count, mut resent, mut replaced) = (0, 0, 0);
     for seed in [2, 3] {
-        let (whole, _) = session(seed, None);
+        let (whole, _, of_whole) = session(seed, None);
+        assert!(of_whole > 0, "replacements are in the flow: {of_whole}");
         for (way, len) in whole.into_iter().enumerate() {
             for at in 1..len {
-                resent += session(seed, Some((way, at))).1;
+                let (_, again, moved) = session(seed, Some((way, at)));
+                (resent, replaced) = (resent + again, replaced + moved);
                 cut_count += 1;
             }
         }
     }
-    println!("{cut_count} sessions, {resent} orders sent again");
+    println!("{cut_count} sessions, {resent} orders sent again, {replaced} replaced");
     assert!(cut_count > 4_000 && resent > 20, "{cut_count} sessions, {resent} orders sent again");
 }
 

@@ -193,6 +193,9 @@ impl Trader {
         let price = Price(10 * ONE + (i64::try_from(self.below(5)).unwrap() - 2) * CENT);
         let intent = if !open.is_empty() && self.below(3) == 0 {
             OrderIntent::Cancel { order_id: open[usize::try_from(self.below(open.len() as u64)).unwrap()], symbol }
+        } else if !open.is_empty() && self.below(3) == 0 {
+            let order_id = open[usize::try_from(self.below(open.len() as u64)).unwrap()];
+            OrderIntent::Replace { order_id, symbol, price, qty: Qty(100 * (1 + self.below(4))) }
         } else {
             OrderIntent::New(NewOrder {
                 symbol,
@@ -361,6 +364,13 @@ fn truth(messages: &[Vec<u8>], logged: &BTreeMap<u64, (String, i64, i64)>) -> Tr
                 let id = u64::from(m.user_ref_num.get());
                 *truth.accepted.entry(id).or_default() += 1;
                 orders.insert(id, (m.symbol.to_string(), if m.side == b'B' { 1 } else { -1 }));
+                truth.open.insert(id, i64::from(m.quantity.get()));
+            }
+            Outbound::OrderReplaced(m, _) => {
+                let id = u64::from(m.user_ref_num.get());
+                *truth.accepted.entry(id).or_default() += 1;
+                orders.insert(id, (m.symbol.to_string(), if m.side == b'B' { 1 } else { -1 }));
+                truth.open.insert(u64::from(m.orig_user_ref_num.get()), 0);
                 truth.open.insert(id, i64::from(m.quantity.get()));
             }
             Outbound::OrderExecuted(m, _) => {

@@ -19,6 +19,9 @@ pub enum IntentKind {
     New = 1,
     /// The cancel of an order.
     Cancel = 2,
+    /// A replacement of an order: `order_id` is the replacement's where it was approved, else the order's that was to be
+    /// replaced; `intent_qty` is the total of the chain.
+    Replace = 3,
 }
 
 /// A decision on one market event, and all that it was made from. A decision with several intents writes one record

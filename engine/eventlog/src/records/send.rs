@@ -39,6 +39,13 @@ pub enum OrderTransition {
     Overdue = 12,
     /// The same message was handed to the venue session once more; written before it leaves.
     Resent = 13,
+    /// A replacement was handed to the venue session, under the order's own number; written before it leaves. The order
+    /// that it is to replace is in `replaces`.
+    ReplaceRequested = 14,
+    /// The replacement is live, and the order that it replaces is gone.
+    Replaced = 15,
+    /// The replacement never lived: the order that it was to replace is as it was, or has ended.
+    ReplaceRejected = 16,
 }
 
 /// A step in the life of one of our orders.
@@ -83,6 +90,22 @@ pub struct OrderRecord {
     pub time_in_force: TimeInForce,
     /// 1 if the order must not take liquidity.
     pub is_post_only: bool,
-    /// Zero.
-    pub reserved: [u8; 5],
+    /// The order that this one is to replace or has replaced: 40 bits, little-endian; 0 for an order that replaces none.
+    pub replaces: [u8; 5],
+}
+
+impl OrderRecord {
+    /// The order that this one is to replace or has replaced; 0 if none.
+    #[must_use]
+    pub const fn replaced_id(&self) -> OrderId {
+        let [a, b, c, d, e] = self.replaces;
+        OrderId(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+    }
+
+    /// An order's id as [`OrderRecord::replaces`] holds it: its low 40 bits, and ids are dense from 1.
+    #[must_use]
+    pub const fn pack_replaced(order_id: OrderId) -> [u8; 5] {
+        let [a, b, c, d, e, ..] = order_id.0.to_le_bytes();
+        [a, b, c, d, e]
+    }
 }

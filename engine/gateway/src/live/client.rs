@@ -78,9 +78,16 @@ impl OrderClient {
             OrderCommand::New { order_id, order, cause, decision_time } => {
                 self.enter(order_id, &order, (Cause { event_seq: cause, decision_time }, now), io)
             }
-            OrderCommand::Cancel { order_id, .. } => {
+            OrderCommand::Cancel { order_id, replacement, .. } => {
                 self.cancel(order_id, now, io);
+                if replacement.0 != 0 {
+                    self.cancel(replacement, now, io);
+                }
                 true
+            }
+            OrderCommand::Replace { order_id, replaces, order, cause, decision_time } => {
+                let cause = Cause { event_seq: cause, decision_time };
+                self.replace((order_id, replaces), &order, (cause, now), io)
             }
         };
         if is_taken {
@@ -98,12 +105,10 @@ impl OrderClient {
         (cause, now): (Cause, EpochNanos),
         io: &mut Outlet<'_, J, S>,
     ) -> bool {
-        let desk = &mut self.desk;
-        let is_open = desk.block().is_none() && self.session.state() == ClientState::Active;
-        let is_new = order_id > desk.last_number && desk.ledger.has_room(order_id);
-        if !is_open || !is_new || self.session.pending().len() > desk.config.backlog_len_max {
+        if !self.may_send(order_id) {
             return false;
         }
+        let desk = &mut self.desk;
         let Some(symbol) = desk.config.symbols.get(order.symbol.index()).copied() else { return false };
         let Ok(message) = wire::enter(order_id, order, symbol, desk.config.capacity) else { return false };
         if !matches!(desk.table.submit(order_id, *order, cause), Ok(Outcome::Applied { .. })) {
@@ -113,6 +118,39 @@ impl OrderClient {
         desk.record((order_id, order.symbol), now, StepKind::Submitted, io);
         desk.counters.order_count = desk.counters.order_count.saturating_add(1);
         // Without room it is as if the bytes were lost on the way: the query after the time-out says so.
+        self.sending.send(&mut self.session, message.bytes(), now);
+        desk.await_answer(order_id, false, (now, self.sending.serial));
+        true
+    }
+
+    /// Whether something new may go out under this number.
+    fn may_send(&self, order_id: OrderId) -> bool {
+        let desk = &self.desk;
+        let is_open = desk.block().is_none() && self.session.state() == ClientState::Active;
+        let is_new = order_id > desk.last_number && desk.ledger.has_room(order_id);
+        is_open && is_new && self.session.pending().len() <= desk.config.backlog_len_max
+    }
+
+    /// Sends a replacement, if the order that it is to replace is neither gone nor on its way out.
+    fn replace<J: Journal, S>(
+        &mut self,
+        (order_id, replaces): (OrderId, OrderId),
+        order: &NewOrder,
+        (cause, now): (Cause, EpochNanos),
+        io: &mut Outlet<'_, J, S>,
+    ) -> bool {
+        if !self.may_send(order_id) {
+            return false;
+        }
+        let desk = &mut self.desk;
+        let Ok(message) = wire::replace(order_id, replaces, order) else { return false };
+        let outcome = desk.table.replace_sent((order_id, replaces), *order, cause);
+        if !matches!(outcome, Ok(Outcome::Applied { .. })) {
+            return false;
+        }
+        desk.last_number = order_id;
+        desk.record((order_id, order.symbol), now, StepKind::ReplaceSubmitted, io);
+        desk.counters.replace_count = desk.counters.replace_count.saturating_add(1);
         self.sending.send(&mut self.session, message.bytes(), now);
         desk.await_answer(order_id, false, (now, self.sending.serial));
         true

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use peregrine_types::{
     EpochNanos, Execution, ExecutionKind, Liquidity, MatchNumber, Nanos, NewOrder, Notional, OrderId, Position, Price,
-    Qty, ReasonCode, Side, Sink, SymbolId, TimeInForce,
+    Qty, ReasonCode, Side, Sink, Symbol, SymbolId, TimeInForce,
 };
 
 use super::ledger::{BustError, Ledger, VenueFill};
 use super::reconcile::{Difference, LoggedAccount};
 use super::resolve::Pending;
 use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, Step, StepKind, wire};
-use crate::order_table::{Cause, OrderTable, Outcome};
+use crate::order_table::{Cause, OrderTable, Outcome, may_end};
 use crate::ouch50::{CancelReason, OrderAccepted, OrderExecuted, Outbound, RejectReason};
 use crate::soup::{ClientEvent, Continuity};
 
@@ -63,7 +63,7 @@ pub(super) struct Desk {
     pub(super) differences: Vec<Difference>,
     pub(super) counters: OrderClientCounters,
     notices: VecDeque<Notice>,
-    reject_run: u32,
+    pub(super) reject_run: u32,
 }
 
 /// One execution under way: what all of its kinds have in common.
@@ -240,7 +240,8 @@ impl Desk {
                 self.on_modified(said, Qty(u64::from(m.quantity.get())), io);
             }
             Outbound::OrderReplaced(m, _) => {
-                self.differ(Difference::Impossible(OrderId(u64::from(m.orig_user_ref_num.get()))));
+                let said = said(m.user_ref_num.get(), m.timestamp.get());
+                self.on_replaced(m, said, io);
             }
             Outbound::AccountQueryResponse(m, _) => {
                 self.answer = Some(OrderId(u64::from(m.next_user_ref_num.get())));
@@ -268,7 +269,7 @@ impl Desk {
         let qty = Qty(u64::from(m.quantity.get()));
         if self.table.get(said.order_id).is_none() && self.ledger.order(said.order_id).is_none() {
             // An order of an earlier run, or a stranger: the venue's word on what it is.
-            let symbol = self.symbol_of(m);
+            let symbol = self.symbol_of(m.symbol);
             if self.beginning.is_none() {
                 self.differ(Difference::OrderNotInLog(said.order_id));
             }
@@ -300,13 +301,13 @@ impl Desk {
         }
     }
 
-    fn symbol_of(&self, m: &OrderAccepted) -> SymbolId {
-        let known = self.config.symbols.iter().zip(0..).find(|(symbol, _)| **symbol == m.symbol);
+    pub(super) fn symbol_of(&self, name: Symbol) -> SymbolId {
+        let known = self.config.symbols.iter().zip(0..).find(|(symbol, _)| **symbol == name);
         known.map_or(SymbolId::MARKET, |(_, id)| SymbolId(id))
     }
 
     /// Takes in an order that this run did not send.
-    fn adopt(&mut self, order_id: OrderId, order: NewOrder) {
+    pub(super) fn adopt(&mut self, order_id: OrderId, order: NewOrder) {
         if self.table.submit(order_id, order, Cause::default()).is_err() {
             self.differ(Difference::OrderNotInLog(order_id));
         }
@@ -314,7 +315,8 @@ impl Desk {
 
     /// Sees to it that the ledger has an order of which the venue speaks: where its acceptance is missing, by what we
     /// know of it ourselves. False when nobody knows it.
-    fn is_known(&mut self, order_id: OrderId) -> bool {
+    pub(super) fn is_known<J: Journal, S: Sink<Execution>>(&mut self, said: Said, io: &mut Outlet<'_, J, S>) -> bool {
+        let order_id = said.order_id;
         if self.ledger.order(order_id).is_some() {
             return true;
         }
@@ -322,11 +324,16 @@ impl Desk {
             && let Some(beginning) = &self.beginning
             && let Some(logged) = beginning.account.orders.get(&order_id)
         {
-            let order = logged.order;
-            self.adopt(order_id, order);
+            let (order, replaces) = (logged.order, logged.replaces);
+            if replaces.0 == 0 {
+                self.adopt(order_id, order);
+            } else if self.is_known(Said { order_id: replaces, ..said }, io) {
+                self.adopt_replacement((order_id, replaces), order);
+            }
         }
-        match self.table.get(order_id).map(|entry| entry.order) {
-            Some(order) => self.ledger.open(order_id, order.symbol, order.side, order.qty),
+        match self.table.get(order_id).map(|entry| (entry.order, entry.replaces)) {
+            Some((order, OrderId(0))) => self.ledger.open(order_id, order.symbol, order.side, order.qty),
+            Some((_, replaces)) => self.infer_replaced(replaces, said, io),
             None => {
                 self.differ(Difference::OrderNotInLog(order_id));
                 false
@@ -335,13 +342,13 @@ impl Desk {
     }
 
     /// Shares leave an order without a trade.
-    fn take_off<J: Journal, S: Sink<Execution>>(
+    pub(super) fn take_off<J: Journal, S: Sink<Execution>>(
         &mut self,
         said: Said,
         (qty, reason): (Qty, ReasonCode),
         io: &mut Outlet<'_, J, S>,
     ) {
-        if !self.is_known(said.order_id) {
+        if !self.is_known(said, io) {
             return;
         }
         let left = self.ledger.reduce(said.order_id, qty);
@@ -351,7 +358,7 @@ impl Desk {
     }
 
     fn on_modified<J: Journal, S: Sink<Execution>>(&mut self, said: Said, open: Qty, io: &mut Outlet<'_, J, S>) {
-        if !self.is_known(said.order_id) {
+        if !self.is_known(said, io) {
             return;
         }
         let known = self.ledger.order(said.order_id).map_or(Qty::ZERO, |order| order.open_qty);
@@ -370,7 +377,7 @@ impl Desk {
         said: Said,
         io: &mut Outlet<'_, J, S>,
     ) {
-        if !self.is_known(said.order_id) {
+        if !self.is_known(said, io) {
             return;
         }
         let (qty, match_number) = (Qty(u64::from(m.quantity.get())), MatchNumber(m.match_number.get()));
@@ -500,6 +507,10 @@ impl Desk {
                 self.hold_equal(order_id, execution.symbol);
             }
         }
+        if may_end(execution.kind) {
+            let said = Said { order_id, venue_time: execution.venue_time, now: execution.visible_time };
+            self.close_replacement(said, io);
+        }
     }
 
     fn book(&mut self, execution: &Execution) {
@@ -510,6 +521,7 @@ impl Desk {
             | ExecutionKind::Rejected
             | ExecutionKind::Canceled
             | ExecutionKind::CancelRejected
+            | ExecutionKind::Replaced
             | ExecutionKind::Reduced => execution.side,
         };
         if let Some(position) = self.positions.get_mut(execution.symbol.index()) {
@@ -518,7 +530,7 @@ impl Desk {
     }
 
     /// Continuous reconciliation: the order and the position by our account and by the venue's stream.
-    fn hold_equal(&mut self, order_id: OrderId, symbol: SymbolId) {
+    pub(super) fn hold_equal(&mut self, order_id: OrderId, symbol: SymbolId) {
         if self.halt == Some(ReasonCode::ReconcileFailed) {
             return;
         }

@@ -15,7 +15,7 @@ pub struct VenueOrder {
     pub side: Side,
     /// Shares that may still be executed.
     pub open_qty: Qty,
-    /// Shares that were executed, broken trades included.
+    /// Shares that were executed, of the orders that it replaced too, broken trades included.
     pub filled_qty: Qty,
 }
 
@@ -112,6 +112,20 @@ impl Ledger {
         *order = VenueOrder { is_known: true, symbol, side, open_qty: qty, filled_qty: Qty::ZERO };
         self.known_count = self.known_count.saturating_add(1);
         self.open_count = self.open_count.saturating_add(usize::from(qty > Qty::ZERO));
+        true
+    }
+
+    /// An order took the place of another, with `qty` open: what was executed of the chain goes with it. False when it is
+    /// known already, or has no place.
+    pub fn replace(&mut self, replaces: OrderId, order_id: OrderId, qty: Qty) -> bool {
+        let old = self.order(replaces).unwrap_or_default();
+        if !self.open(order_id, old.symbol, old.side, qty) {
+            return false;
+        }
+        self.reduce(replaces, old.open_qty);
+        if let Some(order) = self.orders.get_mut(index_of(order_id)) {
+            order.filled_qty = old.filled_qty;
+        }
         true
     }
 
@@ -217,6 +231,17 @@ mod tests {
         assert_eq!(ledger.bust(OrderId(3), MatchNumber(70)).unwrap().qty, Qty(4));
         assert_eq!(ledger.bust(OrderId(3), MatchNumber(70)), Err(BustError::Repeated));
         assert_eq!(ledger.position(SymbolId(1)), Position(0));
+    }
+
+    #[test]
+    fn a_replacement_goes_on_with_what_was_executed() {
+        let mut ledger = Ledger::new(8, 8, 1);
+        ledger.open(OrderId(1), SymbolId(0), Side::Sell, Qty(10));
+        ledger.fill(&fill(1, 9, 4));
+        assert!(ledger.replace(OrderId(1), OrderId(2), Qty(8)) && !ledger.replace(OrderId(1), OrderId(2), Qty(8)));
+        let [old, new] = [1, 2].map(|id| ledger.order(OrderId(id)).unwrap());
+        assert_eq!((old.open_qty, new.open_qty, new.filled_qty, new.side), (Qty(0), Qty(8), Qty(4), Side::Sell));
+        assert_eq!((ledger.open_count(), ledger.position(SymbolId(0))), (1, Position(-4)));
     }
 
     #[test]

@@ -43,6 +43,10 @@
 //!
 //! Until then it is open in the order table and in the risk gate, with all that it might still do.
 //!
+//! A replacement that nobody answered is treated the same way: it is sent again under its number, which is without effect
+//! when the order before it is gone; a cancel *of the replacement* asks whether it lives, and leaves the other order alone.
+//! Silence closes the replacement, and the order before it goes on.
+//!
 //! # Messages of the venue
 //!
 //! | message | effect |
@@ -56,7 +60,10 @@
 //! | Cancel Pending | nothing: the cancel stays on its way |
 //! | Cancel Reject | `CancelRejected` |
 //! | Modified (nobody asked) | `Reduced` by the difference; a larger order halts |
-//! | Replaced | halts: nobody asked for it |
+//! | Replaced | `Replaced`: the replacement has open what the venue says, the order before it is gone; dead: `Canceled` at once. One that nobody asked for halts |
+//! | Rejected, with the number of a replacement | `Rejected`; the order before it is as it was |
+//! | whatever ends an order for which a replacement is on its way | the replacement is `Rejected`, too late: OUCH 5.0 ignores it, and the stream is in the order of what happened |
+//! | whatever is said of a replacement that was not said to live | it took its place before: `Replaced` first, with what the chain's arithmetic leaves it |
 //! | Priority Update, Restated, answers to disable and enable | counted |
 //! | Account Query Response, Mass Cancel Response | see above |
 //! | of an unknown type | counted and told |
@@ -69,6 +76,7 @@ mod client;
 mod desk;
 mod ledger;
 mod reconcile;
+mod replace;
 mod resolve;
 mod wire;
 
@@ -158,6 +166,8 @@ pub enum StepKind {
     Submitted,
     /// It is about to be sent once more, with the same number.
     Resent,
+    /// It is about to be sent in the place of another order: [`OrderEntry::replaces`].
+    ReplaceSubmitted,
     /// A cancel is about to be sent; what the order table says to that.
     CancelRequested(Outcome),
     /// A mass cancel, of everything or of nothing (a marker), is about to be sent: the "order" is the number that it uses
@@ -236,6 +246,10 @@ pub struct OrderClientCounters {
     pub overdue_count: u64,
     /// Orders closed without a word of the venue.
     pub closed_count: u64,
+    /// Replacements sent, repetitions left out.
+    pub replace_count: u64,
+    /// Replacements that took their place.
+    pub replaced_count: u64,
     /// Orders accepted.
     pub accepted_count: u64,
     /// Orders refused.

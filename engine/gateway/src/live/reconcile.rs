@@ -16,6 +16,8 @@ pub struct LoggedOrder {
     pub order: NewOrder,
     /// Whether the logs say that it ended without ever having lived.
     pub is_rejected: bool,
+    /// The order that it was to replace; 0 if none.
+    pub replaces: OrderId,
 }
 
 /// A fill as the logs have it.

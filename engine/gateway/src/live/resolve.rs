@@ -255,15 +255,29 @@ impl Desk {
 
     /// Sends an order once more, with the same number.
     fn resend<J: Journal, S>(&mut self, order_id: OrderId, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) -> bool {
-        let Some(order) = self.table.get(order_id).map(|entry| entry.order) else { return false };
+        let Some((order, replaces)) = self.table.get(order_id).map(|entry| (entry.order, entry.replaces)) else {
+            return false;
+        };
         let symbol = self.config.symbols.get(order.symbol.index()).copied();
-        let Some(Ok(message)) = symbol.map(|symbol| wire::enter(order_id, &order, symbol, self.config.capacity)) else {
+        let Some(Ok(message)) = symbol.map(|symbol| match replaces {
+            OrderId(0) => wire::enter(order_id, &order, symbol, self.config.capacity),
+            OrderId(_) => wire::replace(order_id, replaces, &order),
+        }) else {
             return false;
         };
         self.record((order_id, order.symbol), way.now, StepKind::Resent, io);
         self.counters.resent_count = self.counters.resent_count.saturating_add(1);
         self.notice(Notice::Resent(order_id));
         way.send(message.bytes())
+    }
+
+    /// An order has ended for which a replacement is on its way: the venue ignores that one.
+    pub(super) fn close_replacement<J: Journal, S: Sink<Execution>>(&mut self, said: Said, io: &mut Outlet<'_, J, S>) {
+        let is_ended = self.table.get(said.order_id).is_some_and(|entry| !entry.state.is_open());
+        let Some(replacement) = self.table.replacement_of(said.order_id).filter(|_| is_ended) else { return };
+        let said = Said { order_id: replacement, ..said };
+        let execution = self.execution(said, ExecutionKind::Rejected, ReasonCode::VenueReplaceTooLate);
+        self.apply(execution, io);
     }
 
     /// The venue's stream says that an order does not live: as if it had been refused.

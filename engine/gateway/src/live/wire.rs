@@ -4,7 +4,7 @@ use peregrine_types::{Liquidity, NewOrder, OrderId, ReasonCode, Side, Symbol, Ti
 
 use crate::ouch50::{
     self, AccountQuery, CancelOrder, CancelReason, EnterOrder, MESSAGE_LEN_MAX, MassCancel, MessageBuilder,
-    OptionValue, OuchPrice, RejectReason, Text,
+    OptionValue, OuchPrice, RejectReason, ReplaceOrder, Text,
 };
 
 /// Why an order cannot be written.
@@ -55,21 +55,17 @@ pub(super) fn user_ref_num(order_id: OrderId) -> Result<u32, EncodeError> {
 /// # Errors
 /// [`EncodeError`] for an order that the protocol has no words for.
 pub(super) fn enter(order_id: OrderId, order: &NewOrder, symbol: Symbol, capacity: u8) -> Result<Encoded, EncodeError> {
-    let quantity = u32::try_from(order.qty.0).ok().filter(|qty| (1..=ouch50::ORDER_QTY_MAX).contains(qty));
-    let price = OuchPrice::from_price(order.price).filter(|price| price.get() <= ouch50::PRICE_RAW_MAX);
+    let (quantity, price) = values(order)?;
     let body = EnterOrder {
         user_ref_num: user_ref_num(order_id)?.into(),
         side: match order.side {
             Side::Buy => b'B',
             Side::Sell => b'S',
         },
-        quantity: quantity.ok_or(EncodeError::Quantity)?.into(),
+        quantity: quantity.into(),
         symbol,
-        price: price.ok_or(EncodeError::Price)?,
-        time_in_force: match order.time_in_force {
-            TimeInForce::Day => b'0',
-            TimeInForce::ImmediateOrCancel => b'3',
-        },
+        price,
+        time_in_force: time_in_force(order),
         display: b'Y',
         capacity,
         iso_eligibility: b'N',
@@ -80,6 +76,46 @@ pub(super) fn enter(order_id: OrderId, order: &NewOrder, symbol: Symbol, capacit
     let post_only = order.is_post_only.then_some(OptionValue::PostOnly(b'P'));
     Ok(Encoded::of(|buffer| {
         // A buffer of `MESSAGE_LEN_MAX` holds every message.
+        MessageBuilder::new(buffer, &body)
+            .and_then(|message| message.maybe(post_only))
+            .map_or(0, |message| message.finish().len())
+    }))
+}
+
+/// Quantity and price as the protocol has them.
+fn values(order: &NewOrder) -> Result<(u32, OuchPrice), EncodeError> {
+    let quantity = u32::try_from(order.qty.0).ok().filter(|qty| (1..=ouch50::ORDER_QTY_MAX).contains(qty));
+    let price = OuchPrice::from_price(order.price).filter(|price| price.get() <= ouch50::PRICE_RAW_MAX);
+    Ok((quantity.ok_or(EncodeError::Quantity)?, price.ok_or(EncodeError::Price)?))
+}
+
+const fn time_in_force(order: &NewOrder) -> u8 {
+    match order.time_in_force {
+        TimeInForce::Day => b'0',
+        TimeInForce::ImmediateOrCancel => b'3',
+    }
+}
+
+/// Replace Order: `order`, whose quantity is the total of the chain, in the place of the order `replaces`. Post-only is
+/// said again; what else is not said is kept (OUCH 5.0).
+///
+/// # Errors
+/// [`EncodeError`] for an order that the protocol has no words for.
+pub(super) fn replace(order_id: OrderId, replaces: OrderId, order: &NewOrder) -> Result<Encoded, EncodeError> {
+    let (quantity, price) = values(order)?;
+    let body = ReplaceOrder {
+        orig_user_ref_num: user_ref_num(replaces)?.into(),
+        user_ref_num: user_ref_num(order_id)?.into(),
+        quantity: quantity.into(),
+        price,
+        time_in_force: time_in_force(order),
+        display: b'Y',
+        iso_eligibility: b'N',
+        clordid: clordid(order_id),
+        ..ReplaceOrder::blank()
+    };
+    let post_only = order.is_post_only.then_some(OptionValue::PostOnly(b'P'));
+    Ok(Encoded::of(|buffer| {
         MessageBuilder::new(buffer, &body)
             .and_then(|message| message.maybe(post_only))
             .map_or(0, |message| message.finish().len())
@@ -204,9 +240,15 @@ mod tests {
         assert_eq!((body.user_ref_num.get(), body.side, body.quantity.get()), (1_234_567, b'S', 300));
         assert_eq!((body.price.get(), body.time_in_force, options.post_only()), (123_400, b'3', Some(b'P')));
         assert_eq!(&body.clordid.0, b"1234567       ");
+        let replacement = replace(OrderId(9), OrderId(7), &order(300, 12_340_000_000)).unwrap();
+        let Ok(Inbound::ReplaceOrder(body, options)) = Inbound::parse(replacement.bytes()) else {
+            panic!("no replace")
+        };
+        assert_eq!((body.orig_user_ref_num.get(), body.user_ref_num.get(), body.quantity.get()), (7, 9, 300));
+        assert_eq!((body.price.get(), body.time_in_force, options.post_only()), (123_400, b'3', Some(b'P')));
         let firm = Text(*b"FIRM");
         let masses = [mass_cancel(OrderId(8), firm).unwrap(), marker(OrderId(9), firm).unwrap()];
-        for message in [message, cancel(OrderId(7)).unwrap(), masses[0], masses[1], query()] {
+        for message in [message, replacement, cancel(OrderId(7)).unwrap(), masses[0], masses[1], query()] {
             Inbound::parse(message.bytes()).unwrap().check().unwrap();
         }
         assert_eq!(message.bytes().len(), EnterOrder::LEN + 3);

@@ -17,6 +17,7 @@ mod arrivals;
 mod fill;
 mod latency;
 mod orders;
+mod replace;
 mod taken;
 
 use peregrine_book::{BookAction, BookUpdate, MarketBooks};
@@ -88,8 +89,10 @@ pub enum PaperConfigError {
 pub struct PaperCounters {
     /// New orders that arrived.
     pub orders: u64,
-    /// Orders that were rejected.
+    /// Orders, and replacements, that were rejected.
     pub rejected: u64,
+    /// Orders that were replaced.
+    pub replaced: u64,
     /// Fills that added liquidity.
     pub fills_added: u64,
     /// Fills that removed liquidity.
@@ -197,14 +200,26 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
                 let (symbol, side, limit) = (order.symbol, order.side, order.price);
                 self.enter(Place { order_id, symbol, side, limit, now: arrival.at }, &order, books, out);
             }
-            OrderCommand::Cancel { order_id, symbol, .. } => self.cancel(order_id, symbol, arrival.at, out),
+            OrderCommand::Cancel { order_id, replacement, symbol, .. } => {
+                // Messages arrive in order: of an order and its replacement at most one is here.
+                let is_replaced = replacement.0 != 0 && self.orders.find(symbol, replacement).is_some();
+                let order_id = if is_replaced { replacement } else { order_id };
+                self.cancel(order_id, symbol, arrival.at, out);
+            }
+            OrderCommand::Replace { order_id, replaces, order, .. } => {
+                let (symbol, side, limit) = (order.symbol, order.side, order.price);
+                let place = Place { order_id, symbol, side, limit, now: arrival.at };
+                self.replace((replaces, place), &order, books, out);
+            }
         }
     }
 
     /// Rejects an own message that has arrived without letting it meet the books: the order table has no room for it.
     /// The report takes the way back like any other.
     pub fn refuse(&mut self, arrival: &Arrival, reason: ReasonCode, out: &mut impl Sink<Execution>) {
-        if let OrderCommand::New { order_id, order, .. } = arrival.command {
+        if let OrderCommand::New { order_id, order, .. } | OrderCommand::Replace { order_id, order, .. } =
+            arrival.command
+        {
             self.counters.orders = self.counters.orders.saturating_add(1);
             self.counters.rejected = self.counters.rejected.saturating_add(1);
             let (symbol, side, limit) = (order.symbol, order.side, order.price);
@@ -305,6 +320,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
     fn fill_resting(&mut self, slot: SlotIndex, qty: Qty, now: EpochNanos, out: &mut impl Sink<Execution>) {
         let Some(resting) = self.orders.get_mut(slot) else { return };
         resting.own.leaves_qty = resting.own.leaves_qty.saturating_sub(qty);
+        resting.executed_qty = resting.executed_qty.saturating_add(qty);
         let resting = *resting;
         if resting.own.leaves_qty == Qty::ZERO {
             self.orders.remove(slot);
@@ -332,7 +348,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
             let reason = ReasonCode::VenueIocRemainder;
             self.report(place, Report::new(ExecutionKind::Canceled, reason, leaves_qty, Qty::ZERO), out);
         } else {
-            self.rest(place, order, leaves_qty, books);
+            self.rest(place, order, (leaves_qty, order.qty.saturating_sub(leaves_qty)), books);
         }
     }
 
@@ -360,12 +376,18 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         }
     }
 
-    fn rest(&mut self, place: Place, order: &NewOrder, leaves_qty: Qty, books: &impl MarketBooks) {
+    fn rest(
+        &mut self,
+        place: Place,
+        order: &NewOrder,
+        (leaves_qty, executed_qty): (Qty, Qty),
+        books: &impl MarketBooks,
+    ) {
         let level = books.level(order.symbol, order.side, order.price);
         let ahead_qty = level.map_or(Qty::ZERO, |level| self.left_of(order.symbol, order.side, &level));
         let (side, price, joined_at) = (order.side, order.price, books.next_priority());
         let own = OwnOrder { side, price, leaves_qty, ahead_qty, joined_at };
-        self.orders.insert(Resting { order_id: place.order_id, symbol: order.symbol, own });
+        self.orders.insert(Resting { order_id: place.order_id, symbol: order.symbol, own, executed_qty });
     }
 
     /// What is left of a level once the shares that own orders took before are gone.
@@ -373,7 +395,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         level.qty.saturating_sub(self.taken.at(symbol, side, level.price))
     }
 
-    /// Walks the other side up to the limit and returns what could not be filled.
+    /// Walks the other side up to the limit with the order's quantity and returns what could not be filled.
     fn take(
         &mut self,
         place: Place,

@@ -1,6 +1,6 @@
 //! Own orders that rest at the venue, in one list per symbol and side, in the order in which they joined.
 
-use peregrine_types::{OrderId, Side, SymbolId};
+use peregrine_types::{OrderId, Qty, Side, SymbolId};
 
 use super::fill::OwnOrder;
 
@@ -10,6 +10,8 @@ pub(super) struct Resting {
     pub(super) order_id: OrderId,
     pub(super) symbol: SymbolId,
     pub(super) own: OwnOrder,
+    /// What was executed of it and of the orders that it replaced.
+    pub(super) executed_qty: Qty,
 }
 
 /// A slot of the table.
@@ -78,7 +80,7 @@ impl Orders {
         self.slots.get_mut(slot.index())?.resting.as_mut()
     }
 
-    fn get(&self, slot: SlotIndex) -> Option<&Resting> {
+    pub(super) fn get(&self, slot: SlotIndex) -> Option<&Resting> {
         self.slots.get(slot.index())?.resting.as_ref()
     }
 
@@ -166,7 +168,7 @@ impl Orders {
 mod tests {
     use super::*;
     use peregrine_book::Priority;
-    use peregrine_types::{Price, Qty};
+    use peregrine_types::Price;
 
     fn resting(id: u64, price: i64) -> Resting {
         let own = OwnOrder {
@@ -176,7 +178,7 @@ mod tests {
             ahead_qty: Qty(0),
             joined_at: Priority(id),
         };
-        Resting { order_id: OrderId(id), symbol: SymbolId(1), own }
+        Resting { order_id: OrderId(id), symbol: SymbolId(1), own, executed_qty: Qty(0) }
     }
 
     fn ids(orders: &Orders) -> Vec<u64> {

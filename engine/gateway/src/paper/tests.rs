@@ -93,7 +93,9 @@ impl Floor {
 
     fn cancel(&mut self, at: i64, order_id: OrderId) {
         let (symbol, cause, decision_time) = (SymbolId(0), EventSeq(0), EpochNanos(at));
-        self.venue.send(OrderCommand::Cancel { order_id, symbol, cause, decision_time }).unwrap();
+        self.venue
+            .send(OrderCommand::Cancel { order_id, replacement: OrderId(0), symbol, cause, decision_time })
+            .unwrap();
     }
 }
 

@@ -91,6 +91,7 @@ impl Config {
             quote_offset_ticks: section.quote_offset_ticks,
             quote_edge_ticks: section.is_quoting_by_prediction.then_some(section.quote_edge_ticks),
             requote_tolerance_ticks: section.requote_tolerance_ticks,
+            use_replace: section.use_replace,
             take_horizon_index: section.take_horizon_index,
             take_margin_ticks: section.take_margin_ticks,
             fee_removed: self.gateway.fee_removed,

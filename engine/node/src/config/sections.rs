@@ -167,6 +167,8 @@ section! {
         quote_edge_ticks: f64, "-1000 to 1000", |x| (-1_000.0..=1_000.0).contains(x);
         /// Ticks by which a resting quote may differ from the price wanted now before it is replaced.
         requote_tolerance_ticks: u32, "0 to 1000", |n| *n <= 1000;
+        /// Whether a quote that is not where it should be is replaced in one message; false: cancelled, and placed anew once it is gone.
+        use_replace: bool, "true or false", |_| true;
         /// Index of the model's horizon whose predicted return decides about takes.
         take_horizon_index: usize, "0 to 3", |n| *n <= 3;
         /// Ticks by which the predicted move must exceed half-spread plus fee before a take.

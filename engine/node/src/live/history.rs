@@ -104,7 +104,7 @@ fn read_run(dir: &Path, known: &SessionNote, now: &SessionNote, account: &mut Lo
         account.last_number = account.last_number.max(id);
         let key = (id, record.match_number);
         match record.transition {
-            OrderTransition::Submitted => {
+            OrderTransition::Submitted | OrderTransition::ReplaceRequested => {
                 let Some(symbol) = symbol_of(record.symbol) else {
                     let name = known.symbols.get(record.symbol.index()).cloned().unwrap_or_default();
                     return Err(Failure::usage(format_args!(
@@ -114,9 +114,10 @@ fn read_run(dir: &Path, known: &SessionNote, now: &SessionNote, account: &mut Lo
                     )));
                 };
                 let order = order_of(record, symbol);
-                account.orders.insert(id, LoggedOrder { order_id: id, order, is_rejected: false });
+                let replaces = record.replaced_id();
+                account.orders.insert(id, LoggedOrder { order_id: id, order, is_rejected: false, replaces });
             }
-            OrderTransition::Rejected => {
+            OrderTransition::Rejected | OrderTransition::ReplaceRejected => {
                 if let Some(order) = account.orders.get_mut(&id) {
                     order.is_rejected = true;
                 }
@@ -139,6 +140,7 @@ fn read_run(dir: &Path, known: &SessionNote, now: &SessionNote, account: &mut Lo
             | OrderTransition::Repeated
             | OrderTransition::Illegal
             | OrderTransition::Reduced
+            | OrderTransition::Replaced
             | OrderTransition::Overdue
             | OrderTransition::Resent => {}
         }

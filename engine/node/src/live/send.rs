@@ -230,11 +230,13 @@ fn record_of(step: &Step<'_>) -> OrderRecord {
         side: entry.map_or(Default::default(), |entry| entry.order.side),
         price: entry.map_or(Default::default(), |entry| entry.order.price),
         leaves_qty: entry.map_or(Qty::ZERO, |entry| entry.leaves_qty),
+        replaces: entry.map_or([0; 5], |entry| OrderRecord::pack_replaced(entry.replaces)),
         ..OrderRecord::default()
     };
     let qty = entry.map_or(Qty::ZERO, |entry| entry.order.qty);
     match step.kind {
         StepKind::Submitted => OrderRecord { transition: OrderTransition::Submitted, qty, ..base },
+        StepKind::ReplaceSubmitted => OrderRecord { transition: OrderTransition::ReplaceRequested, qty, ..base },
         StepKind::Resent => OrderRecord { transition: OrderTransition::Resent, qty, ..base },
         StepKind::Overdue => {
             OrderRecord { transition: OrderTransition::Overdue, reason: ReasonCode::Unanswered, ..base }
@@ -259,13 +261,14 @@ fn record_of(step: &Step<'_>) -> OrderRecord {
             side: execution.side,
             liquidity: execution.liquidity,
             reason: execution.reason,
-            transition: transition(execution.kind, outcome),
+            transition: transition((execution.kind, base.replaced_id().0 != 0), outcome),
             ..base
         },
     }
 }
 
-const fn transition(kind: ExecutionKind, outcome: Outcome) -> OrderTransition {
+/// What a report is in the log, by its kind and whether the order is a replacement.
+const fn transition((kind, is_replacement): (ExecutionKind, bool), outcome: Outcome) -> OrderTransition {
     let to = match outcome {
         Outcome::Duplicate => return OrderTransition::Repeated,
         Outcome::Impossible { .. } | Outcome::Unexpected { .. } => return OrderTransition::Illegal,
@@ -273,6 +276,8 @@ const fn transition(kind: ExecutionKind, outcome: Outcome) -> OrderTransition {
     };
     match kind {
         ExecutionKind::Accepted => OrderTransition::Accepted,
+        ExecutionKind::Replaced => OrderTransition::Replaced,
+        ExecutionKind::Rejected if is_replacement => OrderTransition::ReplaceRejected,
         ExecutionKind::Rejected => OrderTransition::Rejected,
         ExecutionKind::Canceled => OrderTransition::Canceled,
         ExecutionKind::CancelRejected => OrderTransition::CancelRejected,

@@ -74,6 +74,8 @@ pub struct DecideCounters {
     pub orders_approved: u64,
     /// Cancels approved.
     pub cancels_approved: u64,
+    /// Replacements approved.
+    pub replaces_approved: u64,
     /// Cancels denied; those in [`Self::denied`] that are no new orders.
     pub cancels_denied: u64,
     /// Times that the latency guard warned.
@@ -363,7 +365,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         for number in 0..self.intents.len() {
             let Some(intent) = self.intents.get(number) else { break };
             let record = self.submit((input, is_decision), (number, intent), books, out);
-            let is_order = record.verdict == ReasonCode::None && matches!(intent, OrderIntent::New(_));
+            let is_order = record.verdict == ReasonCode::None && !matches!(intent, OrderIntent::Cancel { .. });
             if number == 0 || (is_order && handed_over.order.is_none()) {
                 let now = self.stopwatch.start();
                 handed_over.first.get_or_insert(now);
@@ -388,10 +390,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         out: &mut impl Sink<ApprovedOrder>,
     ) -> DecisionRecord {
         let now = input.event.recv_time;
-        let symbol = match &intent {
-            OrderIntent::New(order) => order.symbol,
-            OrderIntent::Cancel { symbol, .. } => *symbol,
-        };
+        let symbol = intent.symbol();
         let decision = is_decision.then(|| self.strategy.decision());
         let top = books.top(symbol);
         let context = RiskContext {
@@ -421,6 +420,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
                     match intent {
                         OrderIntent::New(_) => self.counters.orders_approved += 1,
                         OrderIntent::Cancel { .. } => self.counters.cancels_approved += 1,
+                        OrderIntent::Replace { .. } => self.counters.replaces_approved += 1,
                     }
                 }
                 Err(Full(order)) => self.take_back(order, &intent, now),

@@ -89,6 +89,7 @@ impl Pnl {
             ExecutionKind::Canceled
             | ExecutionKind::Reduced
             | ExecutionKind::Rejected
+            | ExecutionKind::Replaced
             | ExecutionKind::CancelRejected => {}
         }
     }

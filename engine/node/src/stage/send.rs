@@ -7,8 +7,8 @@ use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_gateway::{Arrival, Cause, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
 use peregrine_risk::ApprovedOrder;
 use peregrine_types::{
-    EpochNanos, Execution, ExecutionKind, Full, MarketEvent, OrderCommand, OrderId, Position, Qty, ReasonCode, Sink,
-    SymbolId,
+    EpochNanos, Execution, ExecutionKind, Full, MarketEvent, NewOrder, OrderCommand, OrderId, Position, Qty,
+    ReasonCode, Sink, SymbolId,
 };
 
 use super::log::LosslessLog;
@@ -64,7 +64,7 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
                 self.venue.process(&arrival, books, &mut |execution| keeper.on_execution(execution, out));
             } else {
                 // The table does not know the order, so that the report passes it by; the refusal is in the log.
-                self.venue.refuse(&arrival, ReasonCode::VenueCapacity, out);
+                self.venue.refuse(&arrival, refusal(&arrival), out);
             }
         }
     }
@@ -147,41 +147,71 @@ impl BookKeeper {
     fn on_arrival(&mut self, arrival: &Arrival) -> bool {
         match arrival.command {
             OrderCommand::New { order_id, order, cause, decision_time } => {
-                let outcome = self.table.submit(order_id, order, Cause { event_seq: cause, decision_time });
+                let cause = Cause { event_seq: cause, decision_time };
+                let outcome = self.table.submit(order_id, order, cause);
                 let is_taken = matches!(outcome, Ok(Outcome::Applied { .. }));
                 let (transition, reason) = if is_taken {
                     (OrderTransition::Submitted, ReasonCode::None)
                 } else {
                     (OrderTransition::Rejected, ReasonCode::VenueCapacity)
                 };
-                let record = OrderRecord {
-                    event_seq: cause,
-                    decision_time,
-                    qty: order.qty,
-                    price: order.price,
-                    side: order.side,
-                    time_in_force: order.time_in_force,
-                    is_post_only: order.is_post_only,
-                    leaves_qty: if is_taken { order.qty } else { Qty::ZERO },
-                    transition,
-                    reason,
-                    ..self.record(order_id, order.symbol, arrival.at)
-                };
-                self.log.append(&record);
+                self.write_order((order_id, OrderId(0)), &order, (cause, transition, reason), arrival.at);
                 is_taken
             }
-            OrderCommand::Cancel { order_id, symbol, .. } => {
-                let outcome = self.table.cancel_sent(order_id);
-                let transition = match outcome {
-                    Outcome::Applied { .. } => OrderTransition::CancelRequested,
-                    Outcome::Duplicate => OrderTransition::Repeated,
-                    Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
+            OrderCommand::Replace { order_id, replaces, order, cause, decision_time } => {
+                let cause = Cause { event_seq: cause, decision_time };
+                let outcome = self.table.replace_sent((order_id, replaces), order, cause);
+                let (transition, reason) = match outcome {
+                    Ok(Outcome::Applied { .. }) => (OrderTransition::ReplaceRequested, ReasonCode::None),
+                    Ok(_) => (OrderTransition::ReplaceRejected, ReasonCode::VenueReplaceTooLate),
+                    Err(_) => (OrderTransition::ReplaceRejected, ReasonCode::VenueCapacity),
                 };
-                let record = OrderRecord { transition, ..self.record(order_id, symbol, arrival.at) };
-                self.log.append(&record);
+                self.write_order((order_id, replaces), &order, (cause, transition, reason), arrival.at);
+                reason == ReasonCode::None
+            }
+            OrderCommand::Cancel { order_id, replacement, symbol, .. } => {
+                self.write_cancel(order_id, symbol, arrival.at);
+                if replacement.0 != 0 {
+                    self.write_cancel(replacement, symbol, arrival.at);
+                }
                 true
             }
         }
+    }
+
+    /// Writes that an order, or a replacement, reaches the venue, or why it does not.
+    fn write_order(
+        &mut self,
+        (order_id, replaces): (OrderId, OrderId),
+        order: &NewOrder,
+        (cause, transition, reason): (Cause, OrderTransition, ReasonCode),
+        at: EpochNanos,
+    ) {
+        let record = OrderRecord {
+            event_seq: cause.event_seq,
+            decision_time: cause.decision_time,
+            qty: order.qty,
+            price: order.price,
+            side: order.side,
+            time_in_force: order.time_in_force,
+            is_post_only: order.is_post_only,
+            leaves_qty: if reason == ReasonCode::None { order.qty } else { Qty::ZERO },
+            replaces: OrderRecord::pack_replaced(replaces),
+            transition,
+            reason,
+            ..self.record(order_id, order.symbol, at)
+        };
+        self.log.append(&record);
+    }
+
+    fn write_cancel(&mut self, order_id: OrderId, symbol: SymbolId, at: EpochNanos) {
+        let transition = match self.table.cancel_sent(order_id) {
+            Outcome::Applied { .. } => OrderTransition::CancelRequested,
+            Outcome::Duplicate => OrderTransition::Repeated,
+            Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
+        };
+        let record = OrderRecord { transition, ..self.record(order_id, symbol, at) };
+        self.log.append(&record);
     }
 
     /// Applies a report of the venue, writes it, and passes it on, unless it was said before.
@@ -189,7 +219,7 @@ impl BookKeeper {
         let outcome = self.table.on_execution(&execution);
         let is_fill = execution.kind == ExecutionKind::Filled;
         let transition = match outcome {
-            Outcome::Applied { to, .. } => transition(execution.kind, to),
+            Outcome::Applied { to, .. } => transition((execution.kind, self.is_replacement(execution.order_id)), to),
             Outcome::Duplicate => OrderTransition::Repeated,
             Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
         };
@@ -216,6 +246,10 @@ impl BookKeeper {
         if outcome == Outcome::Duplicate { Ok(()) } else { out.push(execution) }
     }
 
+    fn is_replacement(&self, order_id: OrderId) -> bool {
+        self.table.get(order_id).is_some_and(|entry| entry.replaces.0 != 0)
+    }
+
     /// What every record about an order says.
     fn record(&self, order_id: OrderId, symbol: SymbolId, venue_time: EpochNanos) -> OrderRecord {
         let entry = self.table.get(order_id);
@@ -234,14 +268,26 @@ impl BookKeeper {
             side: entry.map_or(Default::default(), |entry| entry.order.side),
             price: entry.map_or(Default::default(), |entry| entry.order.price),
             leaves_qty: entry.map_or(Qty::ZERO, |entry| entry.leaves_qty),
+            replaces: entry.map_or([0; 5], |entry| OrderRecord::pack_replaced(entry.replaces)),
             ..OrderRecord::default()
         }
     }
 }
 
-const fn transition(kind: ExecutionKind, to: OrderState) -> OrderTransition {
+/// Why an own message does not meet the books: an order finds no room in the table, a replacement mostly comes too late.
+const fn refusal(arrival: &Arrival) -> ReasonCode {
+    match arrival.command {
+        OrderCommand::New { .. } | OrderCommand::Cancel { .. } => ReasonCode::VenueCapacity,
+        OrderCommand::Replace { .. } => ReasonCode::VenueReplaceTooLate,
+    }
+}
+
+/// What a report is in the log, by its kind and whether the order is a replacement.
+const fn transition((kind, is_replacement): (ExecutionKind, bool), to: OrderState) -> OrderTransition {
     match kind {
         ExecutionKind::Accepted => OrderTransition::Accepted,
+        ExecutionKind::Replaced => OrderTransition::Replaced,
+        ExecutionKind::Rejected if is_replacement => OrderTransition::ReplaceRejected,
         ExecutionKind::Rejected => OrderTransition::Rejected,
         ExecutionKind::Canceled => OrderTransition::Canceled,
         ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
@@ -253,6 +299,8 @@ const fn transition(kind: ExecutionKind, to: OrderState) -> OrderTransition {
             | OrderState::PendingNew
             | OrderState::Live
             | OrderState::PendingCancel
+            | OrderState::PendingReplace
+            | OrderState::Replaced
             | OrderState::Canceled
             | OrderState::Rejected => OrderTransition::PartiallyFilled,
         },

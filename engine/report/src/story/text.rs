@@ -29,6 +29,9 @@ impl OrderStory {
             count(self.filled_qty),
             self.fees
         );
+        if self.replaces != 0 {
+            text.push_str(&format!("In the place of order {}\n", self.replaces));
+        }
         match &self.decision {
             Some(decision) => {
                 text.push_str("\nWhy it was sent\n");

@@ -2,7 +2,7 @@
 
 use peregrine_types::{
     EpochNanos, Execution, ExecutionKind, Nanos, NewOrder, OrderId, OrderIntent, Position, Price, Qty, ReasonCode,
-    Side, Sink, TimeInForce,
+    Side, Sink, SymbolId, TimeInForce,
 };
 
 use crate::IntentBatch;
@@ -19,6 +19,18 @@ pub(super) enum Stage {
     Live = 3,
     /// A cancel was asked for or sent.
     Canceling = 4,
+    /// A replacement was asked for or sent.
+    Replacing = 5,
+}
+
+/// What is to take an order's place.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    /// 0 until the risk gate has approved it.
+    order_id: OrderId,
+    price: Price,
+    /// What the whole chain may execute.
+    total_qty: Qty,
 }
 
 /// One order on its way, resting or on its way out.
@@ -29,6 +41,9 @@ pub(super) struct Working {
     pub(super) price: Price,
     pub(super) leaves_qty: Qty,
     pub(super) stage: Stage,
+    /// What it and all that it replaced may execute.
+    total_qty: Qty,
+    next: Option<Next>,
 }
 
 /// Place of a take among the orders; the quotes have the places of their sides.
@@ -76,6 +91,8 @@ impl SymbolOrders {
             price: order.price,
             leaves_qty: order.qty,
             stage: Stage::Asked,
+            total_qty: order.qty,
+            next: None,
         };
         match self.places.get_mut(place_of(&order)) {
             Some(place @ None) if out.push(OrderIntent::New(order)).is_ok() => *place = Some(working),
@@ -87,7 +104,7 @@ impl SymbolOrders {
     /// Asks for the cancellation of every live quote that is not `wanted`; how many that were. A take ends by itself.
     pub(super) fn cancel_unless(
         &mut self,
-        (symbol, now): (peregrine_types::SymbolId, EpochNanos),
+        (symbol, now): (SymbolId, EpochNanos),
         wanted: impl Fn(&Working) -> bool,
         out: &mut IntentBatch,
     ) -> usize {
@@ -96,7 +113,7 @@ impl SymbolOrders {
         }
         let mut count = 0_usize;
         for working in self.places.iter_mut().take(TAKE).flatten() {
-            if working.stage == Stage::Live
+            if matches!(working.stage, Stage::Live | Stage::Replacing)
                 && !wanted(working)
                 && out.push(OrderIntent::Cancel { order_id: working.order_id, symbol }).is_ok()
             {
@@ -107,13 +124,43 @@ impl SymbolOrders {
         count
     }
 
+    /// Asks for another price, and at most `qty` open, in the place of the live quote of `side`; whether it did.
+    pub(super) fn ask_replace(
+        &mut self,
+        symbol: SymbolId,
+        (side, price, qty): (Side, Price, Qty),
+        out: &mut IntentBatch,
+    ) -> bool {
+        let Some(Some(working)) = self.places.get_mut(side.index()) else { return false };
+        if working.stage != Stage::Live {
+            return false;
+        }
+        let done = working.total_qty.saturating_sub(working.leaves_qty);
+        let total_qty = done.saturating_add(working.leaves_qty.min(qty));
+        let intent = OrderIntent::Replace { order_id: working.order_id, symbol, price, qty: total_qty };
+        if out.push(intent).is_err() {
+            return false;
+        }
+        working.stage = Stage::Replacing;
+        working.next = Some(Next { order_id: OrderId(0), price, total_qty });
+        true
+    }
+
     pub(super) fn on_approved(&mut self, intent: &OrderIntent, order_id: OrderId) {
-        if let OrderIntent::New(order) = intent
-            && let Some(Some(working)) = self.places.get_mut(place_of(order))
-            && working.stage == Stage::Asked
-        {
-            working.order_id = order_id;
-            working.stage = Stage::Sent;
+        match intent {
+            OrderIntent::New(order) => {
+                if let Some(Some(working)) = self.places.get_mut(place_of(order))
+                    && working.stage == Stage::Asked
+                {
+                    working.order_id = order_id;
+                    working.stage = Stage::Sent;
+                }
+            }
+            OrderIntent::Replace { order_id: replaced, .. } => self.settle(*replaced, |w| {
+                let next = w.next.map(|next| Next { order_id, ..next });
+                Some(Working { next, ..w })
+            }),
+            OrderIntent::Cancel { .. } => {}
         }
     }
 
@@ -132,6 +179,11 @@ impl SymbolOrders {
                 // The gate follows the same reports: what it does not know as open is gone.
                 let is_gone = reason == ReasonCode::UnknownOrder;
                 self.settle(*order_id, |working| if is_gone { None } else { Some(uncanceled(working)) });
+            }
+            OrderIntent::Replace { order_id, .. } => {
+                self.new_not_before = resume;
+                let is_gone = reason == ReasonCode::UnknownOrder;
+                self.settle(*order_id, |working| if is_gone { None } else { Some(kept(working)) });
             }
         }
     }
@@ -152,9 +204,16 @@ impl SymbolOrders {
             ExecutionKind::Reduced => self.settle(execution.order_id, |w| left(accepted(Working { leaves_qty, ..w }))),
             ExecutionKind::Canceled => self.settle(execution.order_id, |w| left(Working { leaves_qty, ..w })),
             ExecutionKind::Rejected => {
-                self.new_not_before = resume;
+                if execution.reason != ReasonCode::VenueReplaceTooLate {
+                    self.new_not_before = resume;
+                }
                 self.settle(execution.order_id, |_| None);
+                self.settle_next(execution.order_id, |working, _| Some(kept(working)));
             }
+            ExecutionKind::Replaced => self.settle_next(execution.order_id, |working, next| {
+                let Next { order_id, price, total_qty } = next;
+                left(kept(Working { order_id, price, total_qty, leaves_qty, ..working }))
+            }),
             ExecutionKind::CancelRejected => {
                 self.cancel_not_before = resume;
                 self.settle(execution.order_id, |w| left(uncanceled(Working { leaves_qty, ..w })));
@@ -175,6 +234,11 @@ impl SymbolOrders {
             write(&working.order_id.0.to_le_bytes());
             write(&working.price.0.to_le_bytes());
             write(&working.leaves_qty.0.to_le_bytes());
+            if let Some(next) = &working.next {
+                write(&next.order_id.0.to_le_bytes());
+                write(&next.price.0.to_le_bytes());
+                write(&next.total_qty.0.to_le_bytes());
+            }
         }
     }
 
@@ -191,6 +255,27 @@ impl SymbolOrders {
     }
 }
 
+impl SymbolOrders {
+    /// Replaces the order whose replacement is `order_id` by what `change` makes of both.
+    fn settle_next(&mut self, order_id: OrderId, change: impl Fn(Working, Next) -> Option<Working>) {
+        for place in &mut self.places {
+            if let Some(working) = *place
+                && let Some(next) = working.next
+                && next.order_id == order_id
+                && order_id.0 != 0
+            {
+                *place = change(working, next);
+            }
+        }
+    }
+}
+
+/// Without a replacement on its way.
+fn kept(working: Working) -> Working {
+    let stage = if working.stage == Stage::Replacing { Stage::Live } else { working.stage };
+    Working { stage, next: None, ..working }
+}
+
 const fn place_of(order: &NewOrder) -> usize {
     match order.time_in_force {
         TimeInForce::Day => order.side.index(),
@@ -203,7 +288,8 @@ fn accepted(working: Working) -> Working {
 }
 
 fn uncanceled(working: Working) -> Working {
-    if working.stage == Stage::Canceling { Working { stage: Stage::Live, ..working } } else { working }
+    let stage = if working.next.is_some() { Stage::Replacing } else { Stage::Live };
+    if working.stage == Stage::Canceling { Working { stage, ..working } } else { working }
 }
 
 fn left(working: Working) -> Option<Working> {

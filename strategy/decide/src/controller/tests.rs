@@ -143,6 +143,50 @@ fn a_flip_quotes_the_other_side_while_the_old_quote_leaves_and_never_meets_itsel
     assert_eq!(desk.act(-0.9), (Outcome::Quoted, vec![quote(Side::Sell, 10_000, 100)]));
 }
 
+/// The quote follows the best bid in one message each time; one answer is awaited before the next.
+#[test]
+fn with_use_replace_a_quote_moves_in_one_message() {
+    let mut desk = Desk::new(DecideConfig { use_replace: true, ..for_tests() });
+    assert_eq!(desk.act(0.9), (Outcome::Quoted, vec![quote(Side::Buy, 10_000, 100)]));
+    desk.accept();
+    desk.report(ExecutionKind::Filled, 1, Side::Buy, (30, 70));
+    assert_eq!(desk.act(0.9), (Outcome::Held, vec![]));
+    desk.bid -= 1;
+    let replace = |id: u64, ticks: i64| {
+        let (order_id, price) = (OrderId(id), Price(ticks * TICK));
+        OrderIntent::Replace { order_id, symbol: SYMBOL, price, qty: Qty(100) }
+    };
+    let wanted = replace(1, 9_999);
+    assert_eq!(desk.act(0.9), (Outcome::Quoted, vec![wanted]), "what was executed counts in the total");
+    desk.controller.on_approved(0, &wanted, OrderId(2));
+    desk.bid -= 1;
+    assert_eq!(desk.act(0.9), (Outcome::Waited, vec![]), "the answer comes first");
+    desk.report(ExecutionKind::Filled, 1, Side::Buy, (20, 50));
+    desk.report(ExecutionKind::Replaced, 2, Side::Buy, (50, 50));
+    let wanted = replace(2, 9_998);
+    assert_eq!(desk.act(0.9), (Outcome::Quoted, vec![wanted]));
+    desk.controller.on_approved(0, &wanted, OrderId(3));
+    desk.report(ExecutionKind::Rejected, 3, Side::Buy, (0, 0));
+    assert_eq!(desk.act(-0.1).1, [cancel(2)], "refused: the order before it is as it was, and can be cancelled");
+}
+
+/// A cancel during a replace names the order; whichever lives ends it.
+#[test]
+fn a_quote_that_is_being_replaced_can_be_withdrawn() {
+    let mut desk = Desk::new(DecideConfig { use_replace: true, ..for_tests() });
+    desk.act(0.9);
+    desk.accept();
+    desk.bid -= 1;
+    let (_, intents) = desk.act(0.9);
+    desk.controller.on_approved(0, &intents[0], OrderId(2));
+    assert_eq!(desk.act(-0.1).1, [cancel(1)]);
+    assert_eq!(desk.act(-0.1).1, []);
+    desk.report(ExecutionKind::Replaced, 2, Side::Buy, (100, 100));
+    assert!(desk.controller.has_orders(0));
+    desk.report(ExecutionKind::Canceled, 2, Side::Buy, (100, 0));
+    assert!(!desk.controller.has_orders(0));
+}
+
 #[test]
 fn one_order_per_side_waits_for_its_answers() {
     let mut desk = Desk::new(for_tests());

@@ -3,7 +3,8 @@
 //! The target is −1, 0 or +1 times `target_position_qty`, from the controller head with hysteresis. What is missing to
 //! the target is quoted post-only at or behind the best price, or taken at the opposite best price when the predicted
 //! move exceeds half-spread, fee and margin. Answers are awaited before the next order of the same side; a denial or
-//! rejection pauses the symbol. Nothing rests while the model is surprised or unsure.
+//! rejection pauses the symbol. Nothing rests while the model is surprised or unsure. A quote that is not where it should
+//! be is cancelled and placed anew, or with `use_replace` replaced in one message.
 
 use peregrine_types::{
     EpochNanos, Execution, NewOrder, OrderId, OrderIntent, Position, Price, Qty, ReasonCode, Side, SymbolId, TickTable,
@@ -131,6 +132,11 @@ impl SymbolControl {
         out: &mut IntentBatch,
     ) -> Outcome {
         let fits = |working: &Working| wanted.is_some_and(|wanted| config.fits(working, &wanted, view.ticks));
+        if let Some(wanted) = wanted.filter(|wanted| config.use_replace && !wanted.is_take)
+            && let Some(outcome) = self.move_quote(&wanted, &fits, view, out)
+        {
+            return outcome;
+        }
         let canceled = self.orders.cancel_unless((view.symbol, view.now), fits, out);
         let stands = |working: &Working| fits(working) && working.stage != Stage::Canceling;
         let Some(wanted) = wanted.filter(|wanted| !self.orders.quote(wanted.side).is_some_and(stands)) else {
@@ -147,6 +153,34 @@ impl SymbolControl {
             (true, true) => Outcome::Took,
             (true, false) => Outcome::Quoted,
         }
+    }
+
+    /// With `use_replace`, the quote of the wanted side moves in one message; `None` when there is none that could.
+    fn move_quote(
+        &mut self,
+        wanted: &Wanted,
+        fits: &impl Fn(&Working) -> bool,
+        view: &DecisionView<'_>,
+        out: &mut IntentBatch,
+    ) -> Option<Outcome> {
+        let quote = self.orders.quote(wanted.side)?;
+        match quote.stage {
+            Stage::Live if fits(quote) => return None,
+            // The answer comes first: what is wanted by then is another question.
+            Stage::Replacing => return Some(Outcome::Waited),
+            Stage::Live => {}
+            Stage::Asked | Stage::Sent | Stage::Canceling => return None,
+        }
+        let opposite = self.orders.quote(wanted.side.opposite());
+        let could_meet = opposite.is_some_and(|theirs| !theirs.price.is_better_than(wanted.price, wanted.side));
+        if could_meet || self.orders.has_take() {
+            return None;
+        }
+        if self.orders.is_backing_off(view.now) {
+            return Some(Outcome::BackedOff);
+        }
+        let asked = self.orders.ask_replace(view.symbol, (wanted.side, wanted.price, wanted.qty), out);
+        Some(if asked { Outcome::Quoted } else { Outcome::Waited })
     }
 
     /// Whether an order of ours stands in the way: a take waits for everything, a quote for its own side, for takes and

@@ -473,10 +473,7 @@ impl Engine {
 
     /// What the strategy wants passes the gate, by what the books say at this moment, and goes to the venue.
     pub(crate) fn ask(&mut self, intent: &OrderIntent) -> Result<OrderId, ReasonCode> {
-        let symbol = match intent {
-            OrderIntent::New(order) => order.symbol,
-            OrderIntent::Cancel { symbol, .. } => *symbol,
-        };
+        let symbol = intent.symbol();
         if let (Some(reason), OrderIntent::New(_)) = (self.block(), intent) {
             return Err(reason);
         }

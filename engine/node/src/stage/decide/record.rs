@@ -68,6 +68,14 @@ pub(super) fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, (nu
             record.intent_kind = IntentKind::Cancel;
             record.order_id = *order_id;
         }
+        OrderIntent::Replace { order_id, price, qty, .. } => {
+            record.intent_kind = IntentKind::Replace;
+            record.intent_price = *price;
+            record.intent_qty = *qty;
+            if record.verdict != peregrine_types::ReasonCode::None {
+                record.order_id = *order_id;
+            }
+        }
     }
     let number = u8::try_from(number).unwrap_or(u8::MAX);
     record.horizons_and_intent = DecisionRecord::pack_counts(horizon_count, number);
