@@ -1,12 +1,17 @@
 //! Sockets behind the trait of the files: over loopback, with real datagrams.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use peregrine_source::live::{LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, SocketOptions, UdpSource};
+use peregrine_source::live::{
+    LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, Password, RecoveryPlan, SnapshotPlan, SocketOptions,
+    UdpSource, Username,
+};
 use peregrine_source::{Carrier, LineId, Source, SourceError, StampKind};
-use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent};
+use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos};
+use peregrine_wire::RecoveryConfig;
 use peregrine_wire::moldudp64::{Header, PacketBuilder, Session};
 use zerocopy::IntoBytes;
 
@@ -58,6 +63,23 @@ fn two_lines_arrive_with_kernel_stamps_in_order_of_time() {
     assert!(source.line_counters().iter().all(|line| line.packet_count == 10 && line.call_count >= 4));
     source.close();
     assert!(!source.advance().unwrap() && source.has_ended() && source.current().is_none());
+}
+
+/// What waits on both lines comes by its stamps, also where one line has far more of it than a receive call takes.
+#[test]
+fn a_backlog_comes_in_order_of_time_however_unequal_the_lines_are() {
+    let options = SocketOptions { batch_len: 8, ..SocketOptions::default() };
+    let mut source = open(&[any_port(), any_port()], &options);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = ports(&source);
+    // Line A was silent for a while, which B was not.
+    let line_of = |index: u8| usize::from((20..60).contains(&index) || index % 2 == 1);
+    for index in 0..200 {
+        sender.send_to(&[index], to[line_of(index)]).unwrap();
+    }
+    let taken: Vec<u8> = take(&mut source, 200).iter().map(|packet| packet.3[0]).collect();
+    assert_eq!(taken, (0..200).collect::<Vec<u8>>());
+    assert_eq!(source.statistics().backward_step_count, 0);
 }
 
 #[test]
@@ -131,12 +153,96 @@ fn packet(sequence: u64, messages: u8) -> Vec<u8> {
 fn run(input: &mut LiveInput, events: &mut Vec<MarketEvent>, is_done: impl Fn(&[MarketEvent]) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_done(events) && Instant::now() < deadline {
-        let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
-            events.push(event);
-            Ok(())
-        };
-        assert_ne!(input.step(EpochNanos(0), &mut sink).unwrap(), LiveStep::Ended);
+        step(input, events, EpochNanos(0));
     }
+}
+
+fn step(input: &mut LiveInput, events: &mut Vec<MarketEvent>, now: EpochNanos) {
+    let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
+        events.push(event);
+        Ok(())
+    };
+    assert_ne!(input.step(now, &mut sink).unwrap(), LiveStep::Ended);
+}
+
+/// Steps at `now` until `is_done` says so, or long enough.
+fn run_at(
+    input: &mut LiveInput,
+    events: &mut Vec<MarketEvent>,
+    now: EpochNanos,
+    mut is_done: impl FnMut(&LiveInput) -> bool,
+) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_done(input) {
+        assert!(Instant::now() < deadline, "{:?}", input.counters());
+        step(input, events, now);
+    }
+}
+
+#[test]
+fn the_silence_of_all_lines_is_measured_by_the_clock_of_the_steps() {
+    let mut input = LiveInput::open(&LivePlan::new(vec![any_port(), any_port()], 10), &[]).unwrap();
+    let to: Vec<SocketAddrV4> = input.facts().iter().map(|facts| facts.local).collect();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = |seconds| EpochNanos(0).plus(Nanos::from_secs(seconds));
+    let silent = |input: &LiveInput, seconds| input.silent_for(at(seconds));
+    let mut events = Vec::new();
+    assert_eq!(silent(&input, 1_000), Nanos::ZERO, "nobody has listened yet");
+    step(&mut input, &mut events, at(1_000));
+    step(&mut input, &mut events, at(1_004));
+    assert_eq!(silent(&input, 1_005), Nanos::from_secs(5), "nothing was ever heard");
+    for (index, line) in (0_i64..).zip([0, 1, 1]) {
+        let (before, now) = (input.counters().packet_count, 1_010 + 10 * index);
+        sender.send_to(Header::heartbeat(SESSION, 1).as_bytes(), to[line]).unwrap();
+        run_at(&mut input, &mut events, at(now), |input| input.counters().packet_count > before);
+        assert_eq!(silent(&input, now), Nanos::ZERO);
+        step(&mut input, &mut events, at(now + 3));
+        assert_eq!(silent(&input, now + 3), Nanos::from_secs(3), "a step without a packet is silence");
+        assert_eq!(silent(&input, now - 1), Nanos::ZERO);
+    }
+}
+
+/// A connection to the snapshot service is closed when the other line has brought everything before the snapshot began.
+#[test]
+fn a_snapshot_that_is_needed_no_more_is_left() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, service.local_addr().unwrap().port());
+    let (username, password) = (Username::new("user").unwrap(), Password::new("word").unwrap());
+    let mut plan = LivePlan::new(vec![any_port(), any_port()], 10);
+    plan.recovery = Some(RecoveryPlan {
+        servers: Vec::new(),
+        interface: Ipv4Addr::LOCALHOST,
+        snapshot: Some(SnapshotPlan::new(address, username, password)),
+        config: RecoveryConfig::default(),
+    });
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let to: Vec<SocketAddrV4> = input.facts().iter().map(|facts| facts.local).collect();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut events = Vec::new();
+    sender.send_to(&packet(1, 2), to[0]).unwrap();
+    sender.send_to(&packet(5, 1), to[0]).unwrap();
+    run_at(&mut input, &mut events, EpochNanos(0), |input| input.feed().arbiter().missing().is_some());
+    // The recovery sees it, too.
+    step(&mut input, &mut events, EpochNanos(0));
+    step(&mut input, &mut events, EpochNanos(0));
+    service.set_nonblocking(true).unwrap();
+    let (mut stream, late) = (None, EpochNanos(0).plus(Nanos::from_millis(5)));
+    run_at(&mut input, &mut events, late, |_| {
+        stream = service.accept().ok();
+        stream.is_some()
+    });
+    sender.send_to(&packet(3, 2), to[1]).unwrap();
+    run_at(&mut input, &mut events, late, |input| input.counters().recovery.snapshot_needless_count == 1);
+    let (mut stream, _) = stream.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // What it sent before, if anything, is its login.
+    let mut sent = Vec::new();
+    let ended = stream.read_to_end(&mut sent);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    let counters = input.counters().recovery;
+    assert_eq!((counters.snapshot_count, counters.snapshot_failed_count), (0, 0), "{counters:?}");
+    assert_eq!(events.last().map(|event| event.kind), Some(EventKind::GapEnd));
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub struct RecoveryConfig {
     pub run_message_count_max: u64,
     /// Whether there is a snapshot service.
     pub has_snapshot: bool,
-    /// How long after a snapshot that failed the next one is asked for.
+    /// How long after a snapshot that failed, or left a gap open, the next one is asked for.
     pub snapshot_delay: Nanos,
     /// Snapshots for one gap, at most; then the books stay stale until the session ends.
     pub snapshot_count_max: u32,
@@ -86,6 +86,11 @@ impl RecoveryConfig {
             loss: if self.has_snapshot { LossPolicy::Keep } else { LossPolicy::GiveUp },
             ..lines
         }
+    }
+
+    /// Whether a run is left to the snapshot service from the begin.
+    const fn is_beyond_requests(&self, gap: Gap) -> bool {
+        self.server_count == 0 || (self.has_snapshot && gap.message_count() > self.run_message_count_max)
     }
 }
 
@@ -122,6 +127,8 @@ pub struct RecoveryCounters {
     pub snapshot_refused_count: u64,
     /// Connections that failed before the end of a snapshot.
     pub snapshot_failed_count: u64,
+    /// Connections closed because the lines brought what was missing before the snapshot began.
+    pub snapshot_needless_count: u64,
 }
 
 /// What became of a reply.
@@ -228,6 +235,7 @@ impl Recovery {
                 snapshot_stale_count: 0,
                 snapshot_refused_count: 0,
                 snapshot_failed_count: 0,
+                snapshot_needless_count: 0,
             },
         }
     }
@@ -365,8 +373,11 @@ impl Recovery {
         match feed.arbiter.resume(sequence, now) {
             Ok(()) => {
                 self.progress = Progress { is_settling: true, ..Progress::default() };
-                // What is missing from here on is another matter.
+                // What is missing from here on is asked for anew. The tries count on until nothing is missing any more
+                // (see `poll`): a snapshot that leaves a gap open has not helped.
+                let pace = (self.snapshot_due, self.snapshot_tries);
                 self.forget(feed);
+                (self.snapshot_due, self.snapshot_tries) = pace;
                 self.counters.snapshot_done_count = self.counters.snapshot_done_count.saturating_add(1);
                 self.settle(feed, now, out)
             }
@@ -408,12 +419,18 @@ impl Recovery {
         self.is_active = is_missing;
         let Some(session) = arbiter.session().filter(|_| is_missing) else { return };
         self.is_hopeless |= arbiter.counters().evicted_packet_count != self.evicted_count;
-        if arbiter.is_suspended() || self.config.server_count == 0 {
-            self.is_hopeless |= self.config.server_count == 0;
+        if arbiter.is_suspended() {
             self.runs = [None; RUN_COUNT_MAX];
             return;
         }
         self.match_runs(feed, now);
+        self.is_hopeless |= self.runs.iter().flatten().any(|run| {
+            // The other line has its time first, also where nobody can be asked.
+            self.config.is_beyond_requests(run.gap) && now.since(run.seen) >= self.config.request_delay
+        });
+        if self.config.server_count == 0 {
+            return;
+        }
         for slot in 0..RUN_COUNT_MAX {
             self.ask(slot, (feed, session), now, on_request);
         }
@@ -444,9 +461,6 @@ impl Recovery {
                 Some(run) => Run { gap, ..run },
                 None => fresh,
             });
-            if self.config.has_snapshot && gap.message_count() > self.config.run_message_count_max {
-                self.is_hopeless = true;
-            }
         }
         self.runs = kept;
     }
@@ -461,12 +475,11 @@ impl Recovery {
     ) {
         let config = self.config;
         let Some(Some(run)) = self.runs.get_mut(slot) else { return };
-        let is_too_long = config.has_snapshot && run.gap.message_count() > config.run_message_count_max;
         let is_waiting = match run.sent {
             None => now.since(run.seen) < config.request_delay,
             Some(sent) => now.since(sent) < config.request_timeout,
         };
-        if run.is_given_up || is_too_long || is_waiting {
+        if run.is_given_up || config.is_beyond_requests(run.gap) || is_waiting {
             return;
         }
         if run.sent.is_some() {
@@ -486,8 +499,9 @@ impl Recovery {
         on_request(server, &request(feed, session, run.gap, config.request_message_count_max));
     }
 
-    /// Whether a connection to the snapshot service should be made now. Say how it went: [`Recovery::snapshot_begun`], and
-    /// [`Recovery::snapshot_failed`] when the connection ends without [`SnapshotStep::Done`].
+    /// Whether a connection to the snapshot service should be made now. Say how it went: [`Recovery::snapshot_begun`], then
+    /// [`Recovery::snapshot_over`] after [`SnapshotStep::Done`], or [`Recovery::snapshot_failed`] when the connection ends
+    /// without.
     #[must_use]
     pub fn wants_snapshot(&self, feed: &MoldFeed, now: EpochNanos) -> bool {
         let is_needed = feed.arbiter.missing().is_some() && (feed.arbiter.is_suspended() || self.is_hopeless);
@@ -499,6 +513,23 @@ impl Recovery {
     pub fn snapshot_begun(&mut self, now: EpochNanos) {
         self.snapshot_tries = self.snapshot_tries.saturating_add(1);
         self.snapshot_due = Some(now.plus(self.config.snapshot_delay));
+    }
+
+    /// The snapshot was taken in. If a gap is open even so, the next one is asked for after the pause, if at all.
+    pub fn snapshot_over(&mut self, now: EpochNanos) {
+        self.snapshot_due = Some(now.plus(self.config.snapshot_delay));
+    }
+
+    /// Whether the connection to the snapshot service is needed no more: the lines have brought what was missing before
+    /// anything of the snapshot came.
+    #[must_use]
+    pub fn is_snapshot_needless(&self, feed: &MoldFeed) -> bool {
+        feed.arbiter.missing().is_none() && !feed.arbiter.is_suspended()
+    }
+
+    /// The connection to the snapshot service was closed because it [is needed no more](Self::is_snapshot_needless).
+    pub const fn snapshot_left(&mut self) {
+        self.counters.snapshot_needless_count = self.counters.snapshot_needless_count.saturating_add(1);
     }
 
     /// The connection to the snapshot service is over before its end.

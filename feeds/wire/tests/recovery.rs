@@ -421,6 +421,10 @@ impl World {
             let sent = self.publications.partition_point(|(at, _)| *at <= time);
             self.published = sent.checked_sub(1).map_or(1, |last| self.publications[last].1);
             self.take(&arrival, now, feed, recovery);
+            if self.is_connected && recovery.is_snapshot_needless(feed) {
+                recovery.snapshot_left();
+                self.is_connected = false;
+            }
             let mut requests = Vec::new();
             recovery.poll(feed, now, &mut |server, request| requests.push((server, *request)));
             for (server, request) in requests {
@@ -448,7 +452,10 @@ impl World {
                 };
                 match step {
                     SnapshotStep::Taken => {}
-                    SnapshotStep::Done => self.is_connected = false,
+                    SnapshotStep::Done => {
+                        recovery.snapshot_over(now);
+                        self.is_connected = false;
+                    }
                     SnapshotStep::Refused => {
                         recovery.snapshot_failed(now);
                         self.is_connected = false;

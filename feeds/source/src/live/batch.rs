@@ -75,6 +75,11 @@ impl Batch {
         }
     }
 
+    /// How many datagrams one call takes at most.
+    pub(crate) const fn len(&self) -> usize {
+        self.headers.len()
+    }
+
     /// The datagram to be read now; `None` when all of the last call were.
     #[inline]
     pub(crate) fn first(&self) -> Option<Datagram<'_>> {

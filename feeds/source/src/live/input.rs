@@ -188,6 +188,8 @@ pub struct LiveInput {
     is_helpers_turn: bool,
     session: Session,
     gate: Gate,
+    /// The clock of the last step that took a packet of a line; of the first step while none did.
+    heard: Option<EpochNanos>,
 }
 
 impl fmt::Debug for LiveInput {
@@ -235,7 +237,7 @@ impl LiveInput {
         let facts = source.facts();
         let local = |(facts, line): (&SocketFacts, &LineAddress)| LineAddress { destination: facts.local, ..*line };
         let lines = facts.iter().zip(&plan.lines).map(local).collect();
-        Ok(Self { lines, source, feed, helpers, is_helpers_turn: false, session, gate })
+        Ok(Self { lines, source, feed, helpers, is_helpers_turn: false, session, gate, heard: None })
     }
 
     /// Takes one packet of what waits, if anything does, recovers what every line lost, and hands the events out.
@@ -254,8 +256,9 @@ impl LiveInput {
         // In turns, so that answers are not kept waiting by lines that never pause.
         self.is_helpers_turn = !self.is_helpers_turn;
         let is_helpers_turn = self.is_helpers_turn;
-        let has_line = !is_helpers_turn && self.take_line(out)?;
-        let has_worked = has_line || self.take_help(now, out)? || (is_helpers_turn && self.take_line(out)?);
+        let has_line = !is_helpers_turn && self.take_line(now, out)?;
+        let has_worked = has_line || self.take_help(now, out)? || (is_helpers_turn && self.take_line(now, out)?);
+        self.heard.get_or_insert(now);
         Ok(if has_worked { LiveStep::Worked } else { LiveStep::Idle })
     }
 
@@ -266,10 +269,11 @@ impl LiveInput {
     }
 
     /// Takes the next packet of the lines; `false` when none waits.
-    fn take_line(&mut self, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
+    fn take_line(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<bool, SourceError> {
         if !self.source.advance()? {
             return Ok(false);
         }
+        self.heard = Some(now);
         let Some(packet) = self.source.current() else { return Ok(false) };
         let line = self.lines.get(usize::from(packet.line.0));
         let to = line.map_or(super::NOWHERE, |line| line.destination);
@@ -319,12 +323,27 @@ impl LiveInput {
         self.gate.last_offset
     }
 
+    /// How long every line has been silent at `now`, by the clock that the steps were given: since the last step that took
+    /// a packet of a line, heartbeats and packets that are no good included, or since the first step while none did. Zero
+    /// before the first step, and for a `now` that lies before it.
+    ///
+    /// Lines send heartbeats every second when they have nothing else to say, so that two or three seconds without any
+    /// packet mean that the feed is down: the books are as they were, no gap is open, and they must not be traded on. No
+    /// event comes of the silence: it would depend on a clock, and a recording would not give it again.
+    #[must_use]
+    pub fn silent_for(&self, now: EpochNanos) -> Nanos {
+        self.heard.map_or(Nanos::ZERO, |heard| now.since(heard).max(Nanos::ZERO))
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> LiveCounters {
         let start = LiveCounters {
             packet_count: self.source.statistics().packet_count,
-            backward_step_count: self.gate.backward_step_count,
+            backward_step_count: self
+                .gate
+                .backward_step_count
+                .saturating_add(self.source.statistics().backward_step_count),
             recovery: self.recovery().map(|recovery| *recovery.counters()).unwrap_or_default(),
             stranger_count: self.helpers.as_ref().map_or(0, Helpers::stranger_count),
             unrecorded_count: self.gate.recorder.as_ref().map_or(0, Recorder::dropped_count),

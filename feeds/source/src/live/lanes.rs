@@ -3,12 +3,15 @@
 use std::net::SocketAddrV4;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use peregrine_types::EpochNanos;
+use peregrine_types::{EpochNanos, Nanos};
 
 use super::socket::SocketFacts;
 use super::{LineCounters, LiveSource};
 use crate::packet::MonotoneTime;
 use crate::{Carrier, End, LineId, Packet, Progress, Session, Source, SourceError, StampKind, Statistics};
+
+/// How far packets may go on in time before lanes that show none are asked again: more may have come to them since.
+const LOOK_SPAN: Nanos = Nanos::from_micros(50);
 
 /// The packet that a lane shows.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +26,14 @@ pub struct Head {
 
 /// One socket or ring. Sealed: the lanes of this crate are all there are.
 pub trait Lane: Send {
-    /// Receives what waits, when everything before was passed.
+    /// Receives what waits, if everything of the last call was passed.
     ///
     /// # Errors
     /// [`SourceError::Receive`].
     fn receive(&mut self) -> Result<(), SourceError>;
+
+    /// Whether everything of the last call was passed, and more may have waited than it could take.
+    fn is_behind(&self) -> bool;
 
     /// The packet to be read now.
     fn head(&mut self) -> Option<Head>;
@@ -55,12 +61,15 @@ struct Shown {
     offset: u64,
 }
 
-/// Lanes as one source. Packets that wait on several lanes come in the order of their time stamps; a stamp that lies before
-/// one given out earlier is raised to it, and counted.
+/// Lanes as one source. Packets that wait on several lanes come in the order of their time stamps, however many wait; a
+/// stamp that lies before one given out earlier (by less than 50 us, if the clocks of all lines are one) is raised to it,
+/// and counted.
 pub struct LaneSource<L> {
     pub(super) lanes: Vec<L>,
     session: Option<Session>,
     time: MonotoneTime,
+    /// The stamp of the first packet after every lane that had none was asked.
+    looked: EpochNanos,
     shown: Option<Shown>,
     statistics: Statistics,
 }
@@ -73,13 +82,31 @@ pub(super) fn wall() -> EpochNanos {
 
 impl<L: Lane> LaneSource<L> {
     pub(super) fn new(lanes: Vec<L>, session: Option<Session>) -> Self {
-        Self { lanes, session, time: MonotoneTime::new(), shown: None, statistics: Statistics::default() }
+        let (time, looked) = (MonotoneTime::new(), EpochNanos::MIN);
+        Self { lanes, session, time, looked, shown: None, statistics: Statistics::default() }
     }
 
     /// The lane whose next packet is the oldest.
     fn oldest(&mut self) -> Option<(usize, Head)> {
         let heads = self.lanes.iter_mut().enumerate();
         heads.filter_map(|(index, lane)| lane.head().map(|head| (index, head))).min_by_key(|(_, head)| head.time)
+    }
+
+    /// The lane whose next packet is the oldest of all that wait, in the system too: a lane that shows none is asked again
+    /// when its last call could not take everything, and when the packets of others have gone on by [`LOOK_SPAN`] since it
+    /// was asked, which happens when this thread was held up.
+    fn next(&mut self) -> Result<Option<(usize, Head)>, SourceError> {
+        let oldest = self.oldest();
+        let is_fresh = |head: &Head| head.time.since(self.looked) < LOOK_SPAN;
+        if oldest.as_ref().is_some_and(|(_, head)| is_fresh(head)) && !self.lanes.iter().any(Lane::is_behind) {
+            return Ok(oldest);
+        }
+        for lane in &mut self.lanes {
+            lane.receive()?;
+        }
+        let oldest = self.oldest();
+        self.looked = oldest.map_or(self.looked, |(_, head)| head.time);
+        Ok(oldest)
     }
 }
 
@@ -114,16 +141,7 @@ impl<L: Lane> Source for LaneSource<L> {
         if self.has_ended() {
             return Ok(false);
         }
-        let oldest = match self.oldest() {
-            Some(oldest) => Some(oldest),
-            None => {
-                for lane in &mut self.lanes {
-                    lane.receive()?;
-                }
-                self.oldest()
-            }
-        };
-        let Some((index, Head { line, time, stamp })) = oldest else { return Ok(false) };
+        let Some((index, Head { line, time, stamp })) = self.next()? else { return Ok(false) };
         let len = self.lanes.get(index).and_then(Lane::packet).map_or(0, |(payload, _)| payload.len());
         let offset = self.statistics.payload_len;
         self.statistics.record_count = self.statistics.record_count.saturating_add(1);
@@ -155,5 +173,109 @@ impl<L: Lane> Source for LaneSource<L> {
     /// Bytes received; a live source has no length.
     fn progress(&self) -> Progress {
         Progress { read_len: self.statistics.payload_len, total_len: 0 }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a test is a finding")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    const LANE_COUNT: usize = 2;
+    const BATCH_LEN: usize = 4;
+
+    /// The system: what comes to each line and when, in nanoseconds, and how late it is.
+    struct System {
+        now: i64,
+        arrivals: [VecDeque<i64>; LANE_COUNT],
+        /// How long each receive call takes, in turn.
+        call_times: Vec<i64>,
+        call_count: usize,
+    }
+
+    /// A lane that takes what has come by now, as many at a time as it can.
+    struct Queue {
+        line: LineId,
+        system: Arc<Mutex<System>>,
+        batch: VecDeque<i64>,
+        is_full: bool,
+    }
+
+    impl Lane for Queue {
+        fn receive(&mut self) -> Result<(), SourceError> {
+            if !self.batch.is_empty() {
+                return Ok(());
+            }
+            let mut system = self.system.lock().unwrap();
+            let now = system.now;
+            let waiting = &mut system.arrivals[usize::from(self.line.0)];
+            let count = waiting.iter().take_while(|time| **time <= now).count().min(BATCH_LEN);
+            self.batch = waiting.drain(..count).collect();
+            self.is_full = count == BATCH_LEN;
+            system.now += system.call_times[system.call_count % system.call_times.len()];
+            system.call_count += 1;
+            Ok(())
+        }
+
+        fn is_behind(&self) -> bool {
+            self.is_full && self.batch.is_empty()
+        }
+
+        fn head(&mut self) -> Option<Head> {
+            let time = EpochNanos(*self.batch.front()?);
+            Some(Head { line: self.line, time, stamp: StampKind::Kernel })
+        }
+
+        fn packet(&self) -> Option<(&[u8], SocketAddrV4)> {
+            (!self.batch.is_empty()).then_some((&[], super::super::NOWHERE))
+        }
+
+        fn pass(&mut self) {
+            self.batch.pop_front();
+        }
+
+        fn counters(&self) -> Vec<(LineId, LineCounters)> {
+            Vec::new()
+        }
+
+        fn facts(&self) -> Vec<(LineId, SocketFacts)> {
+            Vec::new()
+        }
+    }
+
+    proptest! {
+        /// However the lines load the receiver and wherever it is held up: no packet is given out behind one that came more
+        /// than the span later, as long as no call between two lanes is the one that was held up.
+        #[test]
+        fn packets_that_wait_come_by_their_stamps(
+            gaps in [prop::collection::vec(1_i64..40_000, 0..120), prop::collection::vec(1_i64..40_000, 0..120)],
+            stalls in prop::collection::vec(prop_oneof![5 => Just(0_i64), 1 => 0_i64..3_000_000], 1..20),
+        ) {
+            let times = |gaps: &Vec<i64>| gaps.iter().scan(0, |time, gap| { *time += gap; Some(*time) }).collect();
+            let arrivals: [VecDeque<i64>; LANE_COUNT] = [times(&gaps[0]), times(&gaps[1])];
+            let count = arrivals[0].len() + arrivals[1].len();
+            let system = Arc::new(Mutex::new(System { now: 0, arrivals, call_times: vec![300, 700], call_count: 0 }));
+            let lane = |line| Queue { line: LineId(line), system: Arc::clone(&system), batch: VecDeque::new(), is_full: false };
+            let mut source = LaneSource::new(vec![lane(0), lane(1)], None);
+            let (mut taken, mut turn) = (Vec::new(), 0);
+            while taken.len() < count {
+                if source.advance().unwrap() {
+                    let lane = source.shown.unwrap().lane;
+                    taken.push(*source.lanes[lane].batch.front().unwrap());
+                }
+                system.lock().unwrap().now += 200 + stalls[turn % stalls.len()];
+                turn += 1;
+                prop_assert!(turn < 1_000_000);
+            }
+            let mut latest = 0;
+            for time in taken {
+                // Two calls of a round are a microsecond apart at most.
+                prop_assert!(latest - time < LOOK_SPAN.0 + 1_000, "{time} comes behind {latest}");
+                latest = latest.max(time);
+            }
+        }
     }
 }

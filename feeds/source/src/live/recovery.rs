@@ -86,6 +86,7 @@ impl Helpers {
         if !has_worked && self.client.as_ref().is_some_and(SnapshotClient::is_active) {
             has_worked = self.take_snapshot(feed, gate, now, out);
         }
+        self.leave(feed);
         let (requests, servers) = (&self.requests, &self.servers);
         self.stage.poll(feed, now, &mut |server, request| {
             if let Some((source, to)) = requests.as_ref().zip(servers.get(usize::from(server))) {
@@ -140,10 +141,21 @@ impl Helpers {
                 }
             }
         });
-        if step == ClientStep::Failed {
-            self.stage.snapshot_failed(now);
+        match step {
+            ClientStep::Failed => self.stage.snapshot_failed(now),
+            ClientStep::Done => self.stage.snapshot_over(now),
+            ClientStep::Idle | ClientStep::Worked => {}
         }
         step != ClientStep::Idle
+    }
+
+    /// Closes the connection to the snapshot service when the lines brought what was missing before the snapshot began.
+    fn leave(&mut self, feed: &MoldFeed) {
+        let Some(client) = self.client.as_mut().filter(|client| client.is_active()) else { return };
+        if self.stage.is_snapshot_needless(feed) {
+            client.close();
+            self.stage.snapshot_left();
+        }
     }
 
     /// Connects to the snapshot service when that is due.

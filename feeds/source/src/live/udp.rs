@@ -18,6 +18,8 @@ pub struct UdpLane {
     batch: Batch,
     /// When the next packet of the batch came, once it was looked at.
     head: Option<(EpochNanos, StampKind)>,
+    /// Whether the last call took as many as it can.
+    is_full: bool,
     counters: LineCounters,
     drop_count_last: u32,
 }
@@ -57,6 +59,7 @@ impl UdpLane {
             socket: ReceiveSocket::open(what, address, options)?,
             batch: Batch::new(options.batch_len, options.payload_len_max),
             head: None,
+            is_full: false,
             counters: LineCounters::default(),
             drop_count_last: 0,
         })
@@ -65,14 +68,23 @@ impl UdpLane {
 
 impl Lane for UdpLane {
     fn receive(&mut self) -> Result<(), SourceError> {
+        if self.batch.first().is_some() {
+            return Ok(());
+        }
         let received = self
             .batch
             .receive(self.socket.descriptor())
             .map_err(|source| SourceError::Receive { address: self.socket.facts().local, source })?;
+        self.is_full = received >= self.batch.len();
         let count = u64::try_from(received).unwrap_or(0);
         self.counters.packet_count = self.counters.packet_count.saturating_add(count);
         self.counters.call_count = self.counters.call_count.saturating_add(u64::from(count > 0));
         Ok(())
+    }
+
+    #[inline]
+    fn is_behind(&self) -> bool {
+        self.is_full && self.batch.first().is_none()
     }
 
     /// Passes over the datagrams that cannot be used.

@@ -351,6 +351,11 @@ impl Lane for XdpLane {
         Ok(())
     }
 
+    /// Never: what waits in the ring is shown.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     #[inline]
     fn head(&mut self) -> Option<Head> {
         while self.frame.is_none() {
