@@ -8,7 +8,7 @@
 //! - When a line brings the missing messages, they are delivered, then everything that waited, then
 //!   [`Notice::GapRecovered`].
 //! - The missing messages are given up ([`Notice::GapLost`] with their exact numbers) when the packet that proved them
-//!   missing has waited for `reorder_window_ns`, when no slot is left for another packet, or when the next session
+//!   missing has waited for `reorder_window_ns` and no retransmission brought the next of them for as long, when no slot is left for another packet, or when the next session
 //!   begins. What waited follows. Recovery is not announced any more in that session: something is missing for good.
 //! - Heartbeats and ends of session name the next number, so that a loss before a silence shows.
 //! - A packet of a session that is over is ignored and counted. A new session begins when the current one has ended,
@@ -313,6 +313,9 @@ pub struct Arbiter {
     is_suspended: bool,
     /// When a heartbeat first proved messages missing.
     tail_time: Option<EpochNanos>,
+    /// The line of retransmitted packets, and when it last brought the message that was next.
+    recovery_line: Option<LineId>,
+    recovered_time: EpochNanos,
     lost: LostRanges,
     window: Window,
     history: History,
@@ -344,6 +347,8 @@ impl Arbiter {
             open_gap: None,
             is_suspended: false,
             tail_time: None,
+            recovery_line: None,
+            recovered_time: EpochNanos::MIN,
             lost: LostRanges::NONE,
             window: Window::new(config.held_packet_count_max, config.packet_len_max),
             history: History::new(if config.line_count > 1 { config.history_message_count } else { 0 }),
@@ -352,6 +357,11 @@ impl Arbiter {
             progress: Progress::New,
             passed_count: 0,
         })
+    }
+
+    /// Says on which line retransmitted packets come.
+    pub(crate) const fn set_recovery_line(&mut self, line: LineId) {
+        self.recovery_line = Some(line);
     }
 
     /// The statistics of each configured line.

@@ -38,10 +38,12 @@ impl MoldFeed {
         Ok(Self { arbiter: Arbiter::new(config)?, decoder, recovery_line: None })
     }
 
-    /// Marks the events of what comes on `line` as recovered.
+    /// Marks the events of what comes on `line` as recovered. While it brings what is missing next, within the window,
+    /// nothing is given up.
     #[must_use]
     pub const fn with_recovery_line(mut self, line: LineId) -> Self {
         self.recovery_line = Some(line);
+        self.arbiter.set_recovery_line(line);
         self
     }
 

@@ -22,9 +22,10 @@
 
 use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nanos, Qty, Sink, SymbolId};
 
-use crate::arbiter::{ArbiterConfig, LineId, LossPolicy, ResumeError, Vouch};
+use crate::arbiter::{Arbiter, ArbiterConfig, LineId, LossPolicy, ResumeError, Vouch};
 use crate::feed::MoldFeed;
 use crate::gap::Gap;
+use crate::itch50::Decoded;
 use crate::moldudp64::{Packet, PacketKind, Request, Session};
 
 /// Runs of missing messages that are asked for at the same time.
@@ -123,7 +124,8 @@ pub struct RecoveryCounters {
     pub snapshot_message_count: u64,
     /// Snapshots older than what was delivered.
     pub snapshot_stale_count: u64,
-    /// Snapshot packets dropped: of another session, out of their order, with an impossible end, or not needed.
+    /// Snapshot packets dropped: of another session, out of their order, with a malformed message or an impossible end, or
+    /// not needed.
     pub snapshot_refused_count: u64,
     /// Connections that failed before the end of a snapshot.
     pub snapshot_failed_count: u64,
@@ -195,6 +197,8 @@ pub struct Recovery {
     /// Whether requests will not close the gap that is open.
     is_hopeless: bool,
     evicted_count: u64,
+    /// Messages that servers had brought first when it was last looked.
+    answered_count: u64,
     progress: Progress,
     snapshot_due: Option<EpochNanos>,
     snapshot_tries: u32,
@@ -216,6 +220,7 @@ impl Recovery {
             is_active: false,
             is_hopeless: false,
             evicted_count: 0,
+            answered_count: 0,
             progress,
             snapshot_due: None,
             snapshot_tries: 0,
@@ -306,7 +311,7 @@ impl Recovery {
         match arbiter.vouch(&packet) {
             Vouch::Agrees => Reply::Believed,
             Vouch::Differs => Reply::Mismatch,
-            Vouch::Unknown if self.config.has_snapshot || arbiter.knows(sequence.saturating_sub(1)) => Reply::Unproven,
+            Vouch::Unknown if self.config.has_snapshot || is_provable(arbiter, sequence) => Reply::Unproven,
             Vouch::Unknown => Reply::Believed,
         }
     }
@@ -353,7 +358,10 @@ impl Recovery {
             if let Some(sequence) = end_of_snapshot(message) {
                 return self.finish(feed, sequence, now, out);
             }
-            feed.decoder.decode(message, now, EventFlags::RECOVERED, out)?;
+            let decoded = feed.decoder.decode(message, now, EventFlags::RECOVERED, out)?;
+            if matches!(decoded, Decoded::Malformed(_)) {
+                return Ok(self.refuse()); // Books without what it says would not be whole.
+            }
             self.progress.passed_count = self.progress.passed_count.saturating_add(1);
             self.progress.next = self.progress.next.saturating_add(1);
             self.counters.snapshot_message_count = self.counters.snapshot_message_count.saturating_add(1);
@@ -447,6 +455,8 @@ impl Recovery {
 
     /// Brings the runs that are asked for in line with those that are missing: the first ones, at most as many as slots.
     fn match_runs(&mut self, feed: &MoldFeed, now: EpochNanos) {
+        let answered = feed.arbiter.lines().get(usize::from(self.line.0)).map_or(0, |stats| stats.first_count);
+        let has_answer = core::mem::replace(&mut self.answered_count, answered) != answered;
         let mut kept = [None; RUN_COUNT_MAX];
         for (place, gap) in kept.iter_mut().zip(feed.arbiter.missing_ranges()) {
             let meets =
@@ -454,9 +464,9 @@ impl Recovery {
             let known = self.runs.iter().flatten().find(|run| meets(run)).copied();
             let fresh = Run { gap, seen: now, sent: None, request_count: 0, is_given_up: false };
             *place = Some(match known {
-                // Something came: the rest is asked for at once.
+                // A server brought something: the rest is asked for at once. What a line brings makes no request needed.
                 Some(run) if run.gap.first_missing != gap.first_missing && run.sent.is_some() => {
-                    Run { seen: run.seen, ..fresh }
+                    Run { seen: run.seen, sent: run.sent.filter(|_| !has_answer), ..fresh }
                 }
                 Some(run) => Run { gap, ..run },
                 None => fresh,
@@ -545,9 +555,15 @@ impl Recovery {
     }
 }
 
+/// Whether the request for the run that `sequence` belongs to began with a known message, which an answer must hold.
+fn is_provable(arbiter: &Arbiter, sequence: u64) -> bool {
+    let run = arbiter.missing_ranges().find(|run| sequence < run.next_received);
+    run.is_some_and(|run| arbiter.knows(run.first_missing.saturating_sub(1)))
+}
+
 /// A request for `gap`, as much as one may ask for, with a message beside it that is known.
 fn request(feed: &MoldFeed, session: Session, gap: Gap, count_max: u16) -> Request {
-    let is_known = gap.first_missing > 1 && feed.arbiter.knows(gap.first_missing.saturating_sub(1));
+    let is_known = feed.arbiter.knows(gap.first_missing.saturating_sub(1));
     let first = gap.first_missing.saturating_sub(u64::from(is_known));
     // With nothing known before it, the message behind it is asked for too, if there is one.
     let behind = u64::from(!is_known && gap.next_received < feed.arbiter.known_end());

@@ -3,9 +3,10 @@
 
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos};
 use peregrine_wire::arbiter::ArbiterConfig;
+use peregrine_wire::feed::GAP_LOST;
 use peregrine_wire::itch50::Decoder;
 use peregrine_wire::moldudp64::{PacketBuilder, Session};
-use peregrine_wire::recovery::SnapshotStep;
+use peregrine_wire::recovery::{Reply, SnapshotStep};
 use peregrine_wire::{LineId, MoldFeed, Recovery, RecoveryConfig};
 
 const SESSION: Session = Session(*b"PACE      ");
@@ -70,6 +71,15 @@ impl Bench {
         self.feed.on_packet(line, packet, EpochNanos(now), &mut sink).unwrap();
     }
 
+    fn reply(&mut self, packet: &[u8], now: i64) -> Reply {
+        let events = &mut self.events;
+        let mut sink = |event| -> Result<(), Full<MarketEvent>> {
+            events.push(event);
+            Ok(())
+        };
+        self.recovery.on_reply(&mut self.feed, packet, EpochNanos(now), &mut sink).unwrap()
+    }
+
     fn snapshot(&mut self, packet: &[u8], now: i64) -> SnapshotStep {
         let events = &mut self.events;
         let mut sink = |event| -> Result<(), Full<MarketEvent>> {
@@ -93,6 +103,10 @@ impl Bench {
         self.recovery.wants_snapshot(&self.feed, EpochNanos(now))
     }
 
+    fn next(&self) -> u64 {
+        self.feed.arbiter().next_sequence_number()
+    }
+
     fn is_whole(&self) -> bool {
         self.feed.arbiter().missing().is_none()
     }
@@ -105,6 +119,11 @@ impl Bench {
 /// Nobody to ask but a snapshot service.
 fn snapshots_only() -> RecoveryConfig {
     RecoveryConfig { server_count: 0, ..RecoveryConfig::default() }
+}
+
+/// One server, no snapshot service.
+fn requests_only() -> RecoveryConfig {
+    RecoveryConfig { has_snapshot: false, ..RecoveryConfig::default() }
 }
 
 #[test]
@@ -187,4 +206,129 @@ fn a_run_too_long_to_ask_for_waits_for_the_other_line_too() {
         assert_eq!(bench.wants_snapshot(at), is_wanted, "{at} ns later");
     }
     assert_eq!(bench.requests, []);
+}
+
+#[test]
+fn what_the_slower_line_brings_is_not_asked_for_again_and_again() {
+    const END: u64 = 20_000;
+    let mut bench = Bench::new(requests_only(), Nanos::from_secs(1));
+    bench.line(LineId::A, &packet(1, 2), 0);
+    bench.line(LineId::A, &packet(END, END + 1), 0);
+    assert_eq!(bench.poll(0), 0);
+    assert_eq!(bench.poll(2 * MS), 1);
+    // The other line begins to bring it, and needs 40 ms for three quarters; no answer comes.
+    let mut now = 2 * MS;
+    for first in (2..15_000).step_by(10) {
+        now += 25 * US;
+        bench.line(LineId::B, &packet(first, first + 10), now);
+        bench.poll(now);
+    }
+    assert_eq!(bench.requests.len(), 1, "asked at {:?}", bench.requests);
+    // Then it is silent: the rest is asked for when the answer is late, and on at once as answers come.
+    now += 50 * MS;
+    assert_eq!(bench.poll(now), 1);
+    for _ in 0..20 {
+        let first = bench.next();
+        assert_eq!(bench.requests.last(), Some(&(first - 1)));
+        assert_eq!(bench.poll(now), 0, "an answer is waited for");
+        now += 500 * US;
+        assert_eq!(bench.reply(&packet(first - 1, first + 40), now), Reply::Believed);
+        assert_eq!(bench.poll(now), 1);
+    }
+    // An answer without anything new is no reason to ask, nor is what a line brings beside it.
+    let first = bench.next();
+    assert_eq!(bench.reply(&packet(first - 20, first), now), Reply::Believed);
+    bench.line(LineId::B, &packet(first, first + 1), now);
+    assert_eq!(bench.poll(now), 0);
+    // A packet in the middle cuts the run in two: what is behind it was asked for as well.
+    let first = bench.next();
+    bench.line(LineId::B, &packet(first + 100, first + 110), now);
+    assert_eq!(bench.poll(now), 0);
+    assert_eq!(bench.recovery.counters().timeout_count, 1);
+}
+
+#[test]
+fn a_reply_from_the_middle_of_a_run_needs_a_proof_too() {
+    let mut bench = Bench::new(requests_only(), Nanos::from_secs(1));
+    bench.line(LineId::A, &packet(1, 50), 0);
+    bench.line(LineId::A, &packet(50, 100), 0);
+    bench.line(LineId::A, &packet(200, 201), 0);
+    let lie: Vec<[u8; 12]> = (350..360).map(message).collect();
+    let lie = packet_of(150, lie.iter().map(|message| &message[..]));
+    assert_eq!(bench.reply(&lie, MS), Reply::Unproven, "99 is known: a reply holds it");
+    assert_eq!(bench.reply(&packet(120, 150), MS), Reply::Unproven);
+    assert_eq!(bench.reply(&packet(99, 150), MS), Reply::Believed);
+    assert_eq!(bench.reply(&packet(149, 200), MS), Reply::Believed);
+    assert_eq!((bench.next(), bench.is_whole()), (201, true));
+    for (number, event) in (1_i64..).zip(bench.events.iter().filter(|event| event.kind == EventKind::SystemEvent)) {
+        assert_eq!(event.exch_time.0, number);
+    }
+    // The day's begin: nothing is known before it, so that nothing in a short answer can be known.
+    let mut bench = Bench::new(requests_only(), Nanos::from_secs(1));
+    bench.line(LineId::A, &packet(200, 201), 0);
+    assert!(!bench.feed.arbiter().knows(0), "there is no message 0");
+    assert_eq!(bench.poll(0) + bench.poll(2 * MS), 1);
+    assert_eq!(bench.requests, [1]);
+    assert_eq!(bench.reply(&packet(1, 50), 3 * MS), Reply::Believed);
+    assert_eq!(bench.next(), 50);
+}
+
+/// Both lines were out for a while: a server gives back all of it, though that takes longer than one round of requests.
+#[test]
+fn a_retransmission_under_way_is_not_given_up() {
+    const END: u64 = 20_000;
+    const STEP: i64 = 500 * US;
+    let config = requests_only();
+    let window = config.request_delay.0 + i64::from(config.request_count_max) * config.request_timeout.0;
+    for stop in [None, Some(9_000)] {
+        let mut bench = Bench::new(config, Nanos(window));
+        bench.line(LineId::A, &packet(1, 2), 0);
+        let (mut now, mut live, mut answer, mut answered) = (0, END, None::<u64>, 0);
+        while bench.next() < live || live == END {
+            now += STEP;
+            assert!(now < 2_000 * MS, "stands at {} of {live}", bench.next());
+            bench.line(LineId::A, &packet(live, live + 1), now);
+            live += 1;
+            if let Some(first) = answer.take().filter(|first| stop.is_none_or(|stop| *first < stop)) {
+                assert_eq!(bench.reply(&packet(first, first + 36), now), Reply::Believed);
+                answered = now;
+            }
+            if bench.poll(now) > 0 {
+                answer = bench.requests.last().copied();
+            }
+        }
+        let lost = bench.feed.arbiter().counters().lost_message_count;
+        if stop.is_none() {
+            assert!(now > window + 50 * MS, "it takes longer than a round of requests: {now} ns");
+            assert_eq!((lost, bench.count(EventKind::GapEnd)), (0, 1));
+        } else {
+            // What the server leaves out is given up a window after its last answer.
+            assert!(lost > 10_000 && bench.count(EventKind::GapEnd) == 0);
+            let given_up = bench
+                .events
+                .iter()
+                .find(|event| event.kind == EventKind::GapStart && event.detail == GAP_LOST)
+                .unwrap()
+                .recv_time
+                .0;
+            assert!((window..window + STEP).contains(&(given_up - answered)), "{given_up} {answered}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_with_a_malformed_message_is_refused() {
+    let mut bench = Bench::new(snapshots_only(), Nanos::from_millis(2));
+    bench.line(LineId::A, &packet(1, 2), 0);
+    bench.line(LineId::A, &packet(10, 11), 0);
+    let cut = [&[b'A'][..], &[0; 30]].concat();
+    let bad = packet_of(1, [&message(1)[..], &cut, &end(10)]);
+    assert_eq!(bench.snapshot(&bad, MS), SnapshotStep::Refused);
+    assert!(bench.feed.arbiter().is_suspended() && bench.count(EventKind::GapEnd) == 0);
+    assert_eq!(bench.recovery.counters().snapshot_refused_count, 1);
+    // The next one may be whole. A type that nobody knows is no reason to refuse it.
+    let good = packet_of(1, [&message(1)[..], b"?new", &end(10)]);
+    assert_eq!(bench.snapshot(&good, 2 * MS), SnapshotStep::Done);
+    assert_eq!((bench.count(EventKind::SnapshotStart), bench.count(EventKind::GapEnd)), (2, 1));
+    assert!(bench.is_whole());
 }

@@ -254,6 +254,9 @@ impl Arbiter {
         while end > self.next {
             if sequence <= self.next && !self.is_suspended {
                 self.progress = Progress::Delivering;
+                if self.recovery_line == Some(line) {
+                    self.recovered_time = now;
+                }
                 return self.deliver(arrival, out);
             }
             self.detect(sequence, end, out)?;
@@ -401,7 +404,8 @@ impl Arbiter {
         };
         while gives_up && self.open_gap.is_some() && self.next < self.known_end {
             let proof_time = self.window.earliest_arrival().or(self.tail_time).unwrap_or(now);
-            if now.since(proof_time) < self.config.reorder_window_ns {
+            // A retransmission that goes on is not given up.
+            if now.since(proof_time.max(self.recovered_time)) < self.config.reorder_window_ns {
                 return Ok(());
             }
             self.give_up(self.known_end, out)?;
