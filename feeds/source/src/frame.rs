@@ -74,14 +74,28 @@ pub enum HeaderCheck {
     Off,
 }
 
+/// What to make of the UDP checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UdpCheck {
+    /// It is not looked at: in a capture made on the sending host the network card fills it in after the capture.
+    #[default]
+    Off,
+    /// A wrong checksum drops the frame, except one that is the sum of the pseudo-header alone: that is what a sending host
+    /// leaves behind for its card to complete, and what comes over interfaces without a card (`CHECKSUM_PARTIAL`,
+    /// `include/linux/skbuff.h`). For frames that were taken below the IP stack: a card drops none for its checksum, it
+    /// only marks them, and the stack would drop them.
+    Lenient,
+    /// Every wrong checksum drops the frame.
+    Strict,
+}
+
 /// What is checked beyond lengths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Checks {
     /// The IPv4 header checksum.
     pub header: HeaderCheck,
-    /// Whether a wrong UDP checksum drops the frame. Off by default: in a capture made on the sending host the network
-    /// card fills it in after the capture, and elsewhere the card has checked it before.
-    pub is_udp_checksum_checked: bool,
+    /// The UDP checksum.
+    pub udp: UdpCheck,
 }
 
 /// A UDP payload and where it was going.
@@ -129,8 +143,7 @@ pub fn dissect(link: LinkType, frame: &[u8], is_cut: bool, checks: Checks) -> Re
     let segment = frame.get(start..start.saturating_add(transport.len)).ok_or(short)?;
     let udp_len = usize::from(be_u16(segment, 4).ok_or(SkipReason::BadLength)?);
     let payload = segment.get(UDP_HEADER_LEN..udp_len).ok_or(SkipReason::BadLength)?;
-    if checks.is_udp_checksum_checked && !is_udp_checksum_right(segment.get(..udp_len).unwrap_or_default(), &transport)
-    {
+    if !is_udp_checksum_accepted(segment.get(..udp_len).unwrap_or_default(), &transport, checks.udp) {
         return Err(SkipReason::BadUdpChecksum);
     }
     let port = |at| be_u16(segment, at).unwrap_or(0);
@@ -259,9 +272,15 @@ fn ipv6(packet: &[u8], short: SkipReason) -> Result<Transport, SkipReason> {
     })
 }
 
-/// Whether the checksum over pseudo-header, header and payload is right; none (zero) counts as right for IPv4.
-fn is_udp_checksum_right(datagram: &[u8], transport: &Transport) -> bool {
-    let is_absent = be_u16(datagram, 6) == Some(0);
+/// Whether the checksum over pseudo-header, header and payload is right, or will do; none (zero) counts as right for IPv4.
+fn is_udp_checksum_accepted(datagram: &[u8], transport: &Transport, check: UdpCheck) -> bool {
+    let is_lenient = match check {
+        UdpCheck::Off => return true,
+        UdpCheck::Lenient => true,
+        UdpCheck::Strict => false,
+    };
+    let checksum = be_u16(datagram, 6).map_or(0, u32::from);
+    let is_absent = checksum == 0;
     let add = |sum, address: IpAddr| match address {
         IpAddr::V4(address) => ones_sum(sum, &address.octets()),
         IpAddr::V6(address) => ones_sum(sum, &address.octets()),
@@ -269,7 +288,8 @@ fn is_udp_checksum_right(datagram: &[u8], transport: &Transport) -> bool {
     let [l0, l1] = be_u16(datagram, 4).unwrap_or(0).to_be_bytes();
     let addresses = add(add(0, transport.source), transport.destination);
     let pseudo = ones_sum(addresses, &[0, PROTOCOL_UDP, l0, l1]);
-    (is_absent && transport.source.is_ipv4()) || ones_sum(pseudo, datagram) == 0xffff
+    let is_right = (is_absent && transport.source.is_ipv4()) || ones_sum(pseudo, datagram) == 0xffff;
+    is_right || (is_lenient && checksum == pseudo)
 }
 
 /// Sums 16-bit big-endian words in ones' complement arithmetic (RFC 1071); an odd last byte is padded with zero.

@@ -32,7 +32,7 @@ pub use bytes::ByteOrder;
 pub use capture::{Capture, CaptureOptions, LineFilter};
 pub use detect::{OpenOptions, open, open_all, open_input};
 pub use error::{Damage, Hint, SourceError};
-pub use frame::{Checks, HeaderCheck};
+pub use frame::{Checks, HeaderCheck, UdpCheck};
 pub use input::Input;
 pub use merge::Merge;
 pub use packet::{

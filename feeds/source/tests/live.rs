@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peregrine_source::live::{
     LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, Password, RecoveryPlan, SnapshotPlan, SocketOptions,
@@ -65,6 +65,22 @@ fn two_lines_arrive_with_kernel_stamps_in_order_of_time() {
     assert!(!source.advance().unwrap() && source.has_ended() && source.current().is_none());
 }
 
+/// Waits until packets are stamped when they come: the kernel begins with it some time after it was asked to, and stamps
+/// them when they are read until then.
+fn wait_for_stamps(source: &mut UdpSource, sender: &UdpSocket, to: SocketAddrV4) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        sender.send_to(b"stamp", to).unwrap();
+        let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        let stamp = take(source, 1)[0].1;
+        if u128::try_from(stamp.0).unwrap() <= sent.as_nanos() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "packets are stamped when they are read");
+    }
+}
+
 /// What waits on both lines comes by its stamps, also where one line has far more of it than a receive call takes.
 #[test]
 fn a_backlog_comes_in_order_of_time_however_unequal_the_lines_are() {
@@ -72,6 +88,7 @@ fn a_backlog_comes_in_order_of_time_however_unequal_the_lines_are() {
     let mut source = open(&[any_port(), any_port()], &options);
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = ports(&source);
+    wait_for_stamps(&mut source, &sender, to[0]);
     // Line A was silent for a while, which B was not.
     let line_of = |index: u8| usize::from((20..60).contains(&index) || index % 2 == 1);
     for index in 0..200 {
@@ -200,6 +217,37 @@ fn the_silence_of_all_lines_is_measured_by_the_clock_of_the_steps() {
         assert_eq!(silent(&input, now + 3), Nanos::from_secs(3), "a step without a packet is silence");
         assert_eq!(silent(&input, now - 1), Nanos::ZERO);
     }
+}
+
+/// What the socket of the servers' answers drops is counted like what the lines drop.
+#[test]
+fn an_answer_that_does_not_fit_is_counted() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, server.local_addr().unwrap().port());
+    let mut plan = LivePlan::new(vec![any_port()], 10);
+    plan.recovery = Some(RecoveryPlan {
+        servers: vec![address],
+        interface: Ipv4Addr::LOCALHOST,
+        snapshot: None,
+        config: RecoveryConfig::default(),
+    });
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let to = input.facts()[0].local;
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut events = Vec::new();
+    sender.send_to(&packet(1, 2), to).unwrap();
+    sender.send_to(&packet(5, 1), to).unwrap();
+    run_at(&mut input, &mut events, EpochNanos(0), |input| input.feed().arbiter().missing().is_some());
+    // The recovery sees it, too.
+    step(&mut input, &mut events, EpochNanos(0));
+    step(&mut input, &mut events, EpochNanos(0));
+    let late = EpochNanos(0).plus(Nanos::from_millis(5));
+    run_at(&mut input, &mut events, late, |input| input.counters().recovery.request_count == 1);
+    let (_, from) = server.recv_from(&mut [0; 64]).unwrap();
+    assert_eq!(input.counters().oversize_count, 0);
+    server.send_to(&[1; 3_000], from).unwrap();
+    run_at(&mut input, &mut events, late, |input| input.counters().oversize_count == 1);
 }
 
 /// A connection to the snapshot service is closed when the other line has brought everything before the snapshot began.

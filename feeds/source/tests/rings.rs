@@ -4,13 +4,16 @@
 mod common;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Far, HERE, THERE, veth};
+use peregrine_source::frame::FrameBuilder;
 use peregrine_source::live::{
     LineAddress, LiveSource, PacketRingSource, RingKind, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
 };
 use peregrine_source::{LineId, SourceError, StampKind};
+use socket2::{Domain, Protocol, Socket, Type};
 
 const GROUPS: [SocketAddrV4; 2] = [
     SocketAddrV4::new(Ipv4Addr::new(239, 255, 10, 1), 30_001),
@@ -77,6 +80,94 @@ fn open<S>(name: &str, opened: Result<S, SourceError>) -> Option<S> {
     opened.map_err(|error| println!("skipped: {name}: {error}")).ok()
 }
 
+/// Sends to each line a datagram whose UDP checksum is wrong, as a frame comes that was damaged on its way, and a good one.
+fn send_damaged(far: &Far) {
+    far.run(|socket| {
+        let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))).unwrap();
+        raw.set_header_included_v4(true).unwrap();
+        raw.set_multicast_if_v4(&THERE).unwrap();
+        for group in GROUPS {
+            let mut frame = Vec::new();
+            FrameBuilder::new(SocketAddrV4::new(THERE, 5_000), group).build(&[9; 100], &mut frame).unwrap();
+            let packet = &mut frame[14..];
+            packet[60] ^= 1;
+            raw.send_to(packet, &group.into()).unwrap();
+            socket.send_to(&[8; 4], group).unwrap();
+        }
+    });
+}
+
+fn check_damaged(name: &str, source: &mut dyn LiveSource, far: &Far) {
+    send_damaged(far);
+    let (mut taken, deadline) = (0, Instant::now() + Duration::from_secs(30));
+    while taken < 2 && Instant::now() < deadline {
+        while source.advance().unwrap() {
+            assert_eq!(source.current().unwrap().bytes, [8; 4], "{name}");
+            taken += 1;
+        }
+    }
+    let counters = source.line_counters();
+    assert_eq!((taken, counters.iter().map(|line| line.damaged_count).sum()), (2, 2_u64), "{name}: {counters:?}");
+}
+
+/// More comes than there is room for: every packet is read or counted as dropped, however often one asks.
+fn check_drops(name: &str, source: &mut dyn LiveSource, far: &Far) {
+    let (done, is_done) = channel();
+    far.run(move |socket| {
+        for number in 0..COUNT {
+            socket.send_to(&number.to_be_bytes(), GROUPS[0]).unwrap();
+        }
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(30)).unwrap();
+    let dropped =
+        |source: &dyn LiveSource| source.line_counters().iter().map(|line| line.kernel_drop_count).sum::<u64>();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut taken = 0;
+    while taken + dropped(source) != u64::from(COUNT) && Instant::now() < deadline {
+        while source.advance().unwrap() {
+            taken += 1;
+        }
+    }
+    assert!(taken > 0 && dropped(source) > 0, "{name}: {taken} taken, {} dropped", dropped(source));
+    assert_eq!(taken + dropped(source), u64::from(COUNT), "{name}: {taken} taken");
+}
+
+#[test]
+fn what_a_ring_cannot_give_is_counted_once() {
+    let far = match veth() {
+        Ok(far) => far,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    for kind in [RingKind::Frames, RingKind::Blocks] {
+        let name = format!("{kind:?}");
+        let roomy = RingOptions { kind, block_len: 1 << 16, block_count: 64, ..RingOptions::default() };
+        if let Some(mut source) = open("packet ring", PacketRingSource::open(&lines(), &roomy, None)) {
+            check_damaged(&name, &mut source, &far);
+        }
+        let narrow = RingOptions { kind, block_len: 4_096, block_count: 4, ..RingOptions::default() };
+        if let Some(mut source) = open("packet ring", PacketRingSource::open(&lines(), &narrow, None)) {
+            check_drops(&name, &mut source, &far);
+        }
+    }
+    let options = XdpOptions { frame_count: 64, ..XdpOptions::default() };
+    let Some(mut source) = open("AF_XDP", XdpSource::open(&lines(), &options, None)) else { return };
+    check_damaged("AF_XDP", &mut source, &far);
+    check_drops("AF_XDP", &mut source, &far);
+    drop(source);
+    // As many lines as a feed can have make the longest program.
+    let many: Vec<LineAddress> = (0..4)
+        .map(|line| {
+            let destination = SocketAddrV4::new(*GROUPS[0].ip(), 40_000 + line);
+            LineAddress { destination, interface: HERE }
+        })
+        .collect();
+    XdpSource::open(&many, &options, None).map(drop).unwrap();
+}
+
 #[test]
 fn every_source_gives_the_same_packets() {
     let far = match veth() {
@@ -91,7 +182,7 @@ fn every_source_gives_the_same_packets() {
         check("udp", &mut source, &far, true);
     }
     for kind in [RingKind::Frames, RingKind::Blocks] {
-        let options = RingOptions { kind, block_len: 1 << 16, block_count: 8, ..RingOptions::default() };
+        let options = RingOptions { kind, block_len: 1 << 16, block_count: 64, ..RingOptions::default() };
         if let Some(mut source) = open("packet ring", PacketRingSource::open(&lines(), &options, None)) {
             check(&format!("{kind:?}"), &mut source, &far, true);
         }

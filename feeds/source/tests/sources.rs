@@ -6,7 +6,7 @@ use std::{io::Cursor, path::Path};
 use jiff::civil::date;
 use peregrine_source::{
     Carrier, Checks, HeaderCheck, Hint, Input, LineFilter, LineId, Merge, OpenOptions, SkipReason, Source, SourceError,
-    TimeRange, binaryfile,
+    TimeRange, UdpCheck, binaryfile,
     frame::{FrameBuilder, LinkType, dissect},
     fuzz, open, open_all, open_input, pcap,
     session::{date_in_name, session_midnight},
@@ -25,7 +25,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn strict() -> Checks {
-    Checks { header: HeaderCheck::Strict, is_udp_checksum_checked: true }
+    Checks { header: HeaderCheck::Strict, udp: UdpCheck::Strict }
 }
 
 fn skip(link: LinkType, frame: &[u8]) -> SkipReason {
@@ -105,7 +105,7 @@ fn what_is_not_for_us_is_told_apart() {
         frame[at] = byte;
         frame
     };
-    let off = Checks { header: HeaderCheck::Off, is_udp_checksum_checked: false };
+    let off = Checks { header: HeaderCheck::Off, udp: UdpCheck::Off };
     let reason = |frame: &[u8]| dissect(LinkType::Ethernet, frame, false, off).unwrap_err();
     assert_eq!(reason(&with(13, 6)), SkipReason::NotIp);
     assert_eq!(reason(&with(23, 6)), SkipReason::NotUdp);
@@ -131,12 +131,48 @@ fn what_is_not_for_us_is_told_apart() {
 }
 
 #[test]
+fn a_udp_checksum_that_the_sender_left_to_its_card_is_told_from_a_wrong_one() {
+    let lenient = Checks { udp: UdpCheck::Lenient, ..Checks::default() };
+    let with = |checksum: u32| {
+        let mut packet = ip(b"payload");
+        packet[26..28].copy_from_slice(&u16::try_from(checksum).unwrap().to_be_bytes());
+        packet
+    };
+    let is_taken = |packet: &[u8], checks| match dissect(LinkType::RawIp, packet, false, checks) {
+        Ok(datagram) => datagram.payload == b"payload",
+        Err(reason) => {
+            assert_eq!(reason, SkipReason::BadUdpChecksum);
+            false
+        }
+    };
+    // Addresses, protocol and length, added up: what the sender's stack writes for its card to complete.
+    let packet = ip(b"payload");
+    let words = packet[12..20].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum = words.sum::<u32>() + 17 + 8 + 7;
+    let unfilled = (sum & 0xffff) + (sum >> 16);
+    for (packet, by_lenient, by_strict) in [
+        (packet.clone(), true, true),
+        (with(0), true, true),
+        (with(unfilled), true, false),
+        (with(unfilled + 1), false, false),
+        (with(unfilled - 1), false, false),
+    ] {
+        assert!(is_taken(&packet, Checks::default()));
+        assert_eq!(is_taken(&packet, lenient), by_lenient);
+        assert_eq!(is_taken(&packet, Checks { udp: UdpCheck::Strict, ..lenient }), by_strict);
+    }
+    let mut damaged = packet;
+    damaged[30] ^= 1;
+    assert_eq!(dissect(LinkType::RawIp, &damaged, false, lenient).unwrap_err(), SkipReason::BadUdpChecksum);
+}
+
+#[test]
 fn ipv4_options_are_passed_over() {
     let mut packet = ip(b"payload");
     packet.splice(20..20, [1; 8]);
     packet[0] = 0x47;
     packet[3] += 8;
-    let off = Checks { header: HeaderCheck::Off, is_udp_checksum_checked: true };
+    let off = Checks { header: HeaderCheck::Off, udp: UdpCheck::Strict };
     assert_eq!(dissect(LinkType::RawIp, &packet, false, off).unwrap().payload, b"payload");
 }
 

@@ -25,7 +25,7 @@ const PASS: i32 = 2;
 /// Queues that the map tells apart.
 const QUEUE_COUNT_MAX: u32 = 64;
 /// Bytes of the verifier's words that are kept for an error.
-const LOG_LEN: usize = 4_096;
+const LOG_LEN: usize = 1 << 16;
 
 /// What the program is to decide on.
 pub(super) struct Verdicts<'a> {
@@ -131,21 +131,33 @@ pub(super) fn attach(verdicts: &Verdicts<'_>, interface: u32, is_generic: bool) 
     Ok(Attached { _link: link, _program: program, _map: map })
 }
 
+/// Loads a program. The verifier is asked for its words only when it refuses: a valid program whose words do not fit would be
+/// refused for them (`ENOSPC`).
 fn load(steps: &[Step]) -> io::Result<OwnedFd> {
     let licence = c"Dual MIT/GPL";
-    let mut log = vec![0_u8; LOG_LEN];
     let attributes = Load {
         kind: PROGRAM_XDP,
         step_count: u32::try_from(steps.len()).map_err(io::Error::other)?,
         steps: address_of(steps),
         licence: address_of(licence.to_bytes_with_nul()),
-        log_level: 1,
-        log_len: u32::try_from(LOG_LEN).map_err(io::Error::other)?,
-        log: u64::try_from(log.as_mut_ptr().expose_provenance()).map_err(io::Error::other)?,
+        log_level: 0,
+        log_len: 0,
+        log: 0,
         kernel_version: 0,
         flags: 0,
     };
-    owned(call(PROGRAM_LOAD, &attributes)).map_err(|error| {
+    let error = match owned(call(PROGRAM_LOAD, &attributes)) {
+        Ok(program) => return Ok(program),
+        Err(error) => error,
+    };
+    let mut log = vec![0_u8; LOG_LEN];
+    let with_log = Load {
+        log_level: 1,
+        log_len: u32::try_from(LOG_LEN).map_err(io::Error::other)?,
+        log: u64::try_from(log.as_mut_ptr().expose_provenance()).map_err(io::Error::other)?,
+        ..attributes
+    };
+    owned(call(PROGRAM_LOAD, &with_log)).map_err(|_| {
         let words = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
         let last = words.lines().rev().find(|line| !line.is_empty()).unwrap_or("no word of the verifier").to_owned();
         io::Error::new(error.kind(), format!("{error} ({last})"))
@@ -213,8 +225,22 @@ fn assemble(destinations: &[SocketAddrV4], map: i32) -> Vec<Step> {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_is_refused_is_told_in_the_words_of_the_verifier() {
+        if let Err(error) = probe() {
+            println!("skipped: programs may not be loaded: {error}");
+            return;
+        }
+        // It returns a register that nothing was written to.
+        let error = load(&[step(0x95, 0, 0, 0, 0)]).unwrap_err().to_string();
+        assert!(error.contains("processed") || error.contains("R0"), "{error}");
+        let valid = [step(0xb7, 0, 0, 0, PASS), step(0x95, 0, 0, 0, 0)];
+        assert!(load(&valid).is_ok());
+    }
 
     #[test]
     fn every_jump_leads_to_a_verdict() {

@@ -141,10 +141,12 @@ pub enum LiveStep {
 pub struct LiveCounters {
     /// Packets of the lines.
     pub packet_count: u64,
-    /// Datagrams that the kernel dropped on all lines because nobody read them in time.
+    /// Datagrams that the kernel dropped because nobody read them in time, on all lines and of the servers' answers.
     pub kernel_drop_count: u64,
-    /// Datagrams dropped because they are longer than the slots.
+    /// Datagrams dropped because they are longer than the slots, on all lines and of the servers' answers.
     pub oversize_count: u64,
+    /// Frames dropped because a length or a checksum in their headers is wrong.
+    pub damaged_count: u64,
     /// Packets whose time stamp lay before one given out earlier; it was raised to that one.
     pub backward_step_count: u64,
     /// What recovery did.
@@ -349,9 +351,11 @@ impl LiveInput {
             unrecorded_count: self.gate.recorder.as_ref().map_or(0, Recorder::dropped_count),
             ..LiveCounters::default()
         };
-        self.source.line_counters().iter().fold(start, |sum, line| LiveCounters {
+        let answers = self.helpers.as_ref().map(Helpers::line_counters).unwrap_or_default();
+        self.source.line_counters().iter().chain(&answers).fold(start, |sum, line| LiveCounters {
             kernel_drop_count: sum.kernel_drop_count.saturating_add(line.kernel_drop_count),
             oversize_count: sum.oversize_count.saturating_add(line.oversize_count),
+            damaged_count: sum.damaged_count.saturating_add(line.damaged_count),
             ..sum
         })
     }

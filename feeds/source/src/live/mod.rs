@@ -57,6 +57,8 @@ pub struct LineCounters {
     pub kernel_drop_count: u64,
     /// Packets dropped here because they are longer than the slots.
     pub oversize_count: u64,
+    /// Frames dropped here because a length or a checksum in their headers is wrong; rings only, where no IP stack does it.
+    pub damaged_count: u64,
     /// Packets without a stamp of the kernel's, stamped when they were read.
     pub unstamped_count: u64,
 }

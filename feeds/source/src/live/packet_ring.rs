@@ -4,6 +4,7 @@
 //! TPACKET_V2 hands over every frame as it comes. TPACKET_V3 hands over blocks, when they are full or after at least a
 //! millisecond: more frames for the same memory, for recordings, but far too late to trade on.
 
+use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -19,8 +20,8 @@ use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource};
 use super::mapping::Mapping;
 use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish};
-use crate::frame::{Checks, LinkType, dissect};
-use crate::{LineId, Session, SourceError, StampKind};
+use crate::frame::{Checks, LinkType, UdpCheck, dissect};
+use crate::{LineId, Session, SkipReason, SourceError, StampKind};
 
 /// Constants of `linux/if_packet.h`.
 mod kernel {
@@ -33,6 +34,8 @@ mod kernel {
     pub(super) const TPACKET_V2: libc::c_int = 1;
     pub(super) const TPACKET_V3: libc::c_int = 2;
     pub(super) const TP_STATUS_USER: u32 = 1;
+    pub(super) const TP_STATUS_CSUMNOTREADY: u32 = 1 << 3;
+    pub(super) const TP_STATUS_CSUM_VALID: u32 = 1 << 7;
     pub(super) const TP_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
 }
 
@@ -103,6 +106,8 @@ pub struct RingLane {
     at: usize,
     frame: Option<Frame>,
     counters: LineCounters,
+    /// What the kernel dropped, as far as it was asked: it forgets its drops when it tells them.
+    drop_count: Cell<u64>,
 }
 
 /// The lines of a feed, each with a ring of its own.
@@ -240,6 +245,7 @@ impl RingLane {
             at: 0,
             frame: None,
             counters: LineCounters::default(),
+            drop_count: Cell::new(0),
         })
     }
 
@@ -311,7 +317,7 @@ impl RingLane {
         }
     }
 
-    /// The frame at `at`; `None` when it is cut, or not what the filter should let through.
+    /// The frame at `at`, or why it is none for us: cut, damaged, or not what the filter should let through.
     ///
     /// | field | `tpacket2_hdr` | `tpacket3_hdr` |
     /// |---|---|---|
@@ -321,7 +327,7 @@ impl RingLane {
     /// | length here | 8 | 12 |
     /// | link header, u16 | 12 | 24 |
     /// | seconds, nanoseconds | 16, 20 | 4, 8 |
-    fn look(&self) -> Option<Frame> {
+    fn look(&self) -> Result<Frame, SkipReason> {
         let [status, wire, snap, mac, seconds, nanos] = match self.options.kind {
             RingKind::Frames => [0, 4, 8, 12, 16, 20],
             RingKind::Blocks => [20, 16, 12, 24, 4, 8],
@@ -331,20 +337,25 @@ impl RingLane {
         let mac = if cfg!(target_endian = "little") { mac & 0xffff } else { mac >> 16 };
         let start = self.at.saturating_add(mac);
         let range: Range<usize> = start..start.saturating_add(snap);
-        let datagram = dissect(LinkType::Ethernet, self.map.bytes(range), snap < wire, Checks::default()).ok()?;
-        let stamp = i64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(i64::try_from(nanos).ok()?)?;
-        let is_hardware = u32::try_from(status).ok()? & kernel::TP_STATUS_TS_RAW_HARDWARE != 0;
+        let status = u32::try_from(status).unwrap_or(0);
+        // The kernel knows it to be right, or not to be filled in by a sender on this host; else nobody has looked at it.
+        let is_settled = status & (kernel::TP_STATUS_CSUM_VALID | kernel::TP_STATUS_CSUMNOTREADY) != 0;
+        let checks = Checks { udp: if is_settled { UdpCheck::Off } else { UdpCheck::Lenient }, ..Checks::default() };
+        let datagram = dissect(LinkType::Ethernet, self.map.bytes(range), snap < wire, checks)?;
+        let whole = |part: usize| i64::try_from(part).unwrap_or(0);
+        let stamp = whole(seconds).saturating_mul(1_000_000_000).saturating_add(whole(nanos));
+        let is_hardware = status & kernel::TP_STATUS_TS_RAW_HARDWARE != 0;
         let head = Head {
             line: self.line,
             time: EpochNanos(stamp),
             stamp: if is_hardware { StampKind::Hardware } else { StampKind::Kernel },
         };
-        let SocketAddr::V4(from) = datagram.source else { return None };
+        let SocketAddr::V4(from) = datagram.source else { return Err(SkipReason::OtherDestination) };
         if datagram.destination.ip() != IpAddr::V4(*self.address.destination.ip()) {
-            return None;
+            return Err(SkipReason::OtherDestination);
         }
         let start = start.saturating_add(datagram.payload_start);
-        Some(Frame { head, from, start, end: start.saturating_add(datagram.payload.len()) })
+        Ok(Frame { head, from, start, end: start.saturating_add(datagram.payload.len()) })
     }
 }
 
@@ -378,12 +389,16 @@ impl Lane for RingLane {
             if !self.find() {
                 return None;
             }
-            self.frame = self.look();
-            if self.frame.is_some() {
-                self.counters.packet_count = self.counters.packet_count.saturating_add(1);
-            } else {
-                self.counters.oversize_count = self.counters.oversize_count.saturating_add(1);
-                self.skip();
+            let looked = self.look();
+            let counter = match looked {
+                Ok(_) => &mut self.counters.packet_count,
+                Err(SkipReason::CutBySnaplen) => &mut self.counters.oversize_count,
+                Err(_) => &mut self.counters.damaged_count,
+            };
+            *counter = counter.saturating_add(1);
+            match looked {
+                Ok(frame) => self.frame = Some(frame),
+                Err(_) => self.skip(),
             }
         }
         self.frame.map(|frame| frame.head)
@@ -399,11 +414,10 @@ impl Lane for RingLane {
         self.skip();
     }
 
-    /// The kernel forgets its drops when it is asked for them: they are told once.
     fn counters(&self) -> Vec<(LineId, LineCounters)> {
-        let dropped = statistics(&self.socket).map_or(0, |(_, dropped)| u64::from(dropped));
-        let kernel_drop_count = self.counters.kernel_drop_count.saturating_add(dropped);
-        vec![(self.line, LineCounters { kernel_drop_count, ..self.counters })]
+        let since = statistics(&self.socket).map_or(0, |(_, dropped)| u64::from(dropped));
+        self.drop_count.set(self.drop_count.get().saturating_add(since));
+        vec![(self.line, LineCounters { kernel_drop_count: self.drop_count.get(), ..self.counters })]
     }
 
     fn facts(&self) -> Vec<(LineId, SocketFacts)> {

@@ -12,7 +12,7 @@ use super::recorder::Recorded;
 use super::snapshot::{ClientStep, SnapshotClient, SnapshotPlan};
 use super::socket::{LineAddress, SocketOptions};
 use super::udp::UdpSource;
-use super::{LiveSource, NOWHERE};
+use super::{LineCounters, LiveSource, NOWHERE};
 use crate::{RecordedFeed, Source, SourceError};
 
 /// Datagrams from somebody who is no server that one step passes over, at most.
@@ -72,6 +72,11 @@ impl Helpers {
 
     pub(super) const fn stranger_count(&self) -> u64 {
         self.stranger_count
+    }
+
+    /// What the socket of the servers' answers did. Allocates: for reports.
+    pub(super) fn line_counters(&self) -> Vec<LineCounters> {
+        self.requests.as_ref().map(LiveSource::line_counters).unwrap_or_default()
     }
 
     /// Takes one packet of what came, and asks for what is missing. Returns whether anything came.
