@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hours="${1:-1}"; shift || true
 fuzz_seconds=$((hours > 0 ? hours * 3600 : 60)) kill_cycles=$((hours > 0 ? hours * 2000 : 200))
-live_kill_cycles=$((hours > 0 ? hours * 2500 : 300))
+live_kill_cycles=$((hours > 0 ? hours * 10000 : 300)) program_kill_cycles=$((hours > 0 ? hours * 1000 : 30))
 steps=(fuzz fuzz_coverage controls kill both_lines venue venue_live live_kill conformance loom miri asan memcheck dataset_memory truth)
 [ $# -gt 0 ] && steps=("$@")
 export CARGO_TERM_COLOR=never
@@ -80,11 +80,15 @@ venue_live() {
     scripts/venue_peer.sh "$((hours > 0 ? hours * 200000 : 20000))" 2>&1 | tee -a "$log" || return 1
     count="$(passed) tests, $(grep -Eo '^[0-9]+ orders' "$log" || echo 'no peer')"
 }
-# The engine's order session killed with -9 while it trades over loopback, and started again from its log.
+# The engine's order session killed with -9 while it trades over loopback, and started again from its log; then the whole
+# program, on a tape with faults.
 live_kill() {
-    PEREGRINE_LIVE_KILL_CYCLES="$live_kill_cycles" \
+    PEREGRINE_LIVE_KILL_CYCLES="$live_kill_cycles" PEREGRINE_LIVE_KILL_LIFE_MS=120 \
+        PEREGRINE_PROGRAM_KILL_CYCLES="$program_kill_cycles" \
         cargo test --profile gate -p peregrine-venue --test engine_process -- --nocapture 2>&1 | tee "$log" || return 1
-    count="$(grep -Eo '[0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills')"
+    count="$(grep -Eo '^[0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills'); \
+$(grep -Eo '^whole program: [0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills of the whole program')"
+    count="${count//, / and }"
 }
 # Lines A and B lose 30 % each, independently: recovery, books and the risk gate against the truth, without sockets.
 both_lines() {

@@ -2,14 +2,17 @@
 //! back. What answers is another process: the engine, or [`echo`], which has the same receive and the same send and nothing
 //! between them.
 
+pub mod capture;
 pub mod desk;
 pub mod echo;
 pub mod market;
+pub mod veth;
 
 use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::percentiles::Timer;
+use capture::Capture;
 use desk::Desk;
 use market::Market;
 
@@ -33,6 +36,8 @@ pub struct Played {
     pub spans: Vec<f64>,
     /// Packets that no order answered in time.
     pub unanswered_count: usize,
+    /// The same spans by a capture on the wire, where there was one, and the frames that it dropped.
+    pub captured: Option<(Vec<f64>, u64)>,
 }
 
 /// Time for the market before the measurement: a packet of several messages, then room to handle it.
@@ -50,6 +55,7 @@ pub fn play<'m>(
     desk: &mut Desk,
     mut messages: impl Iterator<Item = &'m [u8]>,
     (plan, timer): (&Play, &Timer),
+    mut capture: Option<Capture>,
 ) -> Result<Played, BenchError> {
     let started = Instant::now();
     while !desk.is_logged_in() {
@@ -65,12 +71,15 @@ pub fn play<'m>(
         let batch: Vec<&[u8]> = messages.by_ref().take(WARM_UP_MESSAGES).collect();
         warmed += batch.len();
         market.send(&batch)?;
-        quiet(desk, WARM_UP_PAUSE)?;
+        quiet(desk, WARM_UP_PAUSE, &mut capture)?;
         if batch.is_empty() {
             return Err("the session is too short for its warm-up".into());
         }
     }
-    quiet(desk, Duration::from_millis(500))?;
+    quiet(desk, Duration::from_millis(500), &mut capture)?;
+    if let Some(capture) = &mut capture {
+        capture.begin();
+    }
     let mut played = Played::default();
     for message in messages.take(plan.count) {
         let start = timer.ticks();
@@ -79,18 +88,26 @@ pub fn play<'m>(
             Some(end) => played.spans.push(timer.nanos(end.saturating_sub(start))),
             None => played.unanswered_count += 1,
         }
-        quiet(desk, plan.pause)?;
+        quiet(desk, plan.pause, &mut capture)?;
     }
     market.end()?;
+    played.captured = capture.map(|mut capture| {
+        capture.drain();
+        let dropped = capture.dropped_count();
+        (capture.spans, dropped)
+    });
     Ok(played)
 }
 
-/// Serves the desk until nothing has come for so long.
-fn quiet(desk: &mut Desk, pause: Duration) -> Result<(), BenchError> {
+/// Serves the desk, and reads the capture, until nothing has come for so long.
+fn quiet(desk: &mut Desk, pause: Duration, capture: &mut Option<Capture>) -> Result<(), BenchError> {
     let mut last = Instant::now();
     while last.elapsed() < pause {
         if desk.serve()? {
             last = Instant::now();
+        }
+        if let Some(capture) = capture {
+            capture.drain();
         }
         std::hint::spin_loop();
     }

@@ -1,10 +1,17 @@
-//! Wire to wire over loopback: `cargo run --release -p peregrine-benches --bin wire_to_wire -- --engine target/release/peregrine`.
+//! Wire to wire: `cargo run --release -p peregrine-benches --bin wire_to_wire -- --engine target/release/peregrine`.
 //!
 //! Another process gets a feed by UDP multicast and answers with orders by OUCH 5.0 over TCP: the engine, with its books,
-//! features, network, risk checks and log, or a bare echo with the same receive and the same send. Both in turn, in one run;
+//! features, network, risk checks and log, or a bare echo with the same receive and the same send. All in turn, in one run;
 //! the ratio of their medians is what the engine adds. Goal: 1.25 (the design's performance page).
+//!
+//! `--over loopback`, `veth` (two namespaces that the program makes, as root) or `both`; `--source` names the ways of
+//! receiving, with commas; over loopback it is UDP alone. Spans are taken from a capture on the venue's side of the wire, where
+//! that is permitted: from the kernel's stamp of the packet that leaves to its stamp of the order that arrives.
+//! `--count`, `--rounds`: packets of a round (60,000) and rounds (3). `--record FILE` appends what is printed.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,28 +22,46 @@ use peregrine_benches::hops::pin;
 use peregrine_benches::host::Machine;
 use peregrine_benches::percentiles::{Percentiles, Timer};
 use peregrine_benches::session::LoadedSession;
+use peregrine_benches::wire::capture::Capture;
 use peregrine_benches::wire::desk::{Desk, PASSWORD, USERNAME};
+use peregrine_benches::wire::echo::Received;
 use peregrine_benches::wire::market::Market;
+use peregrine_benches::wire::veth::{self, Veth};
 use peregrine_benches::wire::{Play, Played, echo, play};
 use peregrine_wire::itch50::{Message, parse};
 
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 192, 10, 9), 30_901);
-const INTERFACE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const ROUNDS: usize = 3;
 const WARM_UP_COUNT: usize = 60_000;
-const COUNT: usize = 60_000;
 /// Packets for one that the second echo answers.
 const SELDOM: u64 = 45;
+const USAGE: &str = "usage: wire_to_wire --engine PATH-OF-PEREGRINE [--over loopback|veth|both] [--source udp,packet_ring,xdp] \
+                     [--count N] [--rounds N] [--record FILE]";
 
-fn main() -> Result<(), BenchError> {
-    let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next(), args.next()) {
-        (Some("echo"), Some(venue), Some(every)) => {
-            pin(0);
-            echo::run((GROUP, INTERFACE), venue.parse()?, every.parse()?)
-        }
-        (Some("--engine"), Some(program), None) => compare(Path::new(&program)),
-        _ => Err("usage: wire_to_wire --engine PATH-OF-PEREGRINE".into()),
+/// What is asked for.
+#[derive(Clone, Debug)]
+struct Wish {
+    engine: PathBuf,
+    over: String,
+    sources: Vec<Received>,
+    count: usize,
+    rounds: usize,
+    record: Option<PathBuf>,
+    /// Set by the program itself: it runs on the venue's side, and this is the namespace of the other one.
+    inside: Option<String>,
+}
+
+/// Where everybody is.
+#[derive(Clone, Debug)]
+struct Place {
+    venue: Ipv4Addr,
+    engine: Ipv4Addr,
+    /// The namespace of who answers.
+    space: Option<String>,
+}
+
+impl Place {
+    fn command(&self, program: &Path) -> Command {
+        self.space.as_ref().map_or_else(|| Command::new(program), |space| Veth::within(space, program))
     }
 }
 
@@ -48,72 +73,170 @@ enum Contender<'a> {
     Engine(&'a Path),
 }
 
-fn compare(engine: &Path) -> Result<(), BenchError> {
-    let machine = Machine::here();
+/// What is printed goes to a file too.
+struct Out(Option<File>);
+
+impl Out {
+    fn say(&mut self, text: &str) -> Result<(), BenchError> {
+        println!("{text}");
+        if let Some(file) = &mut self.0 {
+            writeln!(file, "{text}")?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), BenchError> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, way, venue, every, interface] = &words[..]
+        && what == "echo"
+    {
+        pin(0);
+        let way = Received::from_name(way).ok_or(USAGE)?;
+        return echo::run(way, (GROUP, interface.parse()?), venue.parse()?, every.parse()?);
+    }
+    let wish = wish(&words)?;
+    if wish.inside.is_some() {
+        let place = Place { venue: veth::VENUE, engine: veth::ENGINE, space: wish.inside.clone() };
+        return compare(&wish, &place, "a veth pair");
+    }
+    if wish.over != "veth" {
+        let place = Place { venue: Ipv4Addr::LOCALHOST, engine: Ipv4Addr::LOCALHOST, space: None };
+        compare(&Wish { sources: vec![Received::Udp], ..wish.clone() }, &place, "loopback")?;
+    }
+    if wish.over == "loopback" {
+        return Ok(());
+    }
+    let veth = Veth::new()?;
+    let program = std::env::current_exe()?;
+    let status = Veth::within(&veth.venue, &program).args(&words).args(["--inside", &veth.engine]).status()?;
+    if status.success() { Ok(()) } else { Err(format!("over veth: {status}").into()) }
+}
+
+fn wish(words: &[String]) -> Result<Wish, BenchError> {
+    let mut wish = Wish {
+        engine: PathBuf::new(),
+        over: "both".to_owned(),
+        sources: Received::ALL.to_vec(),
+        count: 60_000,
+        rounds: 3,
+        record: None,
+        inside: None,
+    };
+    let mut words = words.iter();
+    while let Some(key) = words.next() {
+        let value = words.next().ok_or(USAGE)?;
+        match key.as_str() {
+            "--engine" => wish.engine = std::path::absolute(value)?,
+            "--over" if ["loopback", "veth", "both"].contains(&value.as_str()) => wish.over.clone_from(value),
+            "--source" => {
+                let ways: Option<Vec<Received>> = value.split(',').map(Received::from_name).collect();
+                wish.sources = ways.ok_or(USAGE)?;
+            }
+            "--count" => wish.count = value.parse()?,
+            "--rounds" => wish.rounds = value.parse()?,
+            "--record" => wish.record = Some(std::path::absolute(value)?),
+            "--inside" => wish.inside = Some(value.clone()),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if wish.engine.as_os_str().is_empty() { Err(USAGE.into()) } else { Ok(wish) }
+}
+
+fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
+    let file = wish.record.as_ref().map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    let mut out = Out(file);
     let session = LoadedSession::generated(1, 400_000)?;
     let cores = peregrine_runtime::available_cores();
     let (Some(answering), Some(measuring)) = (cores.first().copied(), cores.get(1).copied()) else {
         return Err("two cores are needed: one measures, one answers".into());
     };
-    print!("{}", machine.describe(measuring));
     let timer = Timer::calibrated();
-    println!(
-        "- one packet at a time over loopback, the answer on core {answering}; from before the send call to the bytes of an order \
-         or a cancel read\n\n| | answered | p50 | p90 | p99 | p99.9 | max |\n|---|--:|--:|--:|--:|--:|--:|"
-    );
-    let mut medians = [const { Vec::new() }; 3];
-    let contenders = [Contender::Echo(1), Contender::Echo(SELDOM), Contender::Engine(engine)];
-    for _ in 0..ROUNDS {
-        for (contender, medians) in contenders.into_iter().zip(&mut medians) {
-            let Played { spans, unanswered_count } = round(contender, &session, (&timer, measuring))?;
-            let answered = spans.len();
-            let Percentiles { p50, p90, p99, p999, max } = Percentiles::of(spans);
-            let name = match contender {
-                Contender::Echo(1) => "bare echo of every packet".to_owned(),
-                Contender::Echo(every) => format!("bare echo of one in {every}"),
-                Contender::Engine(_) => "engine".to_owned(),
-            };
-            println!(
-                "| {name} | {answered} of {} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} |",
-                answered + unanswered_count
-            );
-            medians.push(p50);
+    let clock = match Capture::open(place.venue, GROUP.port(), 0) {
+        Ok(_) => "kernel stamps of a capture on the venue's side, packet out to order in".to_owned(),
+        Err(error) => format!("the sender's clock, send call to bytes read (no capture: {error})"),
+    };
+    out.say(&format!(
+        "## Wire to wire over {name}\n\n{}- one packet at a time, the answer on core {answering}; nanoseconds by {clock}\n\n\
+         | source | who answers | answered | p50 | p90 | p99 | p99.9 | max | by the sender p50 |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|",
+        Machine::here().describe(measuring),
+    ))?;
+    let contenders = [Contender::Echo(1), Contender::Echo(SELDOM), Contender::Engine(&wish.engine)];
+    let mut ratios = Vec::new();
+    for way in &wish.sources {
+        let mut medians = [f64::INFINITY; 3];
+        for _ in 0..wish.rounds {
+            for (contender, least) in contenders.into_iter().zip(&mut medians) {
+                let played = round((contender, *way), place, &session, (wish.count, &timer, measuring))?;
+                let (row, median) = row(contender, *way, played);
+                out.say(&row)?;
+                *least = least.min(median);
+            }
         }
+        let [echo, seldom, engine] = medians;
+        ratios.push(format!(
+            "- {}: least medians {echo:.0}, {seldom:.0} and {engine:.0} ns; the engine to either echo: **{:.2}** and **{:.2}** \
+             (goal 1.25)",
+            way.name(),
+            engine / echo,
+            engine / seldom
+        ));
     }
-    let least = medians.map(|medians| medians.into_iter().fold(f64::INFINITY, f64::min));
-    let [echo, seldom, engine] = least;
-    println!(
-        "\nLeast medians: {echo:.0}, {seldom:.0} and {engine:.0} ns; the engine to either echo: {:.2} and {:.2} (goal 1.25).",
-        engine / echo,
-        engine / seldom
+    out.say(&format!("\n{}\n", ratios.join("\n")))
+}
+
+/// A row of the table, and its median.
+fn row(contender: Contender<'_>, way: Received, played: Played) -> (String, f64) {
+    let Played { spans, unanswered_count, captured } = played;
+    let answered = spans.len();
+    let own = Percentiles::of(spans.clone()).p50;
+    let (spans, dropped) = captured.unwrap_or((spans, 0));
+    let captured = spans.len();
+    let Percentiles { p50, p90, p99, p999, max } = Percentiles::of(spans);
+    let name = match contender {
+        Contender::Echo(1) => "bare echo of every packet".to_owned(),
+        Contender::Echo(every) => format!("bare echo of one in {every}"),
+        Contender::Engine(_) => "engine".to_owned(),
+    };
+    let lost = if dropped > 0 { format!(", {dropped} frames not captured") } else { String::new() };
+    let row = format!(
+        "| {} | {name} | {captured} of {}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} |",
+        way.name(),
+        answered + unanswered_count
     );
-    Ok(())
+    (row, p50)
 }
 
 fn round(
-    contender: Contender<'_>,
+    (contender, way): (Contender<'_>, Received),
+    place: &Place,
     session: &LoadedSession,
-    (timer, core): (&Timer, usize),
+    (count, timer, core): (usize, &Timer, usize),
 ) -> Result<Played, BenchError> {
-    let mut desk = Desk::listen(SocketAddrV4::new(INTERFACE, 0))?;
-    let mut market = Market::new(GROUP, INTERFACE)?;
+    let mut desk = Desk::listen(SocketAddrV4::new(place.venue, 0))?;
+    let mut market = Market::new(GROUP, place.venue)?;
     let folder = tempfile::tempdir()?;
-    let venue = desk.address()?.to_string();
-    let mut child = match contender {
+    let address = desk.address()?;
+    let capture = Capture::open(place.venue, GROUP.port(), address.port()).ok();
+    let venue = address.to_string();
+    let mut command = match contender {
         Contender::Echo(every) => {
-            Answering(Command::new(std::env::current_exe()?).args(["echo", &venue, &every.to_string()]).spawn()?)
+            let mut command = place.command(&std::env::current_exe()?);
+            command.args(["echo", way.name(), &venue, &every.to_string(), &place.engine.to_string()]);
+            command
         }
-        Contender::Engine(program) => Answering(
-            Command::new(program)
-                .args(["run", "--config"])
-                .arg(configuration(folder.path(), &venue, &symbol(session)?)?)
-                .stdout(Stdio::null())
-                .spawn()?,
-        ),
+        Contender::Engine(program) => {
+            let mut command = place.command(program);
+            let profile = configuration(folder.path(), (&venue, way), &symbol(session)?, place)?;
+            command.args(["run", "--config"]).arg(profile).stdout(Stdio::null());
+            command
+        }
     };
+    let mut child = Answering(command.spawn()?);
     let plan = Play {
         warm_up_count: WARM_UP_COUNT,
-        count: COUNT,
+        count,
         // Most packets are no reason for an order: waiting long for what never comes would make hours of it.
         answer_time_max: Duration::from_micros(200),
         pause: Duration::from_micros(20),
@@ -122,7 +245,8 @@ fn round(
     let measuring = std::thread::scope(|scope| {
         let measure = || {
             pin(core);
-            play(&mut market, &mut desk, session.messages(), (&plan, timer)).map_err(|error| error.to_string())
+            let played = play(&mut market, &mut desk, session.messages(), (&plan, timer), capture);
+            played.map_err(|error| error.to_string())
         };
         scope.spawn(measure).join()
     });
@@ -142,7 +266,12 @@ fn symbol(session: &LoadedSession) -> Result<String, BenchError> {
 }
 
 /// The profile of a live session against the desk: the bundled one, with the desk's addresses and one symbol.
-fn configuration(folder: &Path, venue: &str, symbol: &str) -> Result<PathBuf, BenchError> {
+fn configuration(
+    folder: &Path,
+    (venue, way): (&str, Received),
+    symbol: &str,
+    place: &Place,
+) -> Result<PathBuf, BenchError> {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/live.toml").canonicalize()?;
     let path = folder.join("wire.toml");
     let text = format!(
@@ -150,9 +279,11 @@ fn configuration(folder: &Path, venue: &str, symbol: &str) -> Result<PathBuf, Be
          [runtime]\nfeed_core = 0\nrecord_core = 1\nwait = \"spin\"\n\
          [decide]\nsymbols = [{symbol:?}]\n\
          [risk]\npermitted_symbols = [{symbol:?}]\n\
-         [live]\nlines = [\"{GROUP}\"]\ninterface = \"{INTERFACE}\"\n\
+         [live]\nsource = {:?}\nlines = [\"{GROUP}\"]\ninterface = \"{}\"\nretransmission = []\nsnapshot = \"\"\n\
          [ouch]\naddress = {venue:?}\nusername = {USERNAME:?}\npassword = {PASSWORD:?}\n\
-         [log]\nout_dir = {folder:?}\n"
+         [log]\nout_dir = {folder:?}\n",
+        way.name(),
+        place.engine
     );
     std::fs::write(&path, text)?;
     Ok(path)

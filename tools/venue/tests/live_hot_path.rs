@@ -119,6 +119,18 @@ struct World {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
+/// A guard that a busy machine does not trip.
+fn guard() -> Guard {
+    let guard = LatencyGuard::new(LatencyGuardConfig {
+        window_sample_count: 1_024,
+        window_time: None,
+        sample_count_min: 256,
+        warn_above: Nanos::from_secs(10),
+        halt_above: Nanos::from_secs(20),
+    });
+    Guard::Measured(guard.unwrap())
+}
+
 fn world(dir: &Path) -> World {
     let lines = [free_address(), free_address()];
     let settings = Settings::parse(&venue_text(lines), Path::new("test.toml")).unwrap_or_else(|e| panic!("{e}"));
@@ -142,17 +154,10 @@ fn world(dir: &Path) -> World {
     let input = ClockedInput::new(input.unwrap(), system_now);
     let midnight = input.input.session().midnight;
     let schedule = Schedule::new(Pace::Max, clock.rate());
-    let guard = LatencyGuard::new(LatencyGuardConfig {
-        window_sample_count: 1_024,
-        window_time: None,
-        sample_count_min: 256,
-        warn_above: Nanos::from_secs(10),
-        halt_above: Nanos::from_secs(20),
-    });
     let parts = MachineParts {
         decide_log: LosslessLog::new(log.decide, failed.clone()),
         send_log: LosslessLog::new(log.send, failed.clone()),
-        guard: Guard::Measured(guard.unwrap()),
+        guard: guard(),
         schedule: schedule.clone(),
         stopwatch: TscStopwatch::new(&clock),
     };
@@ -299,7 +304,6 @@ fn only_sockets() {
     let code = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
     // From here on not even an assertion could speak.
     std::hint::black_box(code);
-    std::mem::forget(program);
 }
 
 /// Not a test: the process of the test below. Its hot thread gives up its other calls, trades, and says so in memory.

@@ -23,6 +23,7 @@ mod recorder;
 mod recovery;
 mod snapshot;
 mod socket;
+mod tap;
 mod udp;
 mod xdp;
 
@@ -40,6 +41,7 @@ pub use recorder::{Recorded, Recorder, RecorderPlan, RecorderReport};
 pub use recovery::RecoveryPlan;
 pub use snapshot::SnapshotPlan;
 pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish};
+pub use tap::{Tap, TapFrame};
 pub use udp::{UdpLane, UdpSource};
 pub use xdp::{XdpLane, XdpMode, XdpOptions, XdpSource};
 

@@ -24,19 +24,19 @@ use crate::frame::{Checks, LinkType, UdpCheck, dissect};
 use crate::{LineId, Session, SkipReason, SourceError, StampKind};
 
 /// Constants of `linux/if_packet.h`.
-mod kernel {
-    pub(super) const SOL_PACKET: libc::c_int = 263;
-    pub(super) const PACKET_RX_RING: libc::c_int = 5;
-    pub(super) const PACKET_STATISTICS: libc::c_int = 6;
-    pub(super) const PACKET_VERSION: libc::c_int = 10;
-    pub(super) const PACKET_TIMESTAMP: libc::c_int = 17;
-    pub(super) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
-    pub(super) const TPACKET_V2: libc::c_int = 1;
-    pub(super) const TPACKET_V3: libc::c_int = 2;
-    pub(super) const TP_STATUS_USER: u32 = 1;
-    pub(super) const TP_STATUS_CSUMNOTREADY: u32 = 1 << 3;
-    pub(super) const TP_STATUS_CSUM_VALID: u32 = 1 << 7;
-    pub(super) const TP_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
+pub(super) mod kernel {
+    pub(in crate::live) const SOL_PACKET: libc::c_int = 263;
+    pub(in crate::live) const PACKET_RX_RING: libc::c_int = 5;
+    pub(in crate::live) const PACKET_STATISTICS: libc::c_int = 6;
+    pub(in crate::live) const PACKET_VERSION: libc::c_int = 10;
+    pub(in crate::live) const PACKET_TIMESTAMP: libc::c_int = 17;
+    pub(in crate::live) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+    pub(in crate::live) const TPACKET_V2: libc::c_int = 1;
+    pub(in crate::live) const TPACKET_V3: libc::c_int = 2;
+    pub(in crate::live) const TP_STATUS_USER: u32 = 1;
+    pub(in crate::live) const TP_STATUS_CSUMNOTREADY: u32 = 1 << 3;
+    pub(in crate::live) const TP_STATUS_CSUM_VALID: u32 = 1 << 7;
+    pub(in crate::live) const TP_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
 }
 
 /// How the kernel hands frames over.
@@ -179,7 +179,7 @@ fn attach_filter(socket: &Socket, destination: SocketAddrV4) -> io::Result<()> {
 
 /// Binds to one interface, for every protocol.
 #[expect(unsafe_code, reason = "an address that no safe interface has")]
-fn bind_to(socket: &Socket, index: u32) -> io::Result<()> {
+pub(super) fn bind_to(socket: &Socket, index: u32) -> io::Result<()> {
     // SAFETY: sockaddr_ll is a C struct of integers, for which zeros are values.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
@@ -361,7 +361,7 @@ impl RingLane {
 
 /// What a packet socket received and dropped since it was asked last.
 #[expect(unsafe_code, reason = "an option that no safe interface has")]
-fn statistics(socket: &Socket) -> Option<(u32, u32)> {
+pub(super) fn statistics(socket: &Socket) -> Option<(u32, u32)> {
     let mut words = [0_u32; 3];
     let mut len = libc::socklen_t::try_from(size_of_val(&words)).ok()?;
     let (value, len) = (std::ptr::from_mut(&mut words).cast(), &raw mut len);
