@@ -279,7 +279,7 @@ fn configuration(
          [runtime]\nfeed_core = 0\nrecord_core = 1\nwait = \"spin\"\n\
          [decide]\nsymbols = [{symbol:?}]\n\
          [risk]\npermitted_symbols = [{symbol:?}]\n\
-         [live]\nsource = {:?}\nlines = [\"{GROUP}\"]\ninterface = \"{}\"\nretransmission = []\nsnapshot = \"\"\n\
+         [live]\nsource = {:?}\nlines = [\"{GROUP}\"]\ninterface = \"{}\"\n\
          [ouch]\naddress = {venue:?}\nusername = {USERNAME:?}\npassword = {PASSWORD:?}\n\
          [log]\nout_dir = {folder:?}\n",
         way.name(),

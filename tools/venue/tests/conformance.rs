@@ -229,6 +229,36 @@ fn modification_by_replace_and_by_reduction() {
     assert_eq!(ended.story(ours), "Submitted Accepted Filled");
 }
 
+/// The engine's own modification, in one message: another number, another price, the chain's quantity; a fill on the way makes
+/// the replacement smaller, and a replacement at the same price stands behind who was there.
+#[test]
+fn modification_by_the_engine() {
+    let (stage, mut other, mut engine) = market(Plan::default());
+    let first = accepted(&mut engine, &limit(ALFA, Side::Buy, 300, cents(1_000)));
+    let theirs = other.quote(ALFA, Side::Buy, 100, cents(1_000));
+    let mut third = stage.peer(2);
+    assert_eq!(third.take(ALFA, Side::Sell, 50, cents(1_000)), [50]);
+    assert_eq!(engine.expect(first, ExecutionKind::Filled).leaves_qty, Qty(250));
+    let replace = |order_id, qty, price| OrderIntent::Replace { order_id, symbol: ALFA, price, qty: Qty(qty) };
+    let second = engine.ask(&replace(first, 400, cents(1_000))).unwrap_or_else(|reason| panic!("{reason:?}"));
+    let replaced = engine.expect(second, ExecutionKind::Replaced);
+    assert_eq!((replaced.qty, second > first), (Qty(350), true), "50 of the chain's 400 were executed");
+    // Behind the other one's 100 now.
+    assert_eq!(third.take(ALFA, Side::Sell, 150, cents(1_000)), [100, 50]);
+    assert_eq!(engine.expect(second, ExecutionKind::Filled).leaves_qty, Qty(300));
+    assert_eq!(other.fills(theirs), [100]);
+    let last = engine.ask(&replace(second, 200, cents(999))).unwrap_or_else(|reason| panic!("{reason:?}"));
+    assert_eq!(engine.expect(last, ExecutionKind::Replaced).qty, Qty(100));
+    engine.wait("the new price in the feed", |engine| engine.displayed(ALFA, Side::Buy, cents(999)) == 100);
+    assert_eq!((engine.displayed(ALFA, Side::Buy, cents(1_000)), engine.gate.open_order_count()), (0, 1));
+    assert_eq!(engine.gate.position(ALFA), Position(100));
+    engine.finish();
+    let ended = stage.end();
+    assert_eq!(ended.said(last), "C", "the acceptance of a replacement names the order that it replaces");
+    assert_eq!((ended.said(first), ended.said(second)), ("AEU".into(), "EU".into()));
+    assert_eq!(ended.story(last), "ReplaceRequested Replaced CancelRequested Canceled");
+}
+
 // ---- static and market data -------------------------------------------------------------------------------------------
 
 /// The directory at the begin of the day, and again for who comes late: names, lots, trading states, from the snapshot.

@@ -474,7 +474,8 @@ impl Engine {
     /// What the strategy wants passes the gate, by what the books say at this moment, and goes to the venue.
     pub(crate) fn ask(&mut self, intent: &OrderIntent) -> Result<OrderId, ReasonCode> {
         let symbol = intent.symbol();
-        if let (Some(reason), OrderIntent::New(_)) = (self.block(), intent) {
+        let is_cancel = matches!(intent, OrderIntent::Cancel { .. });
+        if let Some(reason) = self.block().filter(|_| !is_cancel) {
             return Err(reason);
         }
         let top = self.books.top(symbol);
