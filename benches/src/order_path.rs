@@ -256,6 +256,7 @@ pub(crate) fn strategy_config(session: &LoadedSession) -> StrategyConfig {
         watched_count_max: session.symbol_count(),
         watch: Watch::All,
         ticks: TickTables::new(TickTable::US_EQUITY),
+        held: peregrine_decide::HeldConfig::OFF,
     }
 }
 

@@ -11,7 +11,10 @@ mod send;
 
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
-pub use decide::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, IntentKind};
+pub use decide::{
+    DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, HeldAction, HeldKind, HeldRecord, IntentKind,
+    PegReference,
+};
 pub use feed::{
     GapPhase, GapRecord, InputCheckpoint, PolicyAction, PolicyRecord, SessionPhase, SessionRecord, SymbolListed,
     TradingStateRecord,
@@ -121,6 +124,8 @@ records! {
     DecideCheckpoint = 33, Decide;
     /// The latency guard warned or halted: an input, because a replay must repeat it.
     GuardHalt = 34, Decide;
+    /// A change of an engine-held order.
+    HeldRecord = 35, Decide;
     /// A step in the life of one of our orders.
     OrderRecord = 64, Send;
     /// One measured duration.

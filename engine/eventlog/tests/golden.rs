@@ -14,8 +14,9 @@ use peregrine_eventlog::{
     EventLog, Fault, LogError, LogReader, LogReport, Stream,
     records::{
         AnyPayload, DecideCheckpoint, DecisionRecord, DurationRecord, GapPhase, GapRecord, GuardAction, GuardHalt,
-        HistogramRecord, IntentKind, Measured, OrderRecord, OrderTransition, PolicyAction, PolicyRecord, RecordKind,
-        RunFact, SessionPhase, SessionRecord, SymbolListed, TradingStateRecord,
+        HeldAction, HeldKind, HeldRecord, HistogramRecord, IntentKind, Measured, OrderRecord, OrderTransition,
+        PegReference, PolicyAction, PolicyRecord, RecordKind, RunFact, SessionPhase, SessionRecord, SymbolListed,
+        TradingStateRecord,
     },
     recover, verify,
 };
@@ -157,6 +158,29 @@ fn guard_halt() -> GuardHalt {
     }
 }
 
+fn held() -> HeldRecord {
+    HeldRecord {
+        event_seq: EventSeq(14),
+        recv_time: NOON,
+        position: Position(-50),
+        average_price: Price(100_015_000_000),
+        stop_price: Price(100_100_000_000),
+        take_price: Price(99_900_000_000),
+        limit_price: Price(99_000_000_000),
+        qty: Qty(50),
+        offset_ticks: 2,
+        reprice_ticks: 3,
+        symbol: SymbolId(3),
+        kind: HeldKind::Rest,
+        action: HeldAction::TakeFired,
+        side: Side::Sell,
+        reference: PegReference::Primary,
+        is_asked: true,
+        reserved: [0; 7],
+        reserved_words: [0; 27],
+    }
+}
+
 const TRANSITIONS: [OrderTransition; 10] = [
     OrderTransition::Submitted,
     OrderTransition::CancelRequested,
@@ -237,6 +261,7 @@ fn write(dir: &Path) -> LogReport {
     log.decide.append(&decision()).unwrap();
     log.decide.append(&decide_checkpoint()).unwrap();
     log.decide.append(&guard_halt()).unwrap();
+    log.decide.append(&held()).unwrap();
     for transition in TRANSITIONS {
         log.send.append(&order(transition)).unwrap();
     }
@@ -283,6 +308,7 @@ fn every_kind_is_read_from_the_bytes_that_are_kept() {
                 AnyPayload::DecisionRecord(payload) => *payload == decision(),
                 AnyPayload::DecideCheckpoint(payload) => *payload == decide_checkpoint(),
                 AnyPayload::GuardHalt(payload) => *payload == guard_halt(),
+                AnyPayload::HeldRecord(payload) => *payload == held(),
                 AnyPayload::OrderRecord(payload) => *payload == order(TRANSITIONS[usize::try_from(index).unwrap()]),
                 AnyPayload::DurationRecord(payload) => *payload == duration(),
                 AnyPayload::HistogramRecord(payload) => *payload == histogram(),

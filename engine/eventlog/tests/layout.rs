@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use peregrine_eventlog::records::{
     DecideCheckpoint, DecisionRecord, DurationRecord, EVENTS_PER_CHECKPOINT, FEATURE_COUNT, GapRecord, GuardHalt,
-    HORIZON_COUNT_MAX, HistogramRecord, InputCheckpoint, OrderRecord, PolicyRecord, RecordKind, RunFact, SessionRecord,
-    SymbolListed, TradingStateRecord,
+    HORIZON_COUNT_MAX, HeldRecord, HistogramRecord, InputCheckpoint, OrderRecord, PolicyRecord, RecordKind, RunFact,
+    SessionRecord, SymbolListed, TradingStateRecord,
 };
 use peregrine_types::{BookState, ReasonCode};
 
@@ -56,6 +56,7 @@ layouts! {
     DecisionRecord { event_seq, recv_time, exch_time, cause_id, cause_price, cause_qty, position, bid_price, bid_qty, ask_price, ask_qty, intent_price, intent_qty, order_id, features, return_mean, return_log_var, up_probability, regime_confidence, action, surprise, symbol, cause_kind, cause_side, intent_kind, intent_side, time_in_force, is_post_only, verdict, book_state, regime, horizons_and_intent, cause_detail }
     DecideCheckpoint { decision_count, event_count, recv_time, order_count, decision_hash, books_hash, latent_hash, position_hash, reserved }
     GuardHalt { event_seq, recv_time, tipping_latency, threshold, window_count, canceled_count, action, reserved, reserved_words }
+    HeldRecord { event_seq, recv_time, position, average_price, stop_price, take_price, limit_price, qty, offset_ticks, reprice_ticks, symbol, kind, action, side, reference, is_asked, reserved, reserved_words }
     OrderRecord { order_id, event_seq, decision_time, venue_time, visible_time, price, qty, leaves_qty, filled_qty, position, match_number, fee, symbol, reason, transition, side, liquidity, time_in_force, is_post_only, replaces }
     DurationRecord { event_seq, start_time, duration, order_id, measured, reserved }
     HistogramRecord { count, p50, p99, p999, max, measured, reserved }
@@ -131,7 +132,9 @@ fn plain(name: &str) -> String {
         "Symbol" => "u8 × 8, ASCII, spaces at the end".to_owned(),
         "ReasonCode" | "Measured" => format!("u16 `{name}`"),
         "GapPhase" | "SessionPhase" | "PolicyAction" | "IntentKind" | "GuardAction" | "OrderTransition"
-        | "EventKind" | "Side" | "TimeInForce" | "Liquidity" => format!("u8 `{name}`"),
+        | "HeldKind" | "HeldAction" | "PegReference" | "EventKind" | "Side" | "TimeInForce" | "Liquidity" => {
+            format!("u8 `{name}`")
+        }
         other => panic!("what is {other} in the file?"),
     }
 }
@@ -171,8 +174,10 @@ fn payload_tables() -> String {
 
 fn enum_tables() -> String {
     let mut out = String::new();
-    let here = ["GapPhase", "SessionPhase", "PolicyAction", "IntentKind", "GuardAction", "OrderTransition", "Measured"];
-    let lists = here.map(|name| (RECORDS, name)).into_iter();
+    let of_feed = ["GapPhase", "SessionPhase", "PolicyAction"];
+    let of_decide = ["IntentKind", "HeldKind", "HeldAction", "PegReference", "GuardAction"];
+    let here = of_feed.into_iter().chain(of_decide).chain(["OrderTransition", "Measured"]);
+    let lists = here.map(|name| (RECORDS, name));
     let others = [(EVENT, "EventKind"), (ORDER, "Side"), (ORDER, "TimeInForce"), (ORDER, "Liquidity")];
     for (source, name) in lists.chain(others) {
         writeln!(out, "\n### `{name}`\n\n| value | name | meaning |\n|---|---|---|").unwrap();

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{copy_dir, flip, itch_file, json, peregrine, replay, shipped, small, verify};
-use peregrine_eventlog::Stream;
+use peregrine_eventlog::records::{HeldAction, HeldRecord};
+use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Backend;
-use peregrine_node::config::{BackendChoice, Loaded, PrecisionChoice, Wiring};
+use peregrine_node::config::{BackendChoice, Loaded, PrecisionChoice, ProtectSection, Wiring};
 use peregrine_node::input::InputPlan;
 use peregrine_node::run::{Run, RunPlan};
 use peregrine_node::stage::schedule::Pace;
@@ -85,6 +86,44 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
                 None => first = Some(outcome),
             }
         }
+    }
+}
+
+/// Stops and takes near every position, and quotes that move by replacements.
+fn with_held(plan: &mut RunPlan) {
+    plan.loaded.config.decide.use_replace = true;
+    plan.loaded.config.protect = Some(ProtectSection {
+        stop_loss_ticks: 2,
+        take_profit_ticks: 2,
+        is_stop_on_trade: true,
+        exit_slippage_ticks: 5,
+        cooldown_ns: 1_000_000,
+        retry_pause_ns: 1_000_000,
+        is_for_controllers: true,
+    });
+}
+
+#[test]
+fn engine_held_orders_and_replacements_have_one_outcome_and_are_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = itch_file(dir.path(), 3, 80_000);
+    let mut first: Option<[String; 6]> = None;
+    for wiring in [Wiring::Fused, Wiring::FeedApart, Wiring::FourThreads] {
+        let mut plan = plan(dir.path(), &file, wiring, BackendChoice::Auto);
+        with_held(&mut plan);
+        let run_dir = plan.dir.clone();
+        let run = plan.run(&StopFlag::new(), &mut |_| {}).unwrap_or_else(|failure| panic!("{wiring:?}: {failure}"));
+        let log = LogReader::open(&run_dir, Stream::Decide).unwrap();
+        let held: Vec<HeldRecord> = log.payloads::<HeldRecord>().map(|item| *item.unwrap().1).collect();
+        let count = |action: HeldAction| held.iter().filter(|record| record.action == action).count();
+        let fired = count(HeldAction::StopFired) + count(HeldAction::TakeFired);
+        let counters = &run.decide.counters;
+        assert!(fired >= 5 && count(HeldAction::Done) >= 5, "{fired} fired, {counters:?}");
+        assert!(counters.replaces_approved >= 100, "{counters:?}");
+        let outcome = outcome(&run);
+        assert_eq!(first.get_or_insert_with(|| outcome.clone()), &outcome, "{wiring:?}");
+        let verified = verify(dir.path(), &run_dir);
+        assert_eq!(verified.code, Some(0), "{verified:?}");
     }
 }
 

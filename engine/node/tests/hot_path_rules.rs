@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use common::{generator, shipped};
 use peregrine_eventlog::{EventLog, LogConfig, Recorder, RunFacts};
 use peregrine_generate::{PacketConfig, Session, for_each_packet};
-use peregrine_node::config::Loaded;
+use peregrine_node::config::{Loaded, ProtectSection};
 use peregrine_node::run::{MachineParts, ReplayMachine, machine};
 use peregrine_node::stage::decide::Guard;
 use peregrine_node::stage::feed::FeedLog;
@@ -144,7 +144,18 @@ fn rig<W: Stopwatch>(dir: &Path, stopwatch: W) -> Rig<W> {
         "feed.symbol_count_max=64",
         "model.backend=\"auto\"",
     ];
-    let loaded = Loaded::read(&shipped("demo.toml"), &set.map(str::to_owned)).unwrap();
+    let mut loaded = Loaded::read(&shipped("demo.toml"), &set.map(str::to_owned)).unwrap();
+    // Replacements, stops and takes are on the hot path too.
+    loaded.config.decide.use_replace = true;
+    loaded.config.protect = Some(ProtectSection {
+        stop_loss_ticks: 4,
+        take_profit_ticks: 4,
+        is_stop_on_trade: true,
+        exit_slippage_ticks: 5,
+        cooldown_ns: 0,
+        retry_pause_ns: 1_000_000,
+        is_for_controllers: true,
+    });
     let midnight = generator(3, 1_000_000).midnight;
     let config = LogConfig {
         dir: dir.join("log"),

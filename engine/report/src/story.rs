@@ -245,10 +245,12 @@ pub fn order_story(dir: &Path, order_id: OrderId, feature_names: &[&str]) -> Res
             continue;
         }
         match record.intent_kind {
-            IntentKind::New => decision = Some((index, *record)),
-            IntentKind::Cancel => cancels.push((index, *record)),
-            IntentKind::Replace if record.verdict == ReasonCode::None => decision = Some((index, *record)),
-            IntentKind::Replace => {}
+            IntentKind::New | IntentKind::HeldNew => decision = Some((index, *record)),
+            IntentKind::Cancel | IntentKind::HeldCancel => cancels.push((index, *record)),
+            IntentKind::Replace | IntentKind::HeldReplace if record.verdict == ReasonCode::None => {
+                decision = Some((index, *record));
+            }
+            IntentKind::Replace | IntentKind::HeldReplace => {}
             IntentKind::None => {}
         }
     }
@@ -414,19 +416,20 @@ fn decision_story(record_index: u64, record: &DecisionRecord, names: &[&str]) ->
 fn intent_text(record: &DecisionRecord) -> String {
     match record.intent_kind {
         IntentKind::None => "nothing".to_owned(),
-        IntentKind::Cancel => format!("cancel order {}", record.order_id),
-        IntentKind::Replace => format!(
+        IntentKind::Cancel | IntentKind::HeldCancel => format!("cancel order {}", record.order_id),
+        IntentKind::Replace | IntentKind::HeldReplace => format!(
             "replace an order: {} together with what was executed of it, at {}",
             record.intent_qty, record.intent_price
         ),
-        IntentKind::New => {
+        IntentKind::New | IntentKind::HeldNew => {
             let side = match record.intent_side {
                 Side::Buy => "buy",
                 Side::Sell => "sell",
             };
             let post_only = if record.is_post_only { ", post only" } else { "" };
             let life = time_in_force_name(record.time_in_force);
-            format!("{side} {} at {}, {life}{post_only}", record.intent_qty, record.intent_price)
+            let who = if record.intent_kind == IntentKind::HeldNew { ", for an engine-held order" } else { "" };
+            format!("{side} {} at {}, {life}{post_only}{who}", record.intent_qty, record.intent_price)
         }
     }
 }

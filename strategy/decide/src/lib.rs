@@ -9,6 +9,7 @@ mod config;
 mod controller;
 mod decision;
 mod features;
+mod held;
 mod intents;
 mod math;
 mod strategy;
@@ -22,6 +23,9 @@ pub use features::naive::NaiveFeatures;
 pub use features::{
     DEFINITION_VERSION, DEFINITIONS, FEATURE_COUNT, FeatureConfig, FeatureDefinition, FeatureEngine, FeatureSink,
     FeatureVector, SymbolFeatures, WatchRefused, definition_hash, definition_hash_hex, definition_text,
+};
+pub use held::{
+    HeldAction, HeldChange, HeldConfig, HeldIntent, HeldKind, HeldMemory, HeldOrders, HeldView, PegReference, RestOrder,
 };
 pub use intents::{INTENTS_PER_SYMBOL_MAX, IntentBatch};
 pub use math::{exp_neg, log2};

@@ -2,6 +2,8 @@
 //! controller follow each other. The wiring applies each event to the book, hands it in, has the intents checked and
 //! sent, and then calls [`Strategy::after_decision`], which makes the network's next step off the critical path.
 
+mod held;
+
 use core::fmt;
 
 use peregrine_book::{BookAction, MarketBooks};
@@ -15,8 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::features::narrow;
 use crate::{
     ConfigViolation, Controller, DEFINITIONS, DecideConfig, Decision, DecisionView, FEATURE_COUNT, FeatureConfig,
-    FeatureEngine, FeatureVector, Input, IntentBatch, Outcome, Stage, Stopwatch, ThresholdController, Trigger,
-    definition_hash_hex,
+    FeatureEngine, FeatureVector, HeldConfig, HeldOrders, Input, IntentBatch, Outcome, Stage, Stopwatch,
+    ThresholdController, Trigger, definition_hash_hex,
 };
 
 /// Which symbols are watched.
@@ -45,6 +47,8 @@ pub struct StrategyConfig {
     pub watch: Watch,
     /// The price steps of every instrument.
     pub ticks: TickTables,
+    /// Orders that the engine holds.
+    pub held: HeldConfig,
 }
 
 /// Why a strategy could not be made.
@@ -123,6 +127,7 @@ pub struct Strategy<C = ThresholdController> {
     /// What [`Strategy::keep_warm`] steps on; no decision ever sees it.
     scratch: LatentStore,
     controller: C,
+    held: HeldOrders,
     decision: Decision,
     /// Slot whose latent has observed and not yet advanced.
     advance_due: Option<usize>,
@@ -184,6 +189,7 @@ impl<C: Controller> Strategy<C> {
             model,
             kernel,
             controller,
+            held: HeldOrders::new(config.held, config.watched_count_max),
             decision: Decision::NONE,
             advance_due: None,
             is_halted: false,
@@ -202,7 +208,11 @@ impl<C: Controller> Strategy<C> {
     /// A batch with room for whatever one event can bring about.
     #[must_use]
     pub fn intent_batch(&self) -> IntentBatch {
-        IntentBatch::for_symbols(self.config.watched_count_max)
+        if self.held.is_on() {
+            IntentBatch::with_held(self.config.watched_count_max)
+        } else {
+            IntentBatch::for_symbols(self.config.watched_count_max)
+        }
     }
 
     /// Takes in one event, after the book did, and writes what it wants into `out` (cleared first). Returns whether it
@@ -231,12 +241,16 @@ impl<C: Controller> Strategy<C> {
         };
         self.counters.watched_event_count = self.counters.watched_event_count.saturating_add(1);
         let state = books.state(input.update.symbol);
-        if !self.is_to_decide(slot, input, state) {
+        let is_aside = self.held.is_on() && self.hold((slot, input, state), books, out);
+        if is_aside || !self.is_to_decide(slot, input, state) {
             stopwatch.lap(Stage::Features);
             self.withdraw_if_bad(slot, state, input.event.recv_time, out);
             return false;
         }
         self.decide((slot, input, state), books, stopwatch, out);
+        if self.held.is_on() {
+            self.hear_controller(slot, input.update.symbol, out);
+        }
         true
     }
 
@@ -268,23 +282,28 @@ impl<C: Controller> Strategy<C> {
     /// The risk gate approved an intent under `order_id` (for a cancel: the id that it names).
     #[inline]
     pub fn on_approved(&mut self, intent: &OrderIntent, order_id: OrderId) {
-        if let Some(slot) = self.features.slot(intent.symbol()) {
-            self.controller.on_approved(slot, intent, order_id);
+        let Some(slot) = self.features.slot(intent.symbol()) else { return };
+        if self.held.is_on() && self.held.owns(slot, intent) {
+            return self.held.on_approved(slot, intent, order_id);
         }
+        self.controller.on_approved(slot, intent, order_id);
     }
 
     /// The risk gate denied an intent.
     #[inline]
     pub fn on_denied(&mut self, intent: &OrderIntent, reason: ReasonCode, now: EpochNanos) {
-        if let Some(slot) = self.features.slot(intent.symbol()) {
-            self.controller.on_denied(slot, intent, reason, now);
+        let Some(slot) = self.features.slot(intent.symbol()) else { return };
+        if self.held.is_on() && self.held.owns(slot, intent) {
+            return self.held.on_denied(slot, intent, reason, now);
         }
+        self.controller.on_denied(slot, intent, reason, now);
     }
 
     /// The venue reported on one of our orders.
     #[inline]
     pub fn on_execution(&mut self, execution: &Execution) {
         match self.features.slot(execution.symbol) {
+            Some(slot) if self.held.is_on() => self.hear_held(slot, execution),
             Some(slot) => self.controller.on_execution(slot, execution),
             None => self.counters.stray_execution_count = self.counters.stray_execution_count.saturating_add(1),
         }
@@ -303,6 +322,7 @@ impl<C: Controller> Strategy<C> {
     pub fn withdraw_all(&mut self, now: EpochNanos, out: &mut IntentBatch) {
         for slot in 0..self.watched.len() {
             self.controller.withdraw(slot, now, out);
+            self.held.withdraw(slot, now, out);
         }
     }
 
@@ -335,7 +355,7 @@ impl<C: Controller> Strategy<C> {
     /// Whether any order of a watched symbol rests or is on its way.
     #[must_use]
     pub fn has_orders(&self) -> bool {
-        (0..self.watched.len()).any(|slot| self.controller.has_orders(slot))
+        (0..self.watched.len()).any(|slot| self.controller.has_orders(slot) || self.held.has_orders(slot))
     }
 
     /// Watches a symbol whatever its name; false when there is no room.
@@ -422,6 +442,7 @@ impl<C: Controller> Strategy<C> {
         }
         self.latents.bytes().for_each(|byte| hasher.update([byte]));
         self.controller.write_state(&mut |bytes| hasher.update(bytes));
+        self.held.write_state(&mut |bytes| hasher.update(bytes));
         hasher.finalize().into()
     }
 
@@ -467,6 +488,10 @@ impl<C: Controller> Strategy<C> {
         if (is_bad || is_blocked) && self.controller.has_orders(slot) {
             self.is_withdrawal_due = true;
             self.controller.withdraw(slot, now, out);
+        }
+        if (is_bad || is_blocked) && self.held.is_on() && self.held.has_rest(slot) {
+            self.is_withdrawal_due = true;
+            self.held.withdraw(slot, now, out);
         }
     }
 

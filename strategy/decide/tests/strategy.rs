@@ -60,6 +60,7 @@ fn config(watch: Watch) -> StrategyConfig {
         watched_count_max: 4,
         watch,
         ticks: TickTables::new(TickTable::US_EQUITY),
+        held: peregrine_decide::HeldConfig::OFF,
     }
 }
 

@@ -22,6 +22,95 @@ pub enum IntentKind {
     /// A replacement of an order: `order_id` is the replacement's where it was approved, else the order's that was to be
     /// replaced; `intent_qty` is the total of the chain.
     Replace = 3,
+    /// A new order of an engine-held order.
+    HeldNew = 4,
+    /// The cancel of an engine-held order's order.
+    HeldCancel = 5,
+    /// A replacement of an engine-held order's order; fields as for `Replace`.
+    HeldReplace = 6,
+}
+
+/// What the engine holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum HeldKind {
+    /// Stop-loss and take-profit of a position.
+    #[default]
+    Protection = 0,
+    /// A resting order that follows a price.
+    Rest = 1,
+}
+
+/// What happened to an engine-held order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum HeldAction {
+    /// It is held from now on.
+    #[default]
+    Armed = 0,
+    /// Its prices or its quantity changed.
+    Changed = 1,
+    /// The stop-loss fired: the take-profit is cancelled with it.
+    StopFired = 2,
+    /// The take-profit fired: the stop-loss is cancelled with it.
+    TakeFired = 3,
+    /// It has done what it was for.
+    Done = 4,
+    /// It was let go, or lapsed with its position.
+    Canceled = 5,
+}
+
+/// What a resting order follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum PegReference {
+    /// The middle of best bid and ask.
+    #[default]
+    Mid = 0,
+    /// The best price of its own side.
+    Primary = 1,
+}
+
+/// A change of an engine-held order; written before any order that follows from it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HeldRecord {
+    /// The event that it belongs to, or the next one.
+    pub event_seq: EventSeq,
+    /// `recv_time` of the last event.
+    pub recv_time: EpochNanos,
+    /// Our position then.
+    pub position: Position,
+    /// Average price of the position, 0 when flat.
+    pub average_price: Price,
+    /// Price of the stop-loss, 0 if none.
+    pub stop_price: Price,
+    /// Price of the take-profit, 0 if none.
+    pub take_price: Price,
+    /// Price that a resting order never passes, 0 if none.
+    pub limit_price: Price,
+    /// Size of the position that is protected; what a resting order has still to execute.
+    pub qty: Qty,
+    /// Ticks of a resting order behind what it follows.
+    pub offset_ticks: u32,
+    /// Ticks from which a resting order is replaced.
+    pub reprice_ticks: u32,
+    /// The instrument.
+    pub symbol: SymbolId,
+    /// What is held.
+    pub kind: HeldKind,
+    /// What happened.
+    pub action: HeldAction,
+    /// Side of the resting order; of the exits of a protection.
+    pub side: Side,
+    /// What the resting order follows.
+    pub reference: PegReference,
+    /// 1 if the controller asked for its prices, 0 if they are the configuration's.
+    pub is_asked: bool,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// Zero.
+    pub reserved_words: [u64; 27],
 }
 
 /// A decision on one market event, and all that it was made from. A decision with several intents writes one record

@@ -193,12 +193,10 @@ impl Desk {
         now: EpochNanos,
         io: &mut Outlet<'_, J, S>,
     ) {
-        let Ok(message) = Outbound::parse(payload) else {
+        let message = Outbound::parse(payload).ok().filter(|message| message.check().is_ok());
+        let Some(message) = message else {
             return self.differ(Difference::Malformed(payload.first().copied().unwrap_or(0)));
         };
-        if message.check().is_err() {
-            return self.differ(Difference::Malformed(payload.first().copied().unwrap_or(0)));
-        }
         let said = |number: u32, timestamp: u64| {
             let time = Nanos(i64::try_from(timestamp).unwrap_or(i64::MAX));
             Said { order_id: OrderId(u64::from(number)), venue_time: self.config.midnight.plus(time), now }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use peregrine_decide::{DecideConfig, INTENTS_PER_SYMBOL_MAX};
+use peregrine_decide::{DecideConfig, HeldConfig, INTENTS_PER_SYMBOL_MAX};
 use peregrine_gateway::REPORTS_PER_ORDER_MAX;
 use peregrine_risk::LimitsConfig;
 use peregrine_types::{BookState, Nanos, Notional, Qty};
@@ -102,6 +102,21 @@ impl Config {
             denied_backoff: Nanos(section.denied_backoff_ns),
             feature_tick: section.feature_tick,
         }
+    }
+
+    /// How engine-held orders behave.
+    #[must_use]
+    pub(crate) fn held_config(&self) -> HeldConfig {
+        self.protect.as_ref().map_or(HeldConfig::OFF, |section| HeldConfig {
+            stop_loss_ticks: section.stop_loss_ticks,
+            take_profit_ticks: section.take_profit_ticks,
+            is_stop_on_trade: section.is_stop_on_trade,
+            exit_slippage_ticks: section.exit_slippage_ticks,
+            exit_qty_max: Qty(self.risk.order_qty_max),
+            cooldown: Nanos(section.cooldown_ns),
+            retry_pause: Nanos(section.retry_pause_ns),
+            is_for_controllers: section.is_for_controllers,
+        })
     }
 
     /// The limits of the risk gate.

@@ -17,8 +17,8 @@ use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice,
-    InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PrecisionChoice, RiskSection,
-    RuntimeSection, SourceChoice, Wait, Wiring,
+    InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PrecisionChoice,
+    ProtectSection, RiskSection, RuntimeSection, SourceChoice, Wait, Wiring,
 };
 pub use ticks::TickRule;
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub live: Option<LiveSection>,
     /// The order port of a live run, where the profile has one.
     pub ouch: Option<OuchSection>,
+    /// Orders that the engine holds; left out where none is.
+    pub protect: Option<ProtectSection>,
 }
 
 /// A profile and where its values came from.
@@ -133,6 +135,8 @@ impl Config {
         // What only a live run needs may be left out whole.
         let has_live = reader.has_section(LiveSection::SECTION);
         let live = has_live.then(|| LiveSection::read(reader));
+        let has_protect = reader.has_section(ProtectSection::SECTION);
+        let protect = has_protect.then(|| ProtectSection::read(reader));
         let has_ouch = reader.has_section(OuchSection::SECTION);
         let ouch = has_ouch.then(|| OuchSection::read(reader));
         reader.refuse_rest();
@@ -149,6 +153,7 @@ impl Config {
             log: log?,
             live: live.flatten(),
             ouch: ouch.flatten(),
+            protect: protect.flatten(),
         };
         config.check_across(reader);
         Some(config)
@@ -200,6 +205,7 @@ impl Config {
             self.guard.print(origin),
             self.log.print(origin),
         ];
+        sections.extend(self.protect.as_ref().map(|protect| protect.print(origin)));
         sections.extend(self.live.as_ref().map(|live| live.print(origin)));
         sections.extend(self.ouch.as_ref().map(|ouch| ouch.print(origin)));
         sections.join("\n")
@@ -233,6 +239,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     (LogSection::SECTION, LogSection::KEYS),
     (LiveSection::SECTION, LiveSection::KEYS),
     (OuchSection::SECTION, OuchSection::KEYS),
+    (ProtectSection::SECTION, ProtectSection::KEYS),
 ];
 
 /// Every section with its keys, for people.

@@ -195,6 +195,26 @@ section! {
 }
 
 section! {
+    /// Stop-loss and take-profit of positions, and orders that the engine holds for controllers. Left out as a whole, nothing is held.
+    ProtectSection = "protect" {
+        /// Ticks from the average price of a position to its stop-loss; 0: none.
+        stop_loss_ticks: u32, "0 to 1000000", |n| *n <= 1_000_000;
+        /// Ticks from the average price of a position to its take-profit; 0: none.
+        take_profit_ticks: u32, "0 to 1000000", |n| *n <= 1_000_000;
+        /// Whether trades fire a stop-loss as well as the opposite best price.
+        is_stop_on_trade: bool, "true or false", |_| true;
+        /// Ticks through the opposite best price that an exit may go.
+        exit_slippage_ticks: u32, "0 to 10000", |n| *n <= 10_000;
+        /// How long nothing new is decided in a symbol after an exit, ns.
+        cooldown_ns: i64, "0 to 86400000000000", |n| (0..=86_400_000_000_000).contains(n);
+        /// Pause after a denied or rejected message of an engine-held order, ns.
+        retry_pause_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
+        /// Whether controllers ask the engine to hold orders.
+        is_for_controllers: bool, "true or false", |_| true;
+    }
+}
+
+section! {
     /// Pre-trade limits. Every one of them must be written.
     RiskSection = "risk" {
         /// Largest quantity of one order, shares.

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_decide::HeldMemory;
+use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
-use peregrine_types::{NewOrder, OrderId, Symbol, SymbolId};
+use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 use crate::run::write_file;
+use crate::stage::decide::held_change;
 
 /// Name of the note in a run's folder.
 pub const NOTE_NAME: &str = "session.json";
@@ -63,6 +65,8 @@ pub struct History {
     pub runs: Vec<PathBuf>,
     /// Runs whose log had to be closed first.
     pub recovered_count: usize,
+    /// What they left held by the engine.
+    pub held: Vec<HeldMemory>,
 }
 
 /// Reads every run below `out_dir` that traded in the session of `note`; `note.symbols` name this run's symbols.
@@ -87,6 +91,7 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
             let was_open = recovery.streams.iter().any(|stream| stream.staged_count > 0 || stream.is_staging_found);
             history.recovered_count += usize::from(was_open);
             read_run(&dir, &known, note, &mut history.account)?;
+            read_held(&dir, &known, note, &mut history.held)?;
             history.runs.push(dir);
         }
     }
@@ -143,6 +148,50 @@ fn read_run(dir: &Path, known: &SessionNote, now: &SessionNote, account: &mut Lo
             | OrderTransition::Replaced
             | OrderTransition::Overdue
             | OrderTransition::Resent => {}
+        }
+    }
+    Ok(())
+}
+
+/// Adds what one run's decide stream says of engine-held orders, and of the orders that they sent.
+fn read_held(dir: &Path, known: &SessionNote, now: &SessionNote, held: &mut Vec<HeldMemory>) -> Result<(), Failure> {
+    let ids: BTreeMap<&str, SymbolId> = now.symbols.iter().map(String::as_str).zip((0..).map(SymbolId)).collect();
+    let symbol_of = |id: SymbolId| known.symbols.get(id.index()).and_then(|name| ids.get(name.as_str())).copied();
+    let log = LogReader::open(dir, Stream::Decide).map_err(Failure::io)?;
+    for item in log.records() {
+        match item.and_then(|record| record.any()).map_err(Failure::io)? {
+            AnyPayload::HeldRecord(record) => {
+                let Some(symbol) = symbol_of(record.symbol) else {
+                    return Err(Failure::usage(format_args!(
+                        "an engine-held order of an earlier run ({}) is in a symbol that this configuration does not name: \
+                         add it to decide.symbols",
+                        dir.display()
+                    )));
+                };
+                HeldMemory::fold(held, held_change(record, symbol));
+            }
+            AnyPayload::DecisionRecord(record) => {
+                // An exit is immediate or cancel: only resting orders stand.
+                let is_exit = record.time_in_force == TimeInForce::ImmediateOrCancel;
+                let is_sent = matches!(record.intent_kind, IntentKind::HeldNew | IntentKind::HeldReplace) && !is_exit;
+                if let Some(symbol) = symbol_of(record.symbol).filter(|_| is_sent)
+                    && record.verdict == ReasonCode::None
+                {
+                    HeldMemory::sent(held, symbol, record.order_id);
+                }
+            }
+            AnyPayload::InputCheckpoint(_)
+            | AnyPayload::SymbolListed(_)
+            | AnyPayload::GapRecord(_)
+            | AnyPayload::SessionRecord(_)
+            | AnyPayload::TradingStateRecord(_)
+            | AnyPayload::PolicyRecord(_)
+            | AnyPayload::DecideCheckpoint(_)
+            | AnyPayload::GuardHalt(_)
+            | AnyPayload::OrderRecord(_)
+            | AnyPayload::DurationRecord(_)
+            | AnyPayload::HistogramRecord(_)
+            | AnyPayload::RunFact(_) => {}
         }
     }
     Ok(())

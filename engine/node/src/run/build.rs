@@ -280,6 +280,7 @@ fn strategy(config: &Config, midnight: EpochNanos, model: Model) -> Result<Strat
         watched_count_max: config.decide.watched_count_max,
         watch: if is_all { Watch::All } else { Watch::Named(names) },
         ticks: config.tick_tables().map_err(Failure::usage)?,
+        held: config.held_config(),
     };
     let strategy = Strategy::new(strategy, model, kernel);
     let mut strategy = strategy.map_err(|error| Failure::usage(format_args!("[decide]: {error}")))?;

@@ -91,7 +91,11 @@ impl RunPlan {
             symbols: history::names(&symbols),
         };
         let history = self.history(&past)?;
-        let built = build::build(&self, midnight, &clock, &schedule)?;
+        let mut built = build::build(&self, midnight, &clock, &schedule)?;
+        if !history.held.is_empty() {
+            note(format_args!("held    {} engine-held orders of earlier runs", history.held.len()));
+            built.decide.remember_held(history.held);
+        }
         past.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account);

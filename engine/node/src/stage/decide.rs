@@ -4,6 +4,7 @@
 //! are measured beside the decision and never enter it; the one exception, a halt by the latency guard, is written to the
 //! log as an input, and a verification replays it from there.
 
+mod held;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use peregrine_types::{
     EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink,
 };
 
+pub use held::held_change;
 use record::{fill_intent, guard_action, heads_of, record_of, reference_price};
 
 use super::hash::RunningHash;
@@ -268,6 +270,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.risk.on_execution(execution);
         self.strategy.on_execution(execution);
         self.pnl.on_execution(execution);
+        self.write_held(EventSeq(self.next_seq));
     }
 
     /// What a live venue permits. While it permits nothing new the risk gate lets cancels through alone, and what rests is
@@ -277,6 +280,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.risk.begin_after(permit.last_number);
         if permit.block != self.block {
             self.block = permit.block;
+            self.begin_held_if_due(permit.block);
             let may_trade = permit.block.is_none() && self.counters.guard_halts == 0;
             self.risk.set_mode(if may_trade { TradingMode::Active } else { TradingMode::Halted });
         }
@@ -299,6 +303,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let input = Input { seq, event, update };
         let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);
         let ends = laps.ends;
+        self.write_held(seq);
         let mut inference = None;
         if !self.intents.is_empty() || is_decision {
             let handed_over = self.act(&input, is_decision, books, out);
@@ -411,7 +416,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         record.book_state = context.book_state.bits();
         record.verdict = verdict;
         record.order_id = order_id;
-        fill_intent(&mut record, &intent, (number, self.horizon_count));
+        fill_intent(&mut record, (&intent, self.strategy.holds(&intent)), (number, self.horizon_count));
         self.log.append(&record);
         match checked {
             Ok(order) => match out.push(order) {

@@ -54,10 +54,14 @@ pub(super) fn record_of(input: &Input<'_>, decision: Option<&Decision>, top: &To
     record
 }
 
-pub(super) fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, (number, horizon_count): (usize, u8)) {
+pub(super) fn fill_intent(
+    record: &mut DecisionRecord,
+    (intent, is_held): (&OrderIntent, bool),
+    (number, horizon_count): (usize, u8),
+) {
     match intent {
         OrderIntent::New(order) => {
-            record.intent_kind = IntentKind::New;
+            record.intent_kind = if is_held { IntentKind::HeldNew } else { IntentKind::New };
             record.intent_side = order.side;
             record.intent_price = order.price;
             record.intent_qty = order.qty;
@@ -65,11 +69,11 @@ pub(super) fn fill_intent(record: &mut DecisionRecord, intent: &OrderIntent, (nu
             record.is_post_only = order.is_post_only;
         }
         OrderIntent::Cancel { order_id, .. } => {
-            record.intent_kind = IntentKind::Cancel;
+            record.intent_kind = if is_held { IntentKind::HeldCancel } else { IntentKind::Cancel };
             record.order_id = *order_id;
         }
         OrderIntent::Replace { order_id, price, qty, .. } => {
-            record.intent_kind = IntentKind::Replace;
+            record.intent_kind = if is_held { IntentKind::HeldReplace } else { IntentKind::Replace };
             record.intent_price = *price;
             record.intent_qty = *qty;
             if record.verdict != peregrine_types::ReasonCode::None {
