@@ -479,3 +479,49 @@ impl Finish<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{normals, stream};
+
+    /// `count` rows: an expectation that moves by `keep` of itself, and an outcome of `signal` times it plus what the next
+    /// `horizon` steps of noise add up to.
+    fn expectations(seed: u64, (signal, keep): (f64, f64), horizon: usize, count: usize) -> Expectations {
+        let mut rng = stream(seed, "expectations", 0);
+        let (mut steps, mut noise) = (vec![0.0; count], vec![0.0; count + horizon]);
+        normals(&mut rng, &mut steps);
+        normals(&mut rng, &mut noise);
+        let mut x = 0.0;
+        let rows = (0..count).map(|row| {
+            x = keep * x + f64::from(steps[row]);
+            let came: f32 = noise[row..row + horizon].iter().sum();
+            (row, x, signal * x + f64::from(came))
+        });
+        // The lanes of a fold are visited side by side.
+        let (even, odd): (Vec<_>, Vec<_>) = rows.partition(|(row, ..)| row % 2 == 0);
+        Expectations { rows: odd.into_iter().chain(even).collect() }
+    }
+
+    #[test]
+    fn a_head_keeps_what_it_shows_and_says_the_mean_where_it_shows_nothing() {
+        let mut head = expectations(1, (0.5, 0.0), 1, 4_000);
+        let slope = head.slope(1);
+        assert!((slope - 0.5).abs() < 0.06, "{slope}");
+        assert!(head.r2(slope).is_some_and(|r2| (r2 - 0.2).abs() < 0.05));
+        assert_eq!(expectations(1, (-0.5, 0.0), 1, 4_000).slope(1), 0.0, "the opposite came");
+        let noise = |seed| expectations(seed, (0.0, 0.0), 1, 1_000).slope(1);
+        assert!((0..40).filter(|seed| noise(*seed) > 0.0).count() <= 2, "1 in 100 is due");
+        assert_eq!(expectations(1, (0.5, 0.0), 1, 5).slope(1), 0.0, "five rows show nothing");
+        assert_eq!(Expectations::default().r2(0.0), None);
+    }
+
+    /// Outcomes over many rows share most of their noise: taken for independent they would show what is not there.
+    #[test]
+    fn overlapping_outcomes_do_not_count_as_many() {
+        let found =
+            |horizon| (0..60).filter(|seed| expectations(*seed, (0.0, 0.99), 100, 3_000).slope(horizon) > 0.0).count();
+        let (alone, overlapping) = (found(1), found(100));
+        assert!(overlapping <= 6 && alone >= 2 * overlapping.max(3), "{alone} and {overlapping} of 60");
+    }
+}
