@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_eventlog::Send;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
+use peregrine_gateway::Cause;
 use peregrine_gateway::live::{Journal, Notice, OrderClient, Outlet, Phase, Step, StepKind};
 use peregrine_gateway::soup::ClientState;
-use peregrine_gateway::{Cause, OrderState, Outcome};
 use peregrine_risk::ApprovedOrder;
 use peregrine_runtime::{IndexProducer, TscClock};
-use peregrine_types::{EpochNanos, Execution, ExecutionKind, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
+use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
 use super::link::{Link, Turn};
 use crate::stage::log::LosslessLog;
 use crate::stage::machine::Inbox;
 use crate::stage::path::{Permit, SendPath};
+use crate::stage::send::{cancel_transition, report_transition};
 
 /// How the connection is kept.
 #[derive(Clone, Copy, Debug)]
@@ -242,14 +243,7 @@ fn record_of(step: &Step<'_>) -> OrderRecord {
             OrderRecord { transition: OrderTransition::Overdue, reason: ReasonCode::Unanswered, ..base }
         }
         StepKind::MassCancel => OrderRecord { transition: OrderTransition::CancelRequested, ..base },
-        StepKind::CancelRequested(outcome) => {
-            let transition = match outcome {
-                Outcome::Applied { .. } => OrderTransition::CancelRequested,
-                Outcome::Duplicate => OrderTransition::Repeated,
-                Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
-            };
-            OrderRecord { transition, ..base }
-        }
+        StepKind::CancelRequested(outcome) => OrderRecord { transition: cancel_transition(outcome), ..base },
         StepKind::Report(execution, outcome) => OrderRecord {
             price: execution.price,
             qty: execution.qty,
@@ -261,29 +255,8 @@ fn record_of(step: &Step<'_>) -> OrderRecord {
             side: execution.side,
             liquidity: execution.liquidity,
             reason: execution.reason,
-            transition: transition((execution.kind, base.replaced_id().0 != 0), outcome),
+            transition: report_transition((execution.kind, base.replaced_id().0 != 0), outcome),
             ..base
         },
-    }
-}
-
-/// What a report is in the log, by its kind and whether the order is a replacement.
-const fn transition((kind, is_replacement): (ExecutionKind, bool), outcome: Outcome) -> OrderTransition {
-    let to = match outcome {
-        Outcome::Duplicate => return OrderTransition::Repeated,
-        Outcome::Impossible { .. } | Outcome::Unexpected { .. } => return OrderTransition::Illegal,
-        Outcome::Applied { to, .. } => to,
-    };
-    match kind {
-        ExecutionKind::Accepted => OrderTransition::Accepted,
-        ExecutionKind::Replaced => OrderTransition::Replaced,
-        ExecutionKind::Rejected if is_replacement => OrderTransition::ReplaceRejected,
-        ExecutionKind::Rejected => OrderTransition::Rejected,
-        ExecutionKind::Canceled => OrderTransition::Canceled,
-        ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
-        ExecutionKind::Reduced => OrderTransition::Reduced,
-        ExecutionKind::Busted => OrderTransition::Busted,
-        ExecutionKind::Filled if matches!(to, OrderState::Filled) => OrderTransition::Filled,
-        ExecutionKind::Filled => OrderTransition::PartiallyFilled,
     }
 }

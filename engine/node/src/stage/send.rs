@@ -205,11 +205,7 @@ impl BookKeeper {
     }
 
     fn write_cancel(&mut self, order_id: OrderId, symbol: SymbolId, at: EpochNanos) {
-        let transition = match self.table.cancel_sent(order_id) {
-            Outcome::Applied { .. } => OrderTransition::CancelRequested,
-            Outcome::Duplicate => OrderTransition::Repeated,
-            Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
-        };
+        let transition = cancel_transition(self.table.cancel_sent(order_id));
         let record = OrderRecord { transition, ..self.record(order_id, symbol, at) };
         self.log.append(&record);
     }
@@ -218,11 +214,7 @@ impl BookKeeper {
     fn on_execution(&mut self, execution: Execution, out: &mut impl Sink<Execution>) -> Result<(), Full<Execution>> {
         let outcome = self.table.on_execution(&execution);
         let is_fill = execution.kind == ExecutionKind::Filled;
-        let transition = match outcome {
-            Outcome::Applied { to, .. } => transition((execution.kind, self.is_replacement(execution.order_id)), to),
-            Outcome::Duplicate => OrderTransition::Repeated,
-            Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
-        };
+        let transition = report_transition((execution.kind, self.is_replacement(execution.order_id)), outcome);
         if is_fill
             && outcome != Outcome::Duplicate
             && let Some(position) = self.positions.get_mut(execution.symbol.index())
@@ -282,8 +274,22 @@ const fn refusal(arrival: &Arrival) -> ReasonCode {
     }
 }
 
-/// What a report is in the log, by its kind and whether the order is a replacement.
-const fn transition((kind, is_replacement): (ExecutionKind, bool), to: OrderState) -> OrderTransition {
+/// What the log calls a cancel, by what it did to the order.
+pub(crate) const fn cancel_transition(outcome: Outcome) -> OrderTransition {
+    match outcome {
+        Outcome::Applied { .. } => OrderTransition::CancelRequested,
+        Outcome::Duplicate => OrderTransition::Repeated,
+        Outcome::Impossible { .. } | Outcome::Unexpected { .. } => OrderTransition::Illegal,
+    }
+}
+
+/// What the log calls a report of the venue, by its kind, whether the order is a replacement, and what it did to the order.
+pub(crate) const fn report_transition((kind, is_replacement): (ExecutionKind, bool), outcome: Outcome) -> OrderTransition {
+    let to = match outcome {
+        Outcome::Duplicate => return OrderTransition::Repeated,
+        Outcome::Impossible { .. } | Outcome::Unexpected { .. } => return OrderTransition::Illegal,
+        Outcome::Applied { to, .. } => to,
+    };
     match kind {
         ExecutionKind::Accepted => OrderTransition::Accepted,
         ExecutionKind::Replaced => OrderTransition::Replaced,
@@ -293,16 +299,7 @@ const fn transition((kind, is_replacement): (ExecutionKind, bool), to: OrderStat
         ExecutionKind::CancelRejected => OrderTransition::CancelRejected,
         ExecutionKind::Reduced => OrderTransition::Reduced,
         ExecutionKind::Busted => OrderTransition::Busted,
-        ExecutionKind::Filled => match to {
-            OrderState::Filled => OrderTransition::Filled,
-            OrderState::Unknown
-            | OrderState::PendingNew
-            | OrderState::Live
-            | OrderState::PendingCancel
-            | OrderState::PendingReplace
-            | OrderState::Replaced
-            | OrderState::Canceled
-            | OrderState::Rejected => OrderTransition::PartiallyFilled,
-        },
+        ExecutionKind::Filled if matches!(to, OrderState::Filled) => OrderTransition::Filled,
+        ExecutionKind::Filled => OrderTransition::PartiallyFilled,
     }
 }
