@@ -31,6 +31,9 @@ pub trait EventInput: Send {
     /// The input has ended, or is ended: what still waits for missing messages is given up.
     fn finish(&mut self, out: &mut impl Sink<MarketEvent>);
 
+    /// Everything was handed over and handled: closes what may take its time.
+    fn conclude(&mut self) {}
+
     /// Where in the input the last packet began, in bytes.
     fn offset(&self) -> u64;
 
@@ -107,7 +110,11 @@ impl EventInput for ClockedInput {
     }
 
     fn finish(&mut self, out: &mut impl Sink<MarketEvent>) {
-        self.recorded = Some(self.input.close(out));
+        self.input.close_lines(out);
+    }
+
+    fn conclude(&mut self) {
+        self.recorded = Some(self.input.finish_recording());
     }
 
     fn offset(&self) -> u64 {

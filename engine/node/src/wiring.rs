@@ -59,17 +59,29 @@ impl Floor {
     }
 }
 
-/// Says that the feed role has handed over its last event.
+/// Says that the feed role is about to end, and that it has handed over its last event.
 #[derive(Clone, Debug, Default)]
-pub struct InputEnd(Arc<AtomicBool>);
+pub struct InputEnd(Arc<[AtomicBool; 2]>);
 
 impl InputEnd {
+    fn announce_stop(&self) {
+        let [is_stopping, _] = &*self.0;
+        is_stopping.store(true, Ordering::Release);
+    }
+
     fn announce(&self) {
-        self.0.store(true, Ordering::Release);
+        let [_, has_ended] = &*self.0;
+        has_ended.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        let [is_stopping, _] = &*self.0;
+        is_stopping.load(Ordering::Acquire)
     }
 
     fn is_announced(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let [_, has_ended] = &*self.0;
+        has_ended.load(Ordering::Acquire)
     }
 }
 
@@ -79,6 +91,10 @@ where
     W: Stopwatch + Send,
     S: SendPath<B>,
 {
+    fn stop(&mut self) {
+        Self::stop(self);
+    }
+
     fn end_input(&mut self) {
         self.finish();
     }
@@ -123,6 +139,10 @@ impl<P: RingProducer<MarketEvent>> Sink<MarketEvent> for FeedRings<P> {
 }
 
 impl<P: RingProducer<MarketEvent>> EventSink for FeedRings<P> {
+    fn stop(&mut self) {
+        self.end.announce_stop();
+    }
+
     fn end_input(&mut self) {
         self.end.announce();
     }
@@ -167,6 +187,7 @@ pub struct MachineRole<C, M> {
     events: C,
     end: InputEnd,
     failed: StopFlag,
+    is_stopped: bool,
     is_done: bool,
     batch: Batch,
     /// The machine, given back when the role ends.
@@ -176,7 +197,7 @@ pub struct MachineRole<C, M> {
 impl<C, M> MachineRole<C, M> {
     /// A role named `decide` that reads `events`.
     pub fn new(events: C, machine: M, end: InputEnd, failed: StopFlag) -> Self {
-        Self { events, end, failed, is_done: false, batch: Batch::default(), machine }
+        Self { events, end, failed, is_stopped: false, is_done: false, batch: Batch::default(), machine }
     }
 }
 
@@ -186,6 +207,10 @@ impl<C: RingConsumer<MarketEvent>, M: EventSink> Role for MachineRole<C, M> {
     }
 
     fn duty_cycle(&mut self) -> usize {
+        if !self.is_stopped && self.end.is_stopping() {
+            self.is_stopped = true;
+            self.machine.stop();
+        }
         let has_ended = self.end.is_announced();
         let mut done = 0;
         while done < EVENTS_PER_TURN_MAX {
@@ -491,6 +516,8 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
 
 impl<I: EventInput, S: EventSink, W: Stopwatch + Send> FeedRole<I, S, W> {
     fn end(&mut self) {
+        // What still waits for missing messages makes no orders any more.
+        self.sink.stop();
         let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);
         let (sink, batch) = (&mut self.sink, &mut self.batch);
         self.input.finish(&mut Paced { log, batch, sink, schedule, stopwatch, is_live: I::IS_LIVE });
@@ -498,6 +525,7 @@ impl<I: EventInput, S: EventSink, W: Stopwatch + Send> FeedRole<I, S, W> {
         self.note_input();
         self.log.checkpoint();
         self.sink.end_input();
+        self.input.conclude();
         self.is_done = true;
     }
 

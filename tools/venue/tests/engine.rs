@@ -566,6 +566,28 @@ fn what_the_venue_loses_stays_unknown_until_its_stream_says_so() {
     assert!(closed > 20 && overdue > 50 && duplicates > 20, "{overdue} {closed} {duplicates}");
 }
 
+/// Acceptances that are never said, and connections that break before a probe has left: an order that lives is never
+/// closed.
+#[test]
+fn a_probe_that_died_with_its_connection_proves_nothing() {
+    let faults = PortFaults { lost_answer_ppm: 150_000, ..PortFaults::default() };
+    let mut overdue = 0;
+    for seed in 200..260 {
+        let mut world = World::new(seed, &faults, 1);
+        for _ in 0..400 {
+            world.step();
+            // What the client wants to say now does not leave.
+            let is_waiting = !world.engine.client.pending().is_empty();
+            if world.is_connected && is_waiting && world.below(3) == 0 {
+                world.hang_up();
+            }
+        }
+        world.end(None);
+        overdue += world.engine.client.counters().overdue_count;
+    }
+    assert!(overdue > 10, "{overdue}");
+}
+
 #[test]
 fn a_storm_of_refusals_halts() {
     let storm = (TimeOfDay(36_001 * 1_000_000_000), TimeOfDay(40_000 * 1_000_000_000));
@@ -632,7 +654,8 @@ fn what_no_word_settles_keeps_the_engine_from_trading() {
 /// The venue came back without its stream, with another session, or ahead of us.
 #[test]
 fn a_session_that_is_not_the_one_that_was_left_is_left_at_once() {
-    for name in ["day", "other"] {
+    let storm = Some(ReasonCode::RejectStorm);
+    for (name, halted) in [("day", None), ("other", None), ("day", storm), ("other", Some(ReasonCode::StopRequested))] {
         let mut world = World::new(8, &PortFaults::default(), 1);
         for _ in 0..100 {
             world.step();
@@ -640,16 +663,28 @@ fn a_session_that_is_not_the_one_that_was_left_is_left_at_once() {
         if world.is_connected {
             world.hang_up();
         }
+        if let Some(reason) = halted {
+            world.engine.client.halt(reason);
+        }
         assert!(world.engine.client.session().position().next_sequence_number > 1);
         world.exchange = exchange(&PortFaults::default(), 8);
         world.port().session().begin_session(SessionId::new(name).unwrap(), &mut |_| {});
-        world.connect();
-        for _ in 0..10 {
-            world.settle();
+        let logged = world.log.account.orders.len();
+        for _ in 0..2 {
+            // Once more: there is no way back, whatever the first reason to halt was.
+            world.connect();
+            for _ in 0..10 {
+                world.settle();
+            }
+            let client = &world.engine.client;
+            assert_eq!(client.halted(), Some(halted.unwrap_or(ReasonCode::SessionLost)), "{name}");
+            assert_eq!(client.session().state(), ClientState::Disconnected, "{name}");
+            assert!(client.is_session_lost(), "{name}");
+            assert_eq!(client.counters().closed_count, 0, "{name}: nothing is guessed");
+            world.hang_up();
         }
+        assert_eq!(world.log.account.orders.len(), logged, "{name}");
         let client = &world.engine.client;
-        assert_eq!(client.halted(), Some(ReasonCode::SessionLost), "{name}");
-        assert_eq!(client.session().state(), ClientState::Disconnected, "{name}");
         // Whatever was open stays open in the books: nobody said that it is gone.
         let open = client.table().open_count();
         assert!(u64::from(world.engine.gate.open_order_count()) >= u64::from(open > 0), "{name}");

@@ -9,7 +9,10 @@ use super::reconcile::{Difference, LoggedAccount};
 use super::resolve::{Sending, Way};
 use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, StepKind, wire};
 use crate::order_table::{Cause, OrderTable, Outcome};
-use crate::soup::{ClientSession, ClientState, Continuity, Position};
+use crate::soup::{ClientSession, ClientState, Continuity, Position, SessionId};
+
+/// Executions of earlier runs that are passed on at once, at most.
+const PASSED_PER_TURN_MAX: usize = 256;
 
 /// The stage: see the module.
 #[derive(Debug)]
@@ -28,10 +31,22 @@ impl OrderClient {
         Self { session, sending: Sending::default(), desk: Desk::new(config, account) }
     }
 
-    /// The connection stands: the login goes out.
+    /// Only this session of the venue is joined: the one whose logs `account` came from. Any other halts.
+    #[must_use]
+    pub fn of_session(mut self, name: SessionId) -> Self {
+        let position = Position { session: name, next_sequence_number: 1 };
+        self.session = ClientSession::new(self.desk.config.session, position);
+        self
+    }
+
+    /// The connection stands: the login goes out, unless there is no way back ([`OrderClient::is_session_lost`]).
     pub fn connected(&mut self, now: EpochNanos) {
+        if self.desk.is_session_lost {
+            return;
+        }
         self.desk.phase = Phase::LoggingIn;
         (self.sending.query, self.sending.marker) = (None, None);
+        (self.desk.is_query_wanted, self.desk.is_marker_wanted) = (false, false);
         self.session.connect(now);
     }
 
@@ -189,6 +204,7 @@ impl OrderClient {
         }
         if let Some(next) = desk.answer.take() {
             way.sending.query = None;
+            desk.hold_number(next);
             if desk.phase == Phase::CatchingUp && way.sending.marker.is_none() {
                 desk.on_answer(next, &mut way, io);
             }
@@ -243,6 +259,18 @@ impl OrderClient {
     #[must_use]
     pub const fn halted(&self) -> Option<ReasonCode> {
         self.desk.halt
+    }
+
+    /// Whether there is no way back to the venue: the session that was left is gone, or the login was refused.
+    #[must_use]
+    pub const fn is_session_lost(&self) -> bool {
+        self.desk.is_session_lost
+    }
+
+    /// Whether the logs were held against the venue's whole stream.
+    #[must_use]
+    pub const fn is_compared(&self) -> bool {
+        self.desk.beginning.is_none()
     }
 
     /// Where it is.
@@ -325,9 +353,10 @@ impl OrderClient {
 }
 
 impl Desk {
-    /// Passes on what earlier runs of the session executed, as far as there is room.
+    /// Passes on what earlier runs of the session executed, a part each time: what the venue says now needs room too.
     fn pass_on<J, S: Sink<Execution>>(&mut self, io: &mut Outlet<'_, J, S>) {
-        while let Some(execution) = self.carried.front() {
+        for _ in 0..PASSED_PER_TURN_MAX {
+            let Some(execution) = self.carried.front() else { return };
             if io.executions.push(*execution).is_err() {
                 return;
             }

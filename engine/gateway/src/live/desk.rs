@@ -3,15 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use peregrine_types::{
-    EpochNanos, Execution, ExecutionKind, Liquidity, MatchNumber, Nanos, NewOrder, Notional, OrderId, Position, Price,
-    Qty, ReasonCode, Side, Sink, Symbol, SymbolId, TimeInForce,
+    EpochNanos, Execution, ExecutionKind, Liquidity, MatchNumber, Nanos, Notional, OrderId, Position, Price, Qty,
+    ReasonCode, Side, Sink, SymbolId,
 };
 
+use super::adopt::is_what_was_asked;
 use super::ledger::{BustError, Ledger, VenueFill};
 use super::reconcile::{Difference, LoggedAccount};
 use super::resolve::Pending;
 use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, Step, StepKind, wire};
-use crate::order_table::{Cause, OrderTable, Outcome, may_end};
+use crate::order_table::{OrderTable, Outcome, may_end};
 use crate::ouch50::{CancelReason, OrderAccepted, OrderExecuted, Outbound, RejectReason};
 use crate::soup::{ClientEvent, Continuity};
 
@@ -40,6 +41,9 @@ pub(super) struct Desk {
     pub(super) positions: Box<[Position]>,
     pub(super) phase: Phase,
     pub(super) halt: Option<ReasonCode>,
+    /// The session that was left is gone, or the login was refused: there is no way back. Beside the halt, whose first
+    /// reason stays.
+    pub(super) is_session_lost: bool,
     pub(super) is_day_over: bool,
     /// Until the first replay was compared.
     pub(super) beginning: Option<Box<Beginning>>,
@@ -83,6 +87,7 @@ impl Desk {
             positions: vec![Position::FLAT; symbol_count].into_boxed_slice(),
             phase: Phase::Offline,
             halt: None,
+            is_session_lost: false,
             is_day_over: false,
             last_number: account.last_number,
             beginning: Some(Box::new(Beginning { account, ..Beginning::default() })),
@@ -126,6 +131,12 @@ impl Desk {
         }
     }
 
+    /// What became of our orders cannot be learnt by going back: nobody may.
+    fn lose_session(&mut self) {
+        self.is_session_lost = true;
+        self.halt(ReasonCode::SessionLost);
+    }
+
     /// Names a difference; one that the venue's word does not settle halts.
     pub(super) fn differ(&mut self, difference: Difference) {
         self.counters.difference_count = self.counters.difference_count.saturating_add(1);
@@ -134,6 +145,7 @@ impl Desk {
         }
         self.notice(Notice::Differs(difference));
         if !difference.is_settled() {
+            self.counters.unsettled_count = self.counters.unsettled_count.saturating_add(1);
             self.halt(ReasonCode::ReconcileFailed);
         }
     }
@@ -155,7 +167,7 @@ impl Desk {
                     Continuity::Continued => {}
                     Continuity::Gap { .. } | Continuity::Behind | Continuity::OtherSession => {
                         self.estranged = Some(continuity);
-                        self.halt(ReasonCode::SessionLost);
+                        self.lose_session();
                     }
                 }
             }
@@ -170,10 +182,14 @@ impl Desk {
             ClientEvent::Closed(reason) => {
                 self.phase = Phase::Offline;
                 (self.answer, self.marked, self.estranged) = (None, None, None);
+                // The last probe of each unknown order has no answered marker behind it, and may be lost with the connection.
+                for pending in &mut self.pending {
+                    pending.probes = pending.probes.saturating_sub(1);
+                }
                 self.notice(Notice::Lost(reason));
                 use crate::soup::CloseReason as Reason;
                 match reason {
-                    Reason::EndOfSession | Reason::Rejected(_) => self.halt(ReasonCode::SessionLost),
+                    Reason::EndOfSession | Reason::Rejected(_) => self.lose_session(),
                     Reason::Silent
                     | Reason::LoginTimeout
                     | Reason::Frame(_)
@@ -265,77 +281,35 @@ impl Desk {
         io: &mut Outlet<'_, J, S>,
     ) {
         let qty = Qty(u64::from(m.quantity.get()));
-        if self.table.get(said.order_id).is_none() && self.ledger.order(said.order_id).is_none() {
-            // An order of an earlier run, or a stranger: the venue's word on what it is.
-            let symbol = self.symbol_of(m.symbol);
-            if self.beginning.is_none() {
-                self.differ(Difference::OrderNotInLog(said.order_id));
-            }
-            let order = NewOrder {
-                symbol,
-                side: wire::side(m.side),
-                price: m.price.price().unwrap_or_default(),
-                qty,
-                time_in_force: if m.time_in_force == b'3' { TimeInForce::ImmediateOrCancel } else { TimeInForce::Day },
-                is_post_only: false,
-            };
-            self.adopt(said.order_id, order);
+        let is_ours = self.table.get(said.order_id).is_some();
+        if !is_ours && self.ledger.order(said.order_id).is_none() {
+            self.adopt_accepted(m, said.order_id);
         }
         let Some(entry) = self.table.get(said.order_id) else {
             // The order ended so long ago that the table gave its place away.
             return self.differ(Difference::Impossible(said.order_id));
         };
         let (order, leaves_qty) = (entry.order, entry.leaves_qty);
-        self.ledger.open(said.order_id, order.symbol, order.side, order.qty);
+        if is_ours && !is_what_was_asked(m, said.order_id, &order, self.config.symbols.get(order.symbol.index())) {
+            // Another sender under our number: everything that is said of it from now on is about an order unlike ours.
+            return self.differ(Difference::OrderDiffers(said.order_id));
+        }
+        if !self.open_in_ledger(said.order_id, &order) {
+            return;
+        }
+        let is_first = self.ledger.accept(said.order_id);
         self.reject_run = 0;
-        self.counters.accepted_count = self.counters.accepted_count.saturating_add(1);
+        self.counters.accepted_count = self.counters.accepted_count.saturating_add(u64::from(is_first));
         let accepted = self.execution(said, ExecutionKind::Accepted, ReasonCode::None);
         self.apply(Execution { qty, leaves_qty, price: m.price.price().unwrap_or(order.price), ..accepted }, io);
+        if !is_first {
+            return;
+        }
         let not_taken = order.qty.saturating_sub(qty);
         let dead = if m.order_state == b'D' { qty } else { Qty::ZERO };
         let off = not_taken.saturating_add(dead);
         if off > Qty::ZERO {
             self.take_off(said, (off, ReasonCode::VenueCanceled), io);
-        }
-    }
-
-    pub(super) fn symbol_of(&self, name: Symbol) -> SymbolId {
-        let known = self.config.symbols.iter().zip(0..).find(|(symbol, _)| **symbol == name);
-        known.map_or(SymbolId::MARKET, |(_, id)| SymbolId(id))
-    }
-
-    /// Takes in an order that this run did not send.
-    pub(super) fn adopt(&mut self, order_id: OrderId, order: NewOrder) {
-        if self.table.submit(order_id, order, Cause::default()).is_err() {
-            self.differ(Difference::OrderNotInLog(order_id));
-        }
-    }
-
-    /// Sees to it that the ledger has an order of which the venue speaks: where its acceptance is missing, by what we
-    /// know of it ourselves. False when nobody knows it.
-    pub(super) fn is_known<J: Journal, S: Sink<Execution>>(&mut self, said: Said, io: &mut Outlet<'_, J, S>) -> bool {
-        let order_id = said.order_id;
-        if self.ledger.order(order_id).is_some() {
-            return true;
-        }
-        if self.table.get(order_id).is_none()
-            && let Some(beginning) = &self.beginning
-            && let Some(logged) = beginning.account.orders.get(&order_id)
-        {
-            let (order, replaces) = (logged.order, logged.replaces);
-            if replaces.0 == 0 {
-                self.adopt(order_id, order);
-            } else if self.is_known(Said { order_id: replaces, ..said }, io) {
-                self.adopt_replacement((order_id, replaces), order);
-            }
-        }
-        match self.table.get(order_id).map(|entry| (entry.order, entry.replaces)) {
-            Some((order, OrderId(0))) => self.ledger.open(order_id, order.symbol, order.side, order.qty),
-            Some((_, replaces)) => self.infer_replaced(replaces, said, io),
-            None => {
-                self.differ(Difference::OrderNotInLog(order_id));
-                false
-            }
         }
     }
 
@@ -494,7 +468,9 @@ impl Desk {
         } else {
             self.record((order_id, execution.symbol), execution.visible_time, StepKind::Report(execution, outcome), io);
             if is_effective && io.executions.push(execution).is_err() {
+                // The risk gate does not know what we hold any more.
                 self.counters.undelivered_count = self.counters.undelivered_count.saturating_add(1);
+                self.halt(ReasonCode::ReconcileFailed);
             }
         }
         match outcome {

@@ -9,6 +9,8 @@ use peregrine_types::{MatchNumber, Notional, OrderId, Position, Price, Qty, Side
 pub struct VenueOrder {
     /// Whether it spoke of the order at all.
     pub is_known: bool,
+    /// Whether its acceptance was among that.
+    pub is_accepted: bool,
     /// The instrument.
     pub symbol: SymbolId,
     /// Side.
@@ -109,7 +111,7 @@ impl Ledger {
     /// False when it is known already, or has no place.
     pub fn open(&mut self, order_id: OrderId, symbol: SymbolId, side: Side, qty: Qty) -> bool {
         let Some(order) = self.orders.get_mut(index_of(order_id)).filter(|order| !order.is_known) else { return false };
-        *order = VenueOrder { is_known: true, symbol, side, open_qty: qty, filled_qty: Qty::ZERO };
+        *order = VenueOrder { is_known: true, is_accepted: false, symbol, side, open_qty: qty, filled_qty: Qty::ZERO };
         self.known_count = self.known_count.saturating_add(1);
         self.open_count = self.open_count.saturating_add(usize::from(qty > Qty::ZERO));
         true
@@ -127,6 +129,12 @@ impl Ledger {
             order.filled_qty = old.filled_qty;
         }
         true
+    }
+
+    /// The acceptance of an order was said; false when it was before, or there is no such order.
+    pub fn accept(&mut self, order_id: OrderId) -> bool {
+        let order = self.orders.get_mut(index_of(order_id)).filter(|order| order.is_known);
+        order.is_some_and(|order| !core::mem::replace(&mut order.is_accepted, true))
     }
 
     /// Shares left an order without a trade: what is open now.

@@ -67,11 +67,13 @@
 //! | Priority Update, Restated, answers to disable and enable | counted |
 //! | Account Query Response, Mass Cancel Response | see above |
 //! | of an unknown type | counted and told |
+//! | Accepted under one of our numbers and not what we sent: symbol, side, identifier, more shares | halts: `ReconcileFailed` |
 //! | malformed, or about an order that neither we nor our logs know | halts: `ReconcileFailed` |
 //!
 //! After each message the order table is held against the ledger: open shares, executed shares, position. A difference
 //! halts and is named.
 
+mod adopt;
 mod client;
 mod desk;
 mod ledger;
@@ -264,11 +266,13 @@ pub struct OrderClientCounters {
     pub duplicate_count: u64,
     /// Differences between our account and the stream.
     pub difference_count: u64,
+    /// Those of them that the venue's word does not settle.
+    pub unsettled_count: u64,
     /// Messages that change nothing of ours.
     pub informative_count: u64,
     /// Orders that were approved and not taken, because nothing new may be sent or there is no room.
     pub refused_count: u64,
-    /// Executions that the sink refused: above zero the run is void.
+    /// Executions that the sink refused: the client halted, and the run is void.
     pub undelivered_count: u64,
     /// Notices that found no room.
     pub lost_notice_count: u64,

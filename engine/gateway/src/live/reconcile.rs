@@ -61,7 +61,7 @@ pub enum Difference {
     OrderNotInLog(OrderId),
     /// The logs have a fill that the venue's stream does not have.
     FillNotAtVenue(OrderId, MatchNumber),
-    /// A fill has another quantity or price in the logs than at the venue.
+    /// A fill has another quantity or price in the logs than at the venue, or was broken in the logs alone.
     FillDiffers(OrderId, MatchNumber),
     /// The venue has processed numbers up to this one, which no log has.
     NumberNotInLog(OrderId),
@@ -83,6 +83,11 @@ pub enum Difference {
         /// Open and executed by the stream.
         venue: (Qty, Qty),
     },
+    /// The venue has another order under this number than the log: another symbol, side, identifier or more shares, or one
+    /// that the log says never lived.
+    OrderDiffers(OrderId),
+    /// The venue speaks of a number above those that a day is configured to have: nothing can be booked on it.
+    NumberTooHigh(OrderId),
     /// The venue said of an order what cannot be true of it.
     Impossible(OrderId),
     /// A trade was broken that the stream never had.
@@ -103,6 +108,8 @@ impl Difference {
             | Self::NumberNotInLog(_)
             | Self::Position { .. }
             | Self::Order { .. }
+            | Self::OrderDiffers(_)
+            | Self::NumberTooHigh(_)
             | Self::Impossible(_)
             | Self::UnknownBust(..)
             | Self::Malformed(_) => false,
@@ -128,7 +135,7 @@ impl fmt::Display for Difference {
                 write!(f, "order {id}: fill {} is in the log and not in the venue's stream", number.0)
             }
             Self::FillDiffers(id, number) => {
-                write!(f, "order {id}: fill {} has another quantity or price in the log", number.0)
+                write!(f, "order {id}: fill {} is another one in the log, or was broken there alone", number.0)
             }
             Self::NumberNotInLog(id) => write!(f, "the venue has processed number {id}, which is in no log"),
             Self::Position { symbol, own, venue } => {
@@ -139,6 +146,10 @@ impl fmt::Display for Difference {
                 "order {order_id}: {} open and {} executed by our table, {} and {} by the venue's stream",
                 own.0.0, own.1.0, venue.0.0, venue.1.0
             ),
+            Self::OrderDiffers(id) => write!(f, "order {id} is another one at the venue than in the log"),
+            Self::NumberTooHigh(id) => {
+                write!(f, "the venue speaks of number {id}, above ouch.order_number_end: raise it and start again")
+            }
             Self::Impossible(id) => write!(f, "the venue said of order {id} what cannot be true of it"),
             Self::UnknownBust(id, number) => {
                 write!(f, "order {id}: fill {} was broken, which the venue's stream never had", number.0)
@@ -163,6 +174,9 @@ pub(super) fn compare(
         let is_answered = ledger.order(*id).is_some() || rejected.contains(id) || logged.is_rejected;
         if !is_answered {
             found.push(Difference::Silent(*id));
+        }
+        if logged.is_rejected && ledger.order(*id).is_some() {
+            found.push(Difference::OrderDiffers(*id));
         }
     }
     let known = |id: &OrderId| account.orders.contains_key(id);
@@ -190,6 +204,9 @@ fn compare_fills(account: &LoggedAccount, ledger: &Ledger, found: &mut Vec<Diffe
         }
         if fill.is_busted && !logged.is_some_and(|logged| logged.is_busted) {
             found.push(Difference::BustLearnt(fill.order_id, fill.match_number));
+        }
+        if !fill.is_busted && logged.is_some_and(|logged| logged.is_busted) {
+            found.push(Difference::FillDiffers(fill.order_id, fill.match_number));
         }
     }
     let missing = account.fills.keys().filter(|key| !at_venue.contains(key));

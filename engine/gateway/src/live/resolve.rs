@@ -143,6 +143,15 @@ impl Desk {
         self.record((order_id, symbol), now, kind, io);
     }
 
+    /// The venue expects the number `next`, or expected it once: it never saw one that we did not use.
+    pub(super) fn hold_number(&mut self, next: OrderId) {
+        let seen = OrderId(next.0.saturating_sub(1));
+        if seen > self.last_number {
+            self.differ(Difference::NumberNotInLog(seen));
+            self.last_number = seen;
+        }
+    }
+
     /// The venue answered a query while what was missed comes in: it expects the number `next`, or expected it once. What
     /// did not arrive and is still wanted is sent once more, in order; then comes the marker.
     pub(super) fn on_answer<J: Journal, S: Sink<Execution>>(
@@ -151,10 +160,6 @@ impl Desk {
         way: &mut Way<'_>,
         io: &mut Outlet<'_, J, S>,
     ) {
-        if next.0 > self.last_number.0.saturating_add(1) {
-            self.differ(Difference::NumberNotInLog(OrderId(next.0.saturating_sub(1))));
-            self.last_number = OrderId(next.0.saturating_sub(1));
-        }
         self.forget_answered();
         for index in 0..self.pending.len() {
             let Some(pending) = self.pending.get(index).copied() else { break };
@@ -316,6 +321,8 @@ impl Desk {
                 | Difference::NumberNotInLog(_)
                 | Difference::Position { .. }
                 | Difference::Order { .. }
+                | Difference::OrderDiffers(_)
+                | Difference::NumberTooHigh(_)
                 | Difference::Impossible(_)
                 | Difference::UnknownBust(..)
                 | Difference::Malformed(_) => {}

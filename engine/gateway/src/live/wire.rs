@@ -163,7 +163,7 @@ pub(super) fn query() -> Encoded {
 }
 
 /// The number in decimal digits, on the left; numbers of 32 bits have at most ten.
-fn clordid(order_id: OrderId) -> Text<14> {
+pub(super) fn clordid(order_id: OrderId) -> Text<14> {
     let mut digits = [b' '; 14];
     let mut rest = order_id.0;
     let count = order_id.0.checked_ilog10().unwrap_or(0).saturating_add(1);

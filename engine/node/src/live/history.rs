@@ -6,7 +6,8 @@
 //! crash is closed first.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use peregrine_decide::HeldMemory;
@@ -17,7 +18,6 @@ use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInFor
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
-use crate::run::write_file;
 use crate::stage::decide::held_change;
 
 /// Name of the note in a run's folder.
@@ -43,9 +43,16 @@ impl SessionNote {
     ///
     /// # Errors
     /// [`Failure`] when the folder does not take it.
+    /// It is there in whole or not at all, whatever dies, before this returns.
     pub fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self).map_err(Failure::io)?;
-        write_file(&dir.join(NOTE_NAME), (text + "\n").as_bytes())
+        let text = serde_json::to_string_pretty(self).map_err(Failure::io)? + "\n";
+        let path = dir.join(NOTE_NAME);
+        let failed = |error: io::Error| Failure::file("write", &path, &error, "check the folder and the disk");
+        let written = dir.join(".session.json.part");
+        let mut file = File::create(&written).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&written, &path).map_err(failed)?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
     }
 
     /// Whether both are about the same account in the same session.
@@ -53,6 +60,34 @@ impl SessionNote {
         self.session.trim() == other.session.trim()
             && self.address == other.address
             && self.username.eq_ignore_ascii_case(&other.username)
+    }
+}
+
+/// Keeps a second program away from the same account while it lives.
+#[derive(Debug)]
+pub struct SessionLock {
+    _file: File,
+}
+
+impl SessionLock {
+    /// Takes the account of `username` at `address` for this process, by a file in `out_dir`.
+    ///
+    /// # Errors
+    /// [`Failure`] when another process has it, or the folder does not take the file.
+    pub fn take(out_dir: &Path, address: &str, username: &str) -> Result<Self, Failure> {
+        let name: String = format!(".account-{}-{address}.lock", username.to_ascii_lowercase());
+        let path = out_dir.join(name.replace(['/', ':', '[', ']'], "_"));
+        let failed = |error: &io::Error| Failure::file("lock", &path, error, "check the folder of log.out_dir");
+        fs::create_dir_all(out_dir).map_err(|error| failed(&error))?;
+        let file = File::create(&path).map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Failure::usage(format_args!(
+                "another run trades on the account {username} of {address}: stop it first ({} is locked)",
+                path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+        }
     }
 }
 
@@ -75,12 +110,25 @@ pub struct History {
 /// [`Failure`] when a folder cannot be read, another run still writes its log, or a log is damaged: nothing is guessed.
 pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
     let mut history = History::default();
-    let Ok(entries) = fs::read_dir(out_dir) else { return Ok(history) };
-    let mut dirs: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let unreadable = |path: &Path, error: &io::Error| {
+        let advice = "what earlier runs of this session sent must be known: mend it, or move the folder away";
+        Failure::file("read", path, error, advice)
+    };
+    let entries = match fs::read_dir(out_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(history),
+        Err(error) => return Err(unreadable(out_dir, &error)),
+    };
+    let dirs: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut dirs = dirs.map_err(|error| unreadable(out_dir, &error))?;
     dirs.sort();
     for dir in dirs {
         let path = dir.join(NOTE_NAME);
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
         let known: SessionNote = serde_json::from_str(&text).map_err(|error| {
             Failure::io(format_args!("the note of an earlier run is not readable ({}): {error}", path.display()))
         })?;
@@ -88,6 +136,16 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
             let recovery = peregrine_eventlog::recover(&dir).map_err(|error| {
                 Failure::io(format_args!("the log of an earlier run of this session ({}): {error}", dir.display()))
             })?;
+            if let Some(stream) = recovery.streams.get(Stream::Send as usize)
+                && stream.lost_count > 0
+            {
+                return Err(Failure::io(format_args!(
+                    "the log of an earlier run of this session ({}) has lost {} records of orders: ask the venue what they \
+                     were, then move the folder away",
+                    dir.display(),
+                    stream.lost_count
+                )));
+            }
             let was_open = recovery.streams.iter().any(|stream| stream.staged_count > 0 || stream.is_staging_found);
             history.recovered_count += usize::from(was_open);
             read_run(&dir, &known, note, &mut history.account)?;

@@ -2,9 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use peregrine_types::{EpochNanos, Nanos};
+use socket2::SockRef;
 
 /// Bytes of one read.
 const READ_LEN: usize = 1 << 14;
@@ -59,9 +61,17 @@ impl Link {
         self.reads = 0;
     }
 
-    /// Closes the connection; it is tried again after a while.
+    /// Closes the connection, at once unless it may linger; it is tried again after a while.
     pub(super) fn close(&mut self, now: EpochNanos) {
         self.state = State::Down { retry_at: now.plus(self.retry) };
+    }
+
+    /// What was written is still to be delivered when the connection is closed.
+    pub(super) fn let_linger(&self) {
+        if let State::Up { stream } = &self.state {
+            // A socket that does not take it is broken, and delivers nothing.
+            drop(SockRef::from(stream).set_linger(None));
+        }
     }
 
     /// Does the next thing that there is to do.
@@ -113,7 +123,10 @@ impl Link {
         }
         let state = std::mem::replace(&mut self.state, State::Down { retry_at: now });
         let State::Connecting { stream, .. } = state else { return Turn::Nothing };
-        if stream.set_nodelay(true).is_err() {
+        // An order that was not delivered when the connection broke, or the process died, must not be delivered later by the
+        // kernel: it would be older than we hold it fit to be.
+        let is_abrupt = SockRef::from(&stream).set_linger(Some(Duration::ZERO)).is_ok();
+        if !is_abrupt || stream.set_nodelay(true).is_err() {
             self.close(now);
             return Turn::Nothing;
         }

@@ -94,12 +94,13 @@ impl LiveSend {
         let Self { client, link, journal, .. } = self;
         let mut io = Outlet { journal, executions: out };
         // A login that was refused, or a session that is not the one that was left, is not tried again.
-        let is_lost = client.halted() == Some(ReasonCode::SessionLost) && !link.is_up();
+        let is_lost = client.is_session_lost() && !link.is_up();
         link.begin_turn();
         if !link.is_up() && client.session().state() != ClientState::Disconnected {
             client.disconnected(now, &mut io);
         }
-        loop {
+        // What was said is heard before more is read: every report finds room.
+        while io.executions.is_half_free() {
             match if is_lost { Turn::Nothing } else { link.turn(now) } {
                 Turn::Nothing => break,
                 Turn::Connected => client.connected(now),
@@ -110,8 +111,14 @@ impl LiveSend {
         client.poll(now, &mut io);
         self.flush(now, out);
         let is_closed = self.client.session().state() == ClientState::Disconnected && self.link.is_up();
-        if is_closed && self.client.pending().is_empty() {
-            self.link.close(now);
+        if is_closed {
+            // The session was left: what was said last shall arrive. A session that broke leaves nothing behind.
+            if self.client.is_session_lost() || self.is_logged_out {
+                self.link.let_linger();
+            }
+            if self.client.pending().is_empty() || !self.is_logged_out {
+                self.link.close(now);
+            }
         }
         self.tell();
     }
@@ -142,7 +149,7 @@ impl LiveSend {
     /// Whether nothing of ours is left at the venue, as far as it can be known.
     fn is_settled(&self) -> bool {
         let is_offline = self.client.phase() == Phase::Offline;
-        let is_lost = self.client.halted() == Some(ReasonCode::SessionLost);
+        let is_lost = self.client.is_session_lost();
         self.client.is_flat() && (is_offline || self.client.phase() == Phase::Trading) || (is_offline && is_lost)
     }
 }
@@ -187,6 +194,10 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
         EpochNanos::MAX
     }
 
+    fn stop(&mut self) {
+        self.client.halt(ReasonCode::StopRequested);
+    }
+
     /// Cancels everything, waits for the venue's word on it, and logs out.
     fn finish(&mut self, _: &B, out: &mut Inbox) -> bool {
         let now = self.clock.now();
@@ -197,6 +208,7 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
         if !self.is_logged_out && (self.is_settled() || is_late) {
             self.is_logged_out = true;
             self.client.logout(now, &mut Outlet { journal: &mut self.journal, executions: out });
+            self.link.let_linger();
             self.flush(now, out);
             self.tell();
         }

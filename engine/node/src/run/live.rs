@@ -21,7 +21,7 @@ use crate::commands::note;
 use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, Wiring};
 use crate::exit::Failure;
 use crate::input::ClockedInput;
-use crate::live::history::{self, History, SessionNote};
+use crate::live::history::{self, History, SessionLock, SessionNote};
 use crate::live::{LiveSend, LiveSendConfig, session};
 use crate::stage::schedule::Schedule;
 
@@ -82,6 +82,8 @@ impl RunPlan {
         let midnight = input.input.session().midnight;
         let order_entry = order_entry(config, &ouch, &symbols, midnight)?;
         let address: SocketAddr = ouch.address.parse().map_err(Failure::usage)?;
+        let out_dir = self.dir.parent().unwrap_or(&self.dir);
+        let _locked = SessionLock::take(out_dir, &ouch.address, &ouch.username)?;
         let named = session::ask(address, order_entry.session)?;
         let past = SessionNote {
             version: 1,
@@ -90,15 +92,12 @@ impl RunPlan {
             username: ouch.username.clone(),
             symbols: history::names(&symbols),
         };
-        let history = self.history(&past)?;
+        let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
-        if !history.held.is_empty() {
-            note(format_args!("held    {} engine-held orders of earlier runs", history.held.len()));
-            built.decide.remember_held(history.held);
-        }
+        built.decide.remember_held(history.held);
         past.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
-        let client = OrderClient::new(order_entry, history.account);
+        let client = OrderClient::new(order_entry, history.account).of_session(named);
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
         let timer = clock.clone();
@@ -119,9 +118,15 @@ impl RunPlan {
     }
 
     /// The logs of earlier runs of the same session, beside this run's folder.
-    fn history(&self, past: &SessionNote) -> Result<History, Failure> {
+    fn history(&self, past: &SessionNote, order_number_end: u32) -> Result<History, Failure> {
         let out_dir = self.dir.parent().unwrap_or(&self.dir);
         let history = history::read(out_dir, past)?;
+        let last_number = history::last_number(&history);
+        if last_number.0 >= u64::from(order_number_end) {
+            return Err(Failure::usage(format_args!(
+                "earlier runs of this session used numbers up to {last_number}, ouch.order_number_end is {order_number_end}: raise it"
+            )));
+        }
         note(format_args!(
             "session {}  {} earlier runs, {} of them cut off, with {} orders and {} fills",
             past.session,
@@ -130,6 +135,9 @@ impl RunPlan {
             count(u64::try_from(history.account.orders.len()).unwrap_or(u64::MAX)),
             count(u64::try_from(history.account.fills.len()).unwrap_or(u64::MAX)),
         ));
+        if !history.held.is_empty() {
+            note(format_args!("held    {} engine-held orders of earlier runs", history.held.len()));
+        }
         Ok(history)
     }
 }

@@ -246,8 +246,15 @@ impl RunVenue {
             .map(ToString::to_string)
             .collect();
         let open = end.client.table().open_count();
-        Some(if !unsettled.is_empty() {
+        Some(if end.client.counters().unsettled_count > 0 {
             (false, format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")))
+        } else if end.client.is_session_lost() {
+            let text = "The session with the venue was lost, and there was no way back to it: what became of our orders is not \
+                        known. Ask the venue before the next run.";
+            (false, text.to_owned())
+        } else if !end.client.is_compared() {
+            let text = "The run ended before the venue's stream was read: nothing was compared, and nothing was sent.";
+            (false, text.to_owned())
         } else if open > 0 {
             (
                 false,

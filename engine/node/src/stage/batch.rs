@@ -9,6 +9,9 @@ const BATCH_LEN: usize = 16;
 
 /// Where the feed role's events go.
 pub trait EventSink: Sink<MarketEvent> + Send {
+    /// The input is about to end: nothing new is to be ordered for what still comes. Before [`EventSink::end_input`].
+    fn stop(&mut self) {}
+
     /// The last event was pushed.
     fn end_input(&mut self);
 

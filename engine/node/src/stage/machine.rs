@@ -40,6 +40,12 @@ impl Inbox {
     pub fn has_room(&self) -> bool {
         self.waiting.len() < self.capacity
     }
+
+    /// Whether half of the room is left.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.waiting.len() <= self.capacity / 2
+    }
 }
 
 impl Sink<Execution> for Inbox {
@@ -96,6 +102,14 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
     fn hear_all(&mut self) {
         while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
             self.decide.on_execution(&execution);
+        }
+    }
+
+    /// The input is about to end: see [`SendPath::stop`].
+    pub fn stop(&mut self) {
+        self.send.stop();
+        if S::IS_LIVE {
+            self.poll();
         }
     }
 

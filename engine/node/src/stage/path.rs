@@ -41,6 +41,9 @@ pub trait SendPath<B: MarketBooks>: Send {
     /// Up to which time reports are visible when an event of `now` is handled.
     fn visible_by(&self, now: EpochNanos) -> EpochNanos;
 
+    /// The input is about to end: a live venue gets no new orders any more, and what is open there is cancelled.
+    fn stop(&mut self) {}
+
     /// The input has ended; whether everything that was to be done is done. Called again until it is.
     fn finish(&mut self, books: &B, out: &mut Inbox) -> bool;
 }

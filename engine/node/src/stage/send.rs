@@ -284,7 +284,10 @@ pub(crate) const fn cancel_transition(outcome: Outcome) -> OrderTransition {
 }
 
 /// What the log calls a report of the venue, by its kind, whether the order is a replacement, and what it did to the order.
-pub(crate) const fn report_transition((kind, is_replacement): (ExecutionKind, bool), outcome: Outcome) -> OrderTransition {
+pub(crate) const fn report_transition(
+    (kind, is_replacement): (ExecutionKind, bool),
+    outcome: Outcome,
+) -> OrderTransition {
     let to = match outcome {
         Outcome::Duplicate => return OrderTransition::Repeated,
         Outcome::Impossible { .. } | Outcome::Unexpected { .. } => return OrderTransition::Illegal,

@@ -292,11 +292,24 @@ impl LiveInput {
     /// # Errors
     /// What the system said when the recording could not be written.
     pub fn close(&mut self, out: &mut impl Sink<MarketEvent>) -> io::Result<Option<RecorderReport>> {
+        self.close_lines(out);
+        self.finish_recording()
+    }
+
+    /// The part of [`LiveInput::close`] that waits for nothing: no packet is taken any more.
+    pub fn close_lines(&mut self, out: &mut impl Sink<MarketEvent>) {
         if !self.source.has_ended() {
             self.source.close();
             let late = self.gate.last_time.plus(Nanos::from_secs(1));
             while self.feed.on_time(late, out).is_err() {}
         }
+    }
+
+    /// The part of [`LiveInput::close`] that waits for the disk.
+    ///
+    /// # Errors
+    /// What the system said when the recording could not be written.
+    pub fn finish_recording(&mut self) -> io::Result<Option<RecorderReport>> {
         self.gate.recorder.take().map(Recorder::finish).transpose()
     }
 

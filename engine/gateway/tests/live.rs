@@ -1,0 +1,318 @@
+//! The order client against a server that says what no venue should: every word that does not fit halts, and is named.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use peregrine_gateway::Fees;
+use peregrine_gateway::live::{
+    Difference, Journal, LoggedAccount, LoggedOrder, OrderClient, OrderClientConfig, Outlet, Phase, Step,
+};
+use peregrine_gateway::ouch50::{
+    AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderExecuted, OuchPrice,
+    Text,
+};
+use peregrine_gateway::soup::*;
+use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_types::{Position, *};
+
+const CENT: i64 = 10_000_000;
+const PRICE: Price = Price(1_000 * CENT);
+
+struct Nothing;
+
+impl Journal for Nothing {
+    fn record(&mut self, _: &Step<'_>) {}
+}
+
+/// Executions, as many as fit.
+struct Reports(Vec<Execution>, usize);
+
+impl Sink<Execution> for Reports {
+    fn push(&mut self, execution: Execution) -> Result<(), Full<Execution>> {
+        if self.0.len() == self.1 {
+            return Err(Full(execution));
+        }
+        self.0.push(execution);
+        Ok(())
+    }
+}
+
+struct Desk {
+    client: OrderClient,
+    server: ServerSession,
+    gate: RiskGate,
+    reports: Reports,
+    now: EpochNanos,
+    /// The next number that the server would take.
+    next: u32,
+    heard: Vec<Vec<u8>>,
+}
+
+fn session(name: &str) -> SessionId {
+    SessionId::new(name).unwrap()
+}
+
+fn config(order_number_end: u32) -> OrderClientConfig {
+    OrderClientConfig {
+        session: ClientConfig {
+            username: Username::new("desk").unwrap(),
+            password: Password::new("pass").unwrap(),
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            silence_max: CLIENT_SILENCE_MAX,
+            login_time_max: LOGIN_TIME_MAX,
+            heartbeat_timeout_ms: None,
+            packet_len_max: 300,
+            outbox_len_max: 1 << 14,
+        },
+        symbols: ["ALFA", "BETA"].map(|name| Symbol::new(name).unwrap()).to_vec(),
+        order_count_max: 16,
+        order_number_end,
+        fill_count_max: 16,
+        fees: Fees { added: Default::default(), removed: Default::default() },
+        midnight: EpochNanos(0),
+        capacity: b'P',
+        firm: Text(*b"DESK"),
+        answer_time_max: Nanos::from_millis(50),
+        resend_age_max: Nanos::from_millis(50),
+        reject_count_max: 5,
+        probe_count: 1,
+        backlog_len_max: 4_096,
+    }
+}
+
+fn gate() -> RiskGate {
+    let limits = LimitsConfig {
+        order_qty_max: Some(Qty(10_000)),
+        order_notional_max: Some(Notional(i128::MAX)),
+        price_collar_bps: Some(5_000),
+        position_qty_max: Some(Qty(1_000_000)),
+        gross_notional_max: Some(Notional(i128::MAX)),
+        open_orders_max: Some(64),
+        order_rate_max: Some(10_000),
+        order_rate_window: Some(Nanos::from_secs(1)),
+        duplicate_window: Some(Nanos(1)),
+        data_age_max: Some(Nanos::from_secs(1)),
+    };
+    let mut gate = RiskGate::new(&limits.validate().unwrap(), 2);
+    gate.permit(SymbolId(0), Some(InstrumentRules::US_EQUITY));
+    gate
+}
+
+impl Desk {
+    fn new(account: LoggedAccount, order_number_end: u32, room: usize) -> Self {
+        let server = ServerSession::new(ServerConfig {
+            username: Username::new("desk").unwrap(),
+            password: Password::new("pass").unwrap(),
+            session: session("day"),
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            silence_max: CLIENT_SILENCE_MAX,
+            login_time_max: LOGIN_TIME_MAX,
+            packet_len_max: 300,
+            outbox_len_max: 1 << 14,
+            message_count_max: 1_000,
+            byte_count_max: 1 << 16,
+        });
+        Self {
+            client: OrderClient::new(config(order_number_end), account),
+            server,
+            gate: gate(),
+            reports: Reports(vec![], room),
+            now: EpochNanos(1_000_000_000),
+            next: 1,
+            heard: vec![],
+        }
+    }
+
+    fn connect(&mut self) {
+        self.server.connect(self.now);
+        self.client.connected(self.now);
+    }
+
+    /// Bytes both ways; queries and mass cancels are answered, all else is only heard.
+    fn flow(&mut self) {
+        for _ in 0..8 {
+            let said = self.client.pending().to_vec();
+            self.client.sent(said.len());
+            let mut heard = vec![];
+            self.server.receive(&said, self.now, &mut |event: ServerEvent<'_>| {
+                if let ServerEvent::Unsequenced(payload) = event {
+                    heard.push(payload.to_vec());
+                }
+            });
+            for payload in heard {
+                match Inbound::parse(&payload).unwrap() {
+                    Inbound::AccountQuery(..) => {
+                        let next_user_ref_num = self.next.into();
+                        self.say(&AccountQueryResponse { next_user_ref_num, ..AccountQueryResponse::blank() });
+                    }
+                    Inbound::MassCancel(m, _) => {
+                        self.next = m.user_ref_num.get() + 1;
+                        let user_ref_num = m.user_ref_num;
+                        self.say(&MassCancelResponse { user_ref_num, ..MassCancelResponse::blank() });
+                    }
+                    _ => self.heard.push(payload),
+                }
+            }
+            let answer = self.server.pending().to_vec();
+            self.server.sent(answer.len(), self.now);
+            let mut io = Outlet { journal: &mut Nothing, executions: &mut self.reports };
+            self.client.receive(&answer, self.now, &mut io);
+            self.client.poll(self.now, &mut io);
+        }
+    }
+
+    fn say<M: Body>(&mut self, message: &M) {
+        let mut buffer = [0; 256];
+        let bytes = MessageBuilder::new(&mut buffer, message).unwrap().finish();
+        self.server.sequence(bytes, self.now).unwrap();
+    }
+
+    /// Sends an order to buy 100 ALFA.
+    fn order(&mut self) -> OrderId {
+        let (side, time_in_force) = (Side::Buy, TimeInForce::Day);
+        let order =
+            NewOrder { symbol: SymbolId(0), side, price: PRICE, qty: Qty(100), time_in_force, is_post_only: false };
+        let context = RiskContext {
+            book_state: BookState::default(),
+            reference_price: Some(PRICE),
+            top: TopOfBook::default(),
+            data_time: self.now,
+            is_input_finite: true,
+        };
+        self.gate.begin_after(self.client.last_number());
+        let approved = self.gate.check(&OrderIntent::New(order), &context, EventSeq(1), self.now).unwrap();
+        let order_id = self.client.last_number();
+        let mut io = Outlet { journal: &mut Nothing, executions: &mut self.reports };
+        self.client.accept(approved, self.now, &mut io).unwrap();
+        let sent = self.client.last_number();
+        assert!(sent > order_id);
+        self.flow();
+        self.next = u32::try_from(sent.0).unwrap() + 1;
+        sent
+    }
+
+    fn begun(room: usize) -> (Self, OrderId) {
+        let mut desk = Self::new(LoggedAccount::default(), 1_000, room);
+        desk.connect();
+        desk.flow();
+        assert_eq!((desk.client.phase(), desk.client.block()), (Phase::Trading, None));
+        let order = desk.order();
+        (desk, order)
+    }
+}
+
+/// The acceptance of an order to buy 100 ALFA.
+fn accepted(order_id: OrderId) -> OrderAccepted {
+    OrderAccepted {
+        user_ref_num: u32::try_from(order_id.0).unwrap().into(),
+        side: b'B',
+        quantity: 100.into(),
+        symbol: Symbol::new("ALFA").unwrap(),
+        price: OuchPrice::from_price(PRICE).unwrap(),
+        time_in_force: b'0',
+        order_state: b'L',
+        clordid: clordid(order_id),
+        ..OrderAccepted::blank()
+    }
+}
+
+fn clordid(order_id: OrderId) -> Text<14> {
+    Text::new(&order_id.to_string()).unwrap()
+}
+
+#[test]
+fn an_acceptance_of_another_order_under_our_number_halts() {
+    let other: [fn(&mut OrderAccepted); 4] = [
+        |m| m.symbol = Symbol::new("BETA").unwrap(),
+        |m| m.side = b'S',
+        |m| m.quantity = 900.into(),
+        |m| m.clordid = Text(*b"SOMEBODY ELSE "),
+    ];
+    for change in other {
+        let (mut desk, order) = Desk::begun(100);
+        let mut message = accepted(order);
+        change(&mut message);
+        desk.say(&message);
+        desk.flow();
+        assert_eq!(desk.client.halted(), Some(ReasonCode::ReconcileFailed), "{message:?}");
+        assert!(desk.client.differences().contains(&Difference::OrderDiffers(order)), "{message:?}");
+    }
+    let (mut desk, order) = Desk::begun(100);
+    desk.say(&accepted(order));
+    desk.flow();
+    assert_eq!((desk.client.halted(), desk.client.counters().accepted_count), (None, 1));
+}
+
+#[test]
+fn an_acceptance_of_fewer_shares_counts_once_however_often_it_is_said() {
+    let (mut desk, order) = Desk::begun(100);
+    let message = OrderAccepted { quantity: 80.into(), ..accepted(order) };
+    for _ in 0..3 {
+        desk.say(&message);
+        desk.flow();
+        let entry = desk.client.table().get(order).unwrap();
+        assert_eq!((entry.leaves_qty, desk.client.halted()), (Qty(80), None));
+    }
+    assert_eq!(desk.client.counters().accepted_count, 1);
+    assert_eq!(desk.reports.0.iter().filter(|report| report.kind == ExecutionKind::Reduced).count(), 1);
+}
+
+#[test]
+fn a_report_that_finds_no_room_halts() {
+    let (mut desk, order) = Desk::begun(1);
+    desk.say(&accepted(order));
+    desk.flow();
+    assert_eq!(desk.client.halted(), None);
+    let user_ref_num = u32::try_from(order.0).unwrap().into();
+    let price = OuchPrice::from_price(PRICE).unwrap();
+    let fill =
+        OrderExecuted { user_ref_num, quantity: 10.into(), price, match_number: 7.into(), ..OrderExecuted::blank() };
+    desk.say(&fill);
+    desk.flow();
+    assert_eq!(desk.client.halted(), Some(ReasonCode::ReconcileFailed));
+    assert_eq!((desk.client.counters().undelivered_count, desk.client.position(SymbolId(0))), (1, Position(10)));
+}
+
+#[test]
+fn the_log_is_held_against_what_the_venue_accepted() {
+    let time_in_force = TimeInForce::Day;
+    let order = NewOrder {
+        symbol: SymbolId(0),
+        side: Side::Buy,
+        price: PRICE,
+        qty: Qty(100),
+        time_in_force,
+        is_post_only: false,
+    };
+    let logged = |number: u64, is_rejected| LoggedAccount {
+        orders: [(OrderId(number), LoggedOrder { order_id: OrderId(number), order, is_rejected })].into(),
+        last_number: OrderId(number),
+        ..LoggedAccount::default()
+    };
+    let begin = |account: LoggedAccount, message: &OrderAccepted| {
+        let mut desk = Desk::new(account, 50, 100);
+        desk.next = message.user_ref_num.get() + 1;
+        desk.connect();
+        desk.say(message);
+        desk.flow();
+        desk.client.differences().to_vec()
+    };
+    let id = OrderId(5);
+    assert_eq!(begin(logged(5, false), &accepted(id)), [Difference::StillOpen(id, Qty(100))]);
+    let other = OrderAccepted { side: b'S', ..accepted(id) };
+    assert!(begin(logged(5, false), &other).contains(&Difference::OrderDiffers(id)), "another side");
+    assert!(begin(logged(5, true), &accepted(id)).contains(&Difference::OrderDiffers(id)), "closed in the log");
+    let high = OrderId(70);
+    assert!(begin(logged(70, false), &accepted(high)).contains(&Difference::NumberTooHigh(high)));
+}
+
+#[test]
+fn another_session_than_the_one_whose_logs_were_read_is_left() {
+    for (name, is_lost) in [("day", false), ("night", true)] {
+        let mut desk = Desk::new(LoggedAccount::default(), 1_000, 100);
+        desk.client = desk.client.of_session(session(name));
+        desk.connect();
+        desk.flow();
+        assert_eq!(desk.client.is_session_lost(), is_lost, "{name}");
+        assert_eq!(desk.client.is_compared(), !is_lost, "{name}");
+    }
+}
