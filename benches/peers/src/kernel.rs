@@ -1,10 +1,13 @@
-//! One recurrent step of M1 (the design's performance page) on the kernel and on inference runtimes written in Rust: the
-//! same seeded weights on every side, batch 1, one thread; the state of one step is the input of the next. Each peer gets
-//! its weights transposed and contiguous in advance, and tract its optimised plan. Every step allocates in the peers, whose
-//! calls return new tensors: that is what their users pay too.
+//! One recurrent step of M1 (the design's performance page) on the kernel and on other inference runtimes: the same seeded
+//! weights on every side, batch 1, one thread; the state of one step is the input of the next. Each peer gets its weights
+//! transposed and contiguous in advance, tract its optimised plan, ONNX Runtime bound inputs and outputs. Every step
+//! allocates in the Rust runtimes, whose calls return new tensors: that is what their users pay too. Libraries in C and C++
+//! take part where a variable names their path (`README.md`), PyTorch in `scripts/kernel_speed.py`.
 
 mod burn;
 mod candle;
+mod library;
+mod onnx;
 mod tract;
 
 use peregrine_benches::BenchError as Failure;
@@ -12,6 +15,7 @@ use peregrine_benches::networks::{Dense, M1, M1_INPUTS, M1_OUTPUTS, M1Tensors, N
 use peregrine_benches::percentiles::Timer;
 use peregrine_model::{Backend, Kernel, Precision};
 
+use self::library::{Kind, LibraryNet};
 use crate::{Contender, compare, median};
 
 /// Steps of one pass.
@@ -86,14 +90,45 @@ type Named = (&'static str, Box<dyn Network>);
 
 fn networks() -> Result<Vec<Named>, Failure> {
     let tensors = M1Tensors::seeded();
-    Ok(vec![
+    let mut networks: Vec<Named> = vec![
         ("Peregrine, f32", ours(&tensors, Precision::F32)?),
         ("Peregrine, 16-bit weights", ours(&tensors, Precision::Int16)?),
         ("Peregrine, 8-bit weights", ours(&tensors, Precision::Int8)?),
         ("tract", Box::new(tract::TractNet::new(&tensors)?)),
         ("candle", Box::new(candle::CandleNet::new(&tensors)?)),
         ("burn, flex", Box::new(burn::BurnNet::new(&tensors))),
-    ])
+    ];
+    if let Some(network) = onnx::OnnxNet::new(&tensors)? {
+        networks.push(("ONNX Runtime, C API", Box::new(network)));
+    }
+    for (name, kind) in [("OpenBLAS", Kind::OpenBlas), ("oneDNN", Kind::OneDnn), ("libxsmm", Kind::Xsmm)] {
+        if let Some(network) = LibraryNet::new(kind, &tensors)? {
+            networks.push((name, Box::new(network)));
+        }
+    }
+    Ok(networks)
+}
+
+fn inputs() -> Vec<Vec<f32>> {
+    let mut numbers = Numbers::seeded(7);
+    (0..256).map(|_| numbers.take(M1_INPUTS, 2.0)).collect()
+}
+
+/// One pass of ours in f32, for a program that compares others with it: a line with the median of a step in nanoseconds,
+/// then a line for each of the first outputs.
+///
+/// # Errors
+/// What the kernel says.
+pub fn run_ours(timer: &Timer) -> Result<(), Failure> {
+    let mut network = ours(&M1Tensors::seeded(), Precision::F32)?;
+    let inputs = inputs();
+    let outputs: Vec<Vec<f32>> = inputs.iter().take(COMPARED).map(|x| network.step(x)).collect::<Result<_, _>>()?;
+    pass(network.as_mut(), &inputs, timer);
+    println!("{}", pass(network.as_mut(), &inputs, timer));
+    for output in outputs {
+        println!("{}", output.iter().map(f32::to_string).collect::<Vec<_>>().join(" "));
+    }
+    Ok(())
 }
 
 /// Compares the runtimes and prints the table, and how far the outputs lie apart.
@@ -102,8 +137,7 @@ fn networks() -> Result<Vec<Named>, Failure> {
 /// What a runtime says while it builds or runs the network.
 pub fn run(timer: &Timer) -> Result<(), Failure> {
     let mut networks = networks()?;
-    let mut numbers = Numbers::seeded(7);
-    let inputs: Vec<Vec<f32>> = (0..256).map(|_| numbers.take(M1_INPUTS, 2.0)).collect();
+    let inputs = inputs();
     let mut expected = Vec::new();
     let mut differences = Vec::new();
     for (name, network) in &mut networks {

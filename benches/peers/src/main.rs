@@ -1,4 +1,4 @@
-//! Other crates beside Peregrine's parts: `scripts/bench.sh --peers`.
+//! Other crates beside Peregrine's parts: `scripts/bench.sh --peers [decode|books|kernel|rings]` (no name: all of them).
 //!
 //! Both sides of a comparison get the same input from memory and run in turn within every round; the ratio is the median
 //! of the rounds' ratios. What each peer keeps, and what it does not, stands beside its adapter.
@@ -64,6 +64,15 @@ fn compare(title: &str, goal: &str, timer: &Timer, contenders: &mut [Contender<'
 }
 
 fn main() -> Result<(), BenchError> {
+    let chosen = std::env::args().nth(1);
+    if chosen.as_deref() == Some("ours") {
+        pin(peregrine_runtime::available_cores().last().copied().unwrap_or(0));
+        return kernel::run_ours(&Timer::calibrated());
+    }
+    let is_wanted = |part: &str| chosen.as_deref().is_none_or(|chosen| chosen == part);
+    if !["decode", "books", "kernel", "rings"].into_iter().any(is_wanted) {
+        return Err("what is compared: decode, books, kernel or rings (no name: all of them)".into());
+    }
     let machine = Machine::here();
     let core = peregrine_runtime::available_cores().last().copied().unwrap_or(0);
     let heading = machine.describe(core);
@@ -78,12 +87,20 @@ fn main() -> Result<(), BenchError> {
     for session in [&one, &market] {
         println!("- {}: {} messages, seed {SEED}", session.name, session.message_count());
     }
-    decode::run(&timer, &[&one, &market]);
-    for session in [Some(&one), Some(&market), real.as_ref()].into_iter().flatten() {
-        book::run(&timer, session)?;
+    if is_wanted("decode") {
+        decode::run(&timer, &[&one, &market]);
     }
-    kernel::run(&timer)?;
-    if let Some(cores) = cores {
+    if is_wanted("books") {
+        for session in [Some(&one), Some(&market), real.as_ref()].into_iter().flatten() {
+            book::run(&timer, session)?;
+        }
+    }
+    if is_wanted("kernel") {
+        kernel::run(&timer)?;
+    }
+    if is_wanted("rings")
+        && let Some(cores) = cores
+    {
         ring::run(&timer, core, cores)?;
     }
     println!("\n- load average when it ended: {}", load_average());
