@@ -7,6 +7,7 @@
 mod burn;
 mod candle;
 mod library;
+mod lstm;
 mod onnx;
 mod tract;
 
@@ -153,5 +154,5 @@ pub fn run(timer: &Timer) -> Result<(), Failure> {
         .collect();
     compare("one recurrent step, M1 whole, per step", "goal 5", timer, &mut contenders);
     println!("\nLargest difference of an output from ours in f32 over {COMPARED} steps: {}.", differences.join(", "));
-    Ok(())
+    lstm::run(timer)
 }

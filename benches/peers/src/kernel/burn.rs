@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use peregrine_benches::networks::{M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 use super::{Failure, Network, dense, transposed};
+use peregrine_benches::networks::{M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 
 struct Layer {
     weight: Tensor<2>,

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 
-use peregrine_benches::networks::{M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 use super::{Failure, Network, dense, transposed};
+use peregrine_benches::networks::{M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 
 struct Layer {
     weight: Tensor,

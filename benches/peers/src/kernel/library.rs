@@ -12,10 +12,20 @@ use peregrine_model::{Backend, Kernel};
 use super::{Failure, Network, transposed};
 
 type Sgemv = unsafe extern "C" fn(i32, i32, i32, i32, f32, *const f32, i32, *const f32, i32, f32, *mut f32, i32);
-type Sgemm = unsafe extern "C" fn(i8, i8, i64, i64, i64, f32, *const f32, i64, *const f32, i64, f32, *mut f32, i64) -> i32;
+type Sgemm =
+    unsafe extern "C" fn(i8, i8, i64, i64, i64, f32, *const f32, i64, *const f32, i64, f32, *mut f32, i64) -> i32;
 type Made = unsafe extern "C" fn(*const f32, *const f32, *mut f32, ...);
 type Dispatch = unsafe extern "C" fn(
-    i32, i32, i32, *const i32, *const i32, *const i32, *const f32, *const f32, *const i32, *const i32,
+    i32,
+    i32,
+    i32,
+    *const i32,
+    *const i32,
+    *const i32,
+    *const f32,
+    *const f32,
+    *const i32,
+    *const i32,
 ) -> Option<Made>;
 
 enum Product {
@@ -50,7 +60,8 @@ impl Layer {
                 Product::OneDnn(sgemm) => {
                     let (rows, columns) = (outputs as i64, inputs as i64);
                     let (n, weight) = (b'N' as i8, self.weight.as_ptr());
-                    let status = sgemm(n, n, rows, 1, columns, 1.0, weight, columns, x.as_ptr(), 1, 1.0, y.as_mut_ptr(), 1);
+                    let status =
+                        sgemm(n, n, rows, 1, columns, 1.0, weight, columns, x.as_ptr(), 1, 1.0, y.as_mut_ptr(), 1);
                     assert_eq!(status, 0);
                 }
                 Product::Xsmm(made) => made(self.weight.as_ptr(), x.as_ptr(), y.as_mut_ptr()),
@@ -86,7 +97,8 @@ impl Kind {
                 Self::Xsmm => {
                     let dispatch = *library.get::<Dispatch>(b"libxsmm_smmdispatch")?;
                     let none = std::ptr::null();
-                    let made = dispatch(rows, 1, columns, none, none, none.cast(), none.cast(), none.cast(), none, none);
+                    let made =
+                        dispatch(rows, 1, columns, none, none, none.cast(), none.cast(), none.cast(), none, none);
                     Product::Xsmm(made.ok_or("libxsmm makes no code for a shape")?)
                 }
             }

@@ -5,8 +5,8 @@ use tract_core::ops::array::{Slice, TypedConcat};
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::{math, nn};
 
-use peregrine_benches::networks::{Dense, M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 use super::{Failure, Network, dense, transposed};
+use peregrine_benches::networks::{Dense, M1_ENCODING, M1_HIDDEN, M1_INPUTS, M1Tensors};
 
 struct Builder(TypedModel);
 
@@ -88,7 +88,10 @@ pub struct TractNet {
 impl TractNet {
     pub fn new(tensors: &M1Tensors) -> Result<Self, Failure> {
         let plan = model(tensors)?.into_runnable()?;
-        Ok(Self { run: Box::new(move |inputs| plan.run(inputs)), h: Tensor::zero::<f32>(&[1, M1_HIDDEN])?.into_tvalue() })
+        Ok(Self {
+            run: Box::new(move |inputs| plan.run(inputs)),
+            h: Tensor::zero::<f32>(&[1, M1_HIDDEN])?.into_tvalue(),
+        })
     }
 }
 
