@@ -4,6 +4,8 @@ use peregrine_source::SourceError;
 use peregrine_source::live::{LiveInput, LiveStep, RecorderReport};
 use peregrine_types::{EpochNanos, EventKind, MarketEvent, Sink};
 
+use crate::live::SilenceWatch;
+
 pub use peregrine_source::market::{Feed, Input, InputError, InputPlan, open_merged};
 
 /// What a step of an input brought.
@@ -78,6 +80,7 @@ pub struct ClockedInput {
     /// What was recorded, and what the system said when it could not be.
     pub recorded: Option<std::io::Result<Option<RecorderReport>>>,
     clock: fn() -> EpochNanos,
+    silence: Option<SilenceWatch>,
     is_over: bool,
 }
 
@@ -85,7 +88,13 @@ impl ClockedInput {
     /// An input whose time-outs go by `clock`, a receive clock.
     #[must_use]
     pub const fn new(input: LiveInput, clock: fn() -> EpochNanos) -> Self {
-        Self { input, recorded: None, clock, is_over: false }
+        Self { input, recorded: None, clock, silence: None, is_over: false }
+    }
+
+    /// Tells `watch` how long the lines have been silent.
+    #[must_use]
+    pub fn watched_by(self, watch: SilenceWatch) -> Self {
+        Self { silence: Some(watch), ..self }
     }
 }
 
@@ -97,11 +106,14 @@ impl EventInput for ClockedInput {
         if self.is_over {
             return Ok(Taken::End);
         }
-        let is_over = &mut self.is_over;
-        let step = self.input.step((self.clock)(), &mut |event: MarketEvent| {
+        let (is_over, now) = (&mut self.is_over, (self.clock)());
+        let step = self.input.step(now, &mut |event: MarketEvent| {
             *is_over |= event.kind == EventKind::SessionEnd;
             out.push(event)
         })?;
+        if let Some(watch) = &mut self.silence {
+            watch.on_silence(self.input.silent_for(now));
+        }
         Ok(match step {
             LiveStep::Worked => Taken::Some,
             LiveStep::Idle => Taken::Nothing,

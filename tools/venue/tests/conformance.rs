@@ -631,3 +631,23 @@ fn market_data_that_is_not_updated() {
     assert_eq!(ended.with(OrderTransition::Submitted).count(), 1);
     assert_eq!(ended.said(order_id), "AC");
 }
+
+/// Every line falls silent, heartbeats too, while an order rests: it is withdrawn and nothing new is sent, until the lines
+/// speak again.
+#[test]
+fn market_data_that_falls_silent() {
+    let dark = "outage_us = 4_000_000\noutage_every_us = 60_000_000\noutage_after_us = 6_000_000\n";
+    let faults = format!("[faults.line_a]\n{dark}[faults.line_b]\n{dark}").leak();
+    let silence_max = Nanos::from_millis(2_500);
+    let (stage, _other, mut engine) = market(Plan { faults, silence_max, ..Plan::default() });
+    let order_id = accepted(&mut engine, &limit(ALFA, Side::Buy, 100, cents(980)));
+    engine.expect(order_id, ExecutionKind::Canceled);
+    assert!(!engine.state(ALFA).contains(BookState::STALE), "no packet says that anything is missing");
+    assert_eq!(engine.ask(&limit(ALFA, Side::Buy, 100, cents(980))), Err(ReasonCode::DataStale));
+    let is_good = |engine: &Engine| engine.block().is_none() && !engine.state(ALFA).contains(BookState::STALE);
+    engine.wait("the lines speak again, and what they missed is there", is_good);
+    let later = accepted(&mut engine, &limit(ALFA, Side::Buy, 100, cents(980)));
+    engine.finish();
+    let ended = stage.end();
+    assert_eq!((ended.said(order_id), ended.said(later)), ("AC".to_owned(), "AC".to_owned()));
+}

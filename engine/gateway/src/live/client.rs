@@ -248,6 +248,13 @@ impl OrderClient {
         self.desk.halt(reason);
     }
 
+    /// Every line of the feed fell silent: what is open is cancelled as soon as that can be said. Or they speak again. New
+    /// orders stay permitted: whoever drives the client sends none meanwhile.
+    pub fn on_feed_silence(&mut self, is_silent: bool) {
+        self.desk.is_mass_cancel_wanted |= is_silent && self.desk.table.open_count() > 0;
+        self.desk.notice(Notice::Feed { is_silent });
+    }
+
     /// Why nothing new may be sent now; `None` when orders may go out.
     #[must_use]
     #[inline]

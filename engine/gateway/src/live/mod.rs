@@ -229,6 +229,11 @@ pub enum Notice {
     UnknownMessage(u8),
     /// A liquidity flag that the sheet does not list; the fill was counted.
     UnknownFlag(u8),
+    /// Every line of the feed fell silent, or speaks again.
+    Feed {
+        /// Whether it is silent now: nothing new is sent, and everything open is cancelled.
+        is_silent: bool,
+    },
     /// Nothing more is sent.
     Halted(ReasonCode),
 }

@@ -20,15 +20,22 @@ impl Desk {
         if !self.is_known(Said { order_id: replaces, ..said }, io) {
             return;
         }
-        if self.table.get(said.order_id).is_none() && self.ledger.order(said.order_id).is_none() {
+        let is_sent = self.table.get(said.order_id).is_some();
+        if !is_sent && self.ledger.order(said.order_id).is_none() {
             self.adopt_unseen(replaces, m, said);
         }
         let is_ours = self.table.get(said.order_id).is_some_and(|entry| entry.replaces == replaces);
         if !is_ours {
             return self.differ(Difference::Impossible(said.order_id));
         }
+        if is_sent && m.clordid != wire::clordid(said.order_id) {
+            return self.differ(Difference::OrderDiffers(said.order_id));
+        }
         self.reject_run = 0;
         let is_new = self.ledger.replace(replaces, said.order_id, qty);
+        if self.ledger.order(said.order_id).is_none() {
+            return self.differ(Difference::NumberTooHigh(said.order_id));
+        }
         self.take_place((replaces, qty), said, io);
         if is_new && m.order_state == b'D' && qty > Qty::ZERO {
             self.take_off(said, (qty, ReasonCode::VenueCanceled), io);
@@ -77,6 +84,7 @@ impl Desk {
         }
         let open = self.table.open_after_replace(said.order_id);
         if !self.ledger.replace(replaces, said.order_id, open) {
+            self.differ(Difference::NumberTooHigh(said.order_id));
             return false;
         }
         self.take_place((replaces, open), said, io);

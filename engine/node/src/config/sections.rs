@@ -303,6 +303,8 @@ section! {
         snapshot_password: String, "up to 10 characters", |word| word.len() <= 10;
         /// Whether everything that arrives is recorded to feed.pcapng in the run's folder.
         is_recorded: bool, "true or false", |_| true;
+        /// Silence of every line after which open orders are withdrawn and nothing new is sent, ms: heartbeats come each second.
+        silence_ms: u32, "1100 to 60000", |ms| (1_100..=60_000).contains(ms);
         /// Packets past a gap that can wait.
         held_packet_count_max: u16, "16 to 65535", |count| *count >= 16;
     }

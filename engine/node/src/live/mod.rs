@@ -4,5 +4,7 @@ pub mod history;
 mod link;
 mod send;
 pub mod session;
+mod silence;
 
 pub use send::{LiveEnd, LiveSend, LiveSendConfig};
+pub use silence::{FeedSilence, SilenceWatch};

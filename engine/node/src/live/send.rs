@@ -14,6 +14,7 @@ use peregrine_runtime::{IndexProducer, TscClock};
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
 use super::link::{Link, Turn};
+use super::silence::FeedSilence;
 use crate::stage::log::LosslessLog;
 use crate::stage::machine::Inbox;
 use crate::stage::path::{Permit, SendPath};
@@ -40,6 +41,8 @@ pub struct LiveSend {
     /// A clock that no step of the system's clock moves: time-outs are spans.
     clock: TscClock,
     stop_time_max: Nanos,
+    silence: FeedSilence,
+    is_feed_silent: bool,
     stopping: Option<EpochNanos>,
     is_logged_out: bool,
 }
@@ -78,7 +81,23 @@ impl LiveSend {
     ) -> Self {
         let link = Link::new(config.address, config.reconnect, Nanos::from_secs(2));
         let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
-        Self { client, link, journal, notices, clock, stop_time_max, stopping: None, is_logged_out: false }
+        let silence = FeedSilence::default();
+        let (is_feed_silent, stopping, is_logged_out) = (false, None, false);
+        Self { client, link, journal, notices, clock, stop_time_max, silence, is_feed_silent, stopping, is_logged_out }
+    }
+
+    /// Heeds the feed's silence: while it lasts nothing new is sent, and what rests at the venue is withdrawn.
+    #[must_use]
+    pub fn heeding(self, silence: FeedSilence) -> Self {
+        Self { silence, ..self }
+    }
+
+    fn heed_silence(&mut self) {
+        let is_silent = self.silence.is_silent();
+        if is_silent != self.is_feed_silent {
+            self.is_feed_silent = is_silent;
+            self.client.on_feed_silence(is_silent);
+        }
     }
 
     /// The run is over: gives the log back and keeps the client.
@@ -91,6 +110,7 @@ impl LiveSend {
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
     fn turn(&mut self, out: &mut Inbox) {
         let now = self.clock.now();
+        self.heed_silence();
         let Self { client, link, journal, .. } = self;
         let mut io = Outlet { journal, executions: out };
         // A login that was refused, or a session that is not the one that was left, is not tried again.
@@ -186,7 +206,8 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
 
     #[inline]
     fn permit(&self) -> Permit {
-        Permit { block: self.client.block(), last_number: self.client.last_number() }
+        let of_feed = self.is_feed_silent.then_some(ReasonCode::DataStale);
+        Permit { block: self.client.block().or(of_feed), last_number: self.client.last_number() }
     }
 
     #[inline]

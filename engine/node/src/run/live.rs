@@ -22,7 +22,7 @@ use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, 
 use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
-use crate::live::{LiveSend, LiveSendConfig, session};
+use crate::live::{FeedSilence, LiveSend, LiveSendConfig, SilenceWatch, session};
 use crate::stage::schedule::Schedule;
 
 /// Name of the recording in a run's folder.
@@ -72,7 +72,9 @@ impl RunPlan {
             note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
         }
         let schedule = Schedule::new(self.pace, clock.rate());
-        let input = ClockedInput::new(input, system_now);
+        let silence = FeedSilence::default();
+        let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
+        let input = ClockedInput::new(input, system_now).watched_by(watch);
         if settings.mode == ModeChoice::Paper {
             let built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
             let four = Self::run_four::<ClockedInput>;
@@ -101,7 +103,8 @@ impl RunPlan {
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
         let timer = clock.clone();
-        let send = |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices, timer));
+        let send =
+            |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices, timer).heeding(silence));
         let mut tell = |progress: Progress| {
             while let Some(notice) = said.pop() {
                 note(text_of(&notice));
@@ -243,6 +246,8 @@ fn text_of(notice: &Notice) -> String {
         Notice::Differs(difference) => format!("orders  {difference}"),
         Notice::UnknownMessage(kind) => format!("orders  a message of unknown type `{}`", char::from(*kind)),
         Notice::UnknownFlag(flag) => format!("orders  a fill with the unknown flag `{}`: counted", char::from(*flag)),
+        Notice::Feed { is_silent: true } => "feed    every line is silent: open orders are withdrawn".to_owned(),
+        Notice::Feed { is_silent: false } => "feed    the lines speak again".to_owned(),
         Notice::Halted(reason) => format!("orders  halted: {}", reason.text()),
     }
 }

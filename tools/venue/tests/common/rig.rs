@@ -20,7 +20,7 @@ use peregrine_gateway::live::{OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::*;
 use peregrine_gateway::soup::{Position, *};
 use peregrine_node::live::history::{self, SessionNote};
-use peregrine_node::live::{LiveSend, LiveSendConfig, session};
+use peregrine_node::live::{FeedSilence, LiveSend, LiveSendConfig, SilenceWatch, session};
 use peregrine_node::stage::feed::FeedLog;
 use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Inbox;
@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     /// Messages of the engine in a minute.
     pub(crate) order_rate_max: u32,
     pub(crate) data_age_max: Nanos,
+    /// Silence of every line after which the engine withdraws.
+    pub(crate) silence_max: Nanos,
     pub(crate) reject_count_max: u32,
     /// Whether the engine may ask for messages again, and for snapshots.
     pub(crate) has_retransmission: bool,
@@ -75,6 +77,7 @@ impl Default for Plan {
             is_cancel_on_disconnect: false,
             order_rate_max: 10_000,
             data_age_max: Nanos::from_secs(600),
+            silence_max: Nanos::from_secs(600),
             reject_count_max: 20,
             has_retransmission: true,
             has_snapshot: true,
@@ -331,6 +334,7 @@ pub(crate) struct Engine {
     feed_log: FeedLog,
     pub(crate) gate: RiskGate,
     pub(crate) send: LiveSend,
+    watch: SilenceWatch,
     inbox: Inbox,
     recorder: Recorder,
     data_times: [EpochNanos; 2],
@@ -390,12 +394,14 @@ impl Engine {
             level_count_max: 4_096,
             is_unknown_state_tradable: false,
         };
+        let silence = FeedSilence::default();
         let mut engine = Self {
             input,
             books: Books::new(books).expect("possible"),
             feed_log: FeedLog::new(LosslessLog::new(log.feed, failed), midnight),
             gate: gate(&stage.plan),
-            send: LiveSend::new(client, &way, send_log, notices, TscClock::calibrated()),
+            send: LiveSend::new(client, &way, send_log, notices, TscClock::calibrated()).heeding(silence.clone()),
+            watch: SilenceWatch::new(stage.plan.silence_max, silence),
             inbox: Inbox::new(1 << 14),
             recorder: log.recorder,
             data_times: [EpochNanos::MIN; 2],
@@ -425,6 +431,7 @@ impl Engine {
                 Ok(())
             })
             .expect("the lines can be read");
+        self.watch.on_silence(self.input.silent_for(system_now()));
         SendPath::<Books>::poll(&mut self.send, &mut self.inbox);
         self.hear();
         let permit = SendPath::<Books>::permit(&self.send);
