@@ -664,6 +664,12 @@ fn spawn_program(dir: &Path, run: &str, set: &[String], seconds: u32) -> std::pr
         .unwrap()
 }
 
+/// Whether the port's faults cut the connection on which a start asks for the session's name: the program says so and ends,
+/// whoever started it starts it again.
+fn is_cut_at_start(said: &str) -> bool {
+    said.contains("error: the order port")
+}
+
 /// How long the tape of one session is traded, before the next one begins.
 const PROGRAM_SESSION: Duration = Duration::from_secs(40);
 
@@ -683,27 +689,40 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
             ["book.order_count_max=16384", "book.level_count_max=16384", "feed.symbol_count_max=64"].map(str::to_owned),
         );
         set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\""].map(str::to_owned));
-        let (begin, first) = (Instant::now(), done);
+        let (begin, mut started) = (Instant::now(), 0_u32);
         while done < cycles && begin.elapsed() < PROGRAM_SESSION {
-            let run = format!("run-{:06}", done - first);
+            started += 1;
+            let run = format!("run-{started:06}");
             let mut child = spawn_program(folder.path(), &run, &set, 60);
             let note = folder.path().join(&run).join(history::NOTE_NAME);
             let (mut since, life) = (Instant::now(), Duration::from_millis(10 + chance.next_u64() % 600));
             while since.elapsed() < life {
-                assert!(child.try_wait().unwrap().is_none(), "{}", said_by(child));
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
                 if done % 4 != 0 && !note.exists() {
                     since = Instant::now();
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
+            if child.try_wait().unwrap().is_some() {
+                let said = said_by(child);
+                assert!(is_cut_at_start(&said), "{said}");
+                continue;
+            }
             child.kill().unwrap();
             child.wait().unwrap();
             done += 1;
         }
-        let last = spawn_program(folder.path(), "the-last", &set, 2);
-        let output = last.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("Our account equals the venue's stream"), "{said}");
+        let is_clean = (0..8).any(|last| {
+            let last = spawn_program(folder.path(), &format!("the-last-{last}"), &set, 2);
+            let output = last.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            let is_clean = output.status.success() && said.contains("Our account equals the venue's stream");
+            assert!(is_clean || is_cut_at_start(&said), "{said}");
+            is_clean
+        });
+        assert!(is_clean, "the venue cuts every connection");
         let (truth, run_count) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
         (orders, fills, runs) = (orders + truth.accepted.len(), fills + truth.fills.len(), runs + run_count);
         println!("{done} kills of the whole program so far, {orders} orders, {fills} fills");
