@@ -93,6 +93,7 @@ fn what_arrives_is_in_the_file_until_the_limit() {
     assert_eq!(code, Some(0), "{out}{err}");
     let result: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((result["packets"].as_u64(), result["ring_drops"].as_u64()), (Some(limit.parse().unwrap()), Some(0)));
+    assert!(result["backward_steps"].is_u64(), "{out}");
     let file = dir.join("day.pcapng");
     assert_eq!(result["len"].as_u64().unwrap(), std::fs::metadata(&file).unwrap().len());
     let captured = payloads(&file);

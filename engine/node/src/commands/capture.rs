@@ -137,6 +137,7 @@ fn conclude(args: &CaptureArgs, source: &UdpSource, report: &RecorderReport) -> 
     let lost = |line: &LineCounters| line.kernel_drop_count.saturating_add(line.oversize_count);
     let lost = lines.iter().map(lost).fold(report.dropped_count, u64::saturating_add);
     let exit = if lost == 0 { Exit::Done } else { Exit::No };
+    let backward_step_count = source.statistics().backward_step_count;
     if args.json {
         let of_line = |line: &LineCounters| {
             json!({"packets": line.packet_count, "kernel_drops": line.kernel_drop_count,
@@ -144,7 +145,7 @@ fn conclude(args: &CaptureArgs, source: &UdpSource, report: &RecorderReport) -> 
         };
         let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
         print_json(&json!({"files": files, "len": report.len, "packets": report.packet_count,
-            "ring_drops": report.dropped_count, "lines": lines.iter().map(of_line).collect::<Vec<_>>()}))?;
+            "ring_drops": report.dropped_count, "backward_steps": backward_step_count, "lines": lines.iter().map(of_line).collect::<Vec<_>>()}))?;
         return Ok(exit);
     }
     let mut table = Table::new().left("line").right("packets").right("dropped by the kernel").right("too long");
@@ -160,6 +161,12 @@ fn conclude(args: &CaptureArgs, source: &UdpSource, report: &RecorderReport) -> 
         if lost == 0 { "nothing was dropped".to_owned() } else { format!("{} packets are missing", count(lost)) };
     let packets = count(report.packet_count);
     text.push_str(&format!("{packets} packets, {}, {whole}\n", bytes(report.len)));
+    if backward_step_count > 0 {
+        text.push_str(&format!(
+            "{} packets were read behind others that came later: they stand with the time of those\n",
+            count(backward_step_count)
+        ));
+    }
     if report.dropped_count > 0 {
         text.push_str("the disk did not keep up: give a larger --ring-mib or a faster disk\n");
     }

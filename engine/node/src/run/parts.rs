@@ -123,6 +123,7 @@ impl RunInput {
                 for (count, what) in [
                     (counters.kernel_drop_count, "datagrams were dropped by the kernel: raise live.receive_buffer_len"),
                     (counters.oversize_count, "datagrams were longer than the slots"),
+                    (counters.damaged_count, "frames were damaged: a length or a checksum in their headers is wrong"),
                     (counters.backward_step_count, "receive times lay before an earlier one"),
                     (counters.stranger_count, "datagrams at the retransmission socket came from strangers"),
                     (counters.unrecorded_count, "packets are not in the recording: its ring was full"),
