@@ -5,7 +5,8 @@
 const LN_2: f64 = core::f64::consts::LN_2;
 
 /// Natural logarithm of a positive normal number, within 1e-14 relative: atanh series on a mantissa near one.
-pub(crate) fn ln(x: f64) -> f64 {
+#[must_use]
+pub fn ln(x: f64) -> f64 {
     const SQRT_2: f64 = core::f64::consts::SQRT_2;
     let bits = x.to_bits();
     let exponent_bits = u32::try_from((bits >> 52) & 0x7ff).unwrap_or(0);
@@ -25,7 +26,8 @@ pub(crate) fn ln(x: f64) -> f64 {
 }
 
 /// e to the power of `x`, for |x| ≤ 700 (clamped), within 1e-14 relative: Taylor series on a reduced argument.
-pub(crate) fn exp(x: f64) -> f64 {
+#[must_use]
+pub fn exp(x: f64) -> f64 {
     let x = x.clamp(-700.0, 700.0);
     let whole = (x / LN_2 + 0.5).floor();
     let rest = x - whole * LN_2;
@@ -44,7 +46,8 @@ pub(crate) fn pow(base: f64, power: f64) -> f64 {
 
 /// The integer part of `x`, saturating.
 #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, which is what callers want")]
-pub(crate) const fn to_i64(x: f64) -> i64 {
+#[must_use]
+pub const fn to_i64(x: f64) -> i64 {
     x as i64
 }
 

@@ -7,12 +7,12 @@ use crate::math;
 
 /// One named stream of a seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(ChaCha8Rng);
+pub struct Random(ChaCha8Rng);
 
 impl Random {
     /// The stream `name` of `seed`. The key is the seed in little-endian followed by a fixed text, the stream number
     /// is the 64-bit FNV-1a hash of the name.
-    pub(crate) fn named(seed: u64, name: &str) -> Self {
+    pub fn named(seed: u64, name: &str) -> Self {
         let mut key = *b"\0\0\0\0\0\0\0\0peregrine session stream";
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let mut generator = ChaCha8Rng::from_seed(key);
@@ -25,40 +25,40 @@ impl Random {
 
     /// 64 random bits.
     #[inline]
-    pub(crate) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// 32 random bits.
     #[inline]
-    pub(crate) fn word(&mut self) -> u32 {
+    pub fn word(&mut self) -> u32 {
         self.0.next_u32()
     }
 
     /// A number below `count` (0 for a count of 0), by multiplication; its bias is below `count` / 2³².
-    pub(crate) fn below(&mut self, count: u32) -> u32 {
+    pub fn below(&mut self, count: u32) -> u32 {
         u32::try_from((u64::from(self.word()) * u64::from(count)) >> 32).unwrap_or(0)
     }
 
     /// A number in 0..1, in steps of 2⁻³².
     #[inline]
-    pub(crate) fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         f64::from(self.word()) / 4_294_967_296.0
     }
 
     /// Whether something of probability `p` happens.
     #[inline]
-    pub(crate) fn chance(&mut self, p: f64) -> bool {
+    pub fn chance(&mut self, p: f64) -> bool {
         self.unit() < p
     }
 
     /// A draw from the exponential distribution with mean 1.
-    pub(crate) fn exponential(&mut self) -> f64 {
+    pub fn exponential(&mut self) -> f64 {
         -math::ln((f64::from(self.word()) + 0.5) / 4_294_967_296.0)
     }
 
     /// A draw close to the standard normal distribution: the sum of four 16-bit uniforms (Irwin–Hall), within ±3.46.
-    pub(crate) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let bits = self.bits();
         let sum: u64 = (0..4).map(|part| (bits >> (part * 16)) & 0xffff).sum();
         (math::float(sum) / 65_535.0 - 2.0) * 1.732_050_807_568_877_2
