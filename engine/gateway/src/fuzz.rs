@@ -34,6 +34,30 @@ pub fn ouch(data: &[u8]) {
     }
 }
 
+/// As [`ouch`], for OUCH 4.2.
+pub fn ouch42(data: &[u8]) {
+    use crate::ouch42::{Inbound, Outbound};
+    let mut buffer = vec![0; data.len()];
+    match Inbound::parse(data) {
+        Ok(message) => {
+            assert_eq!(message.write(&mut buffer), Ok(data));
+            if let Err(error) = message.check() {
+                assert!(error.offset <= data.len());
+            }
+        }
+        Err(error) => assert!(error.offset <= data.len()),
+    }
+    match Outbound::parse(data) {
+        Ok(message) => {
+            assert_eq!(message.write(&mut buffer), Ok(data));
+            if let Err(error) = message.check() {
+                assert!(error.offset <= data.len());
+            }
+        }
+        Err(error) => assert!(error.offset <= data.len()),
+    }
+}
+
 /// A configuration of either side that fuzz bodies use; user and password are blank.
 const PACKET_LEN_MAX: usize = 300;
 

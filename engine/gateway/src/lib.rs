@@ -3,7 +3,7 @@
 //! Floor 3: the gateway accepts `risk::ApprovedOrder` and nothing else. [`OrderTable`] is the total state machine of our
 //! own orders: every message in every state has a written effect. [`PaperVenue`] fills own orders against the market
 //! that the feed shows, as a stage: market events, approved orders and time come in, executions go out. [`soup`] and
-//! [`ouch50`] are the wire to a venue: sessions as plain structs over bytes and time, messages as views over bytes.
+//! [`ouch50`] (and [`ouch42`], which the exchange speaks) are the wire to a venue: sessions as plain structs over bytes and time, messages as views over bytes.
 //! [`live`] is the order session over both: what is sent, what was answered, and what is certain after a break.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::float_arithmetic))]
 
@@ -12,6 +12,7 @@
 pub mod fuzz;
 pub mod live;
 mod order_table;
+pub mod ouch42;
 pub mod ouch50;
 mod paper;
 

@@ -70,6 +70,11 @@ proptest! {
     }
 
     #[test]
+    fn ouch42_holds(data in prop_oneof![changed(message()), prop::collection::vec(any::<u8>(), 0..100)]) {
+        fuzz::ouch42(&data);
+    }
+
+    #[test]
     fn soup_holds(data in prop_oneof![changed(stream()), prop::collection::vec(any::<u8>(), 0..100)]) {
         fuzz::soup(&data);
     }

@@ -35,6 +35,61 @@ pub fn ouch() -> Inputs {
     Ok(inputs)
 }
 
+/// OUCH 4.2: messages of every type, blank.
+///
+/// # Errors
+/// Never: it has the form of the other corpora.
+pub fn ouch42() -> Inputs {
+    use peregrine_gateway::ouch42::{Inbound, Outbound};
+    let mut inputs = Vec::new();
+    for code in Inbound::TYPES.iter().chain(Outbound::TYPES) {
+        for len in 1..100 {
+            let bytes = [vec![*code], vec![b' '; len - 1]].concat();
+            if Inbound::parse(&bytes).is_ok() && Inbound::TYPES.contains(code)
+                || Outbound::parse(&bytes).is_ok() && Outbound::TYPES.contains(code)
+            {
+                inputs.push(bytes);
+            }
+        }
+    }
+    Ok(inputs)
+}
+
+/// OUCH 4.2: messages of a client behind one byte of length each, singly and in rows.
+///
+/// # Errors
+/// As [`ouch42`].
+pub fn port42() -> Inputs {
+    let framed = |message: &Vec<u8>| -> Vec<u8> {
+        let len = u8::try_from(message.len()).unwrap_or(u8::MAX);
+        core::iter::once(len).chain(message.iter().copied()).collect()
+    };
+    let token = |name: u8| [name; 14];
+    let order = |name: u8, side: u8, tif: u32, kind: &[u8; 3], cross: u8| -> Vec<u8> {
+        let (shares, price) = (100_u32.to_be_bytes(), 10_000_u32.to_be_bytes());
+        let head = [&b"O"[..], &token(name), &[side], &shares, b"11111111", &price, &tif.to_be_bytes()].concat();
+        [&head[..], b"    ", kind, &[0; 4], &[cross], b"N"].concat()
+    };
+    let story = [
+        order(b'1', b'B', 99_998, b"YAN", b'N'),
+        order(b'2', b'S', 0, b"YAN", b'N'),
+        order(b'3', b'S', 99_999, b"NPN", b'N'),
+        order(b'4', b'T', 99_998, b"PAN", b'C'),
+        [&b"U"[..], &token(b'3'), &token(b'5'), &90_u32.to_be_bytes(), &10_100_u32.to_be_bytes()]
+            .concat()
+            .into_iter()
+            .chain([0, 1, 0x86, 0x9E, b'Y', b'N', 0, 0, 0, 0])
+            .collect(),
+        [&b"X"[..], &token(b'5'), &40_u32.to_be_bytes()].concat(),
+        [&b"M"[..], &token(b'4'), b"E", &40_u32.to_be_bytes()].concat(),
+        [&b"N"[..], &token(b'4')].concat(),
+    ];
+    let mut inputs: Vec<Vec<u8>> = story.iter().map(framed).collect();
+    inputs.push(story.iter().flat_map(framed).collect());
+    inputs.extend(ouch42()?.iter().map(framed));
+    Ok(inputs)
+}
+
 /// The lengths of fixed parts that a type code has in either direction, found by asking.
 fn fixed_lens(code: u8) -> Vec<usize> {
     let is_legal = |len: &usize| {

@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
     Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
     Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
@@ -32,7 +32,9 @@ pub const ALL: [Target; 12] = [
     Target { name: "model_file", body: peregrine_model::fuzz::model_file, corpus: corpus::model_file },
     Target { name: "soup", body: peregrine_gateway::fuzz::soup, corpus: order_entry::soup },
     Target { name: "ouch", body: peregrine_gateway::fuzz::ouch, corpus: order_entry::ouch },
+    Target { name: "ouch42", body: peregrine_gateway::fuzz::ouch42, corpus: order_entry::ouch42 },
     Target { name: "port", body: peregrine_venue::fuzz::port_messages, corpus: order_entry::port },
+    Target { name: "port42", body: peregrine_venue::fuzz::port42_messages, corpus: order_entry::port42 },
 ];
 
 /// A negative control, run only when it is named: asks for a gibibyte at every second length.
