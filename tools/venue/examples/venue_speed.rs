@@ -1,6 +1,7 @@
 //! Orders per second of the matching engine and of a whole port, in process, on one thread.
 //!
-//! `cargo run --release -p peregrine-venue --example venue_speed -- [COMMANDS] [SYMBOLS]`
+//! `cargo run --release -p peregrine-venue --example venue_speed -- [COMMANDS] [SYMBOLS]`, or `... agents [SYMBOLS]` for an hour
+//! of agents with the exchange they trade at.
 //!
 //! The flow: 48 % new orders near the touch (one in six crosses it), 42 % cancels, 10 % replaces, of orders that are
 //! drawn from those alive; symbols are drawn evenly. Latencies are measured around each command, clock included.
@@ -8,7 +9,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use peregrine_types::{OrderRef, Price, Side, Symbol, SymbolId, TickTable};
+use peregrine_types::{EpochNanos, OrderRef, Price, Side, Symbol, SymbolId, TickTable};
 use peregrine_venue::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -84,8 +85,55 @@ fn commands(count: u32, symbol_count: u32) -> Vec<(u32, Command)> {
     (0..count).map(one).collect()
 }
 
+/// An hour of agents (configs/venue_agents.toml) as fast as it goes: their decisions, the matching, the feed.
+fn agents(symbol_count: u32) -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::path::Path::new("configs/venue_agents.toml");
+    let settings = Settings::parse(include_str!("../../../configs/venue_agents.toml"), path)?;
+    let FlowSettings::Agents(mut flow) = settings.flow else { return Err("no agents are configured".into()) };
+    flow.symbol_count = symbol_count;
+    let mut config = config(symbol_count, 2_000_000).ok_or("symbols that have no name")?;
+    (config.firms, config.schedule) = ((0..flow.agent_count()).map(FirmId).collect(), settings.schedule);
+    config.reference_count_max = 1 << 26;
+    let mut agents = AgentFlow::new(*flow, &config.symbols, &config.schedule, AccountId(0));
+    let clock = VenueClock::from_midnight(EpochNanos(0));
+    let mut exchange = Exchange::new(config, &[], clock)?;
+    exchange.hear_from(AccountId(0));
+    let mut message_count = 0_u64;
+    let mut feed = |_: TimeOfDay, message: &[u8]| {
+        message_count += 1;
+        std::hint::black_box(message);
+    };
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    loop {
+        let before = Instant::now();
+        if !agents.step(EpochNanos(0), &mut exchange, &mut feed) {
+            break;
+        }
+        times.push(before.elapsed().as_nanos());
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    times.sort_unstable();
+    let at = |permille: usize| times.get(times.len().saturating_sub(1) * permille / 1_000).copied().unwrap_or(0);
+    let counters = agents.counters();
+    let orders: u64 = counters.kinds.iter().map(|kind| kind.entered_count).sum();
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "agents over {symbol_count} symbols, an hour in {seconds:.1} s: {} looks, {orders} orders, {:.0} orders/s",
+        counters.look_count,
+        f64::from(u32::try_from(orders)?) / seconds
+    )?;
+    writeln!(out, "{} executions, {message_count} feed messages", exchange.venue().match_count())?;
+    writeln!(out, "look to last event, ns: p50 {} p99 {} p99.9 {} max {}", at(500), at(990), at(999), at(1_000))?;
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("agents").is_some() {
+        return agents(arguments.next().map_or(Ok(100), |text| text.parse())?);
+    }
     let count: u32 = arguments.next().map_or(Ok(2_000_000), |text| text.parse())?;
     let symbol_count: u32 = arguments.next().map_or(Ok(4_000), |text| text.parse())?;
     let config = config(symbol_count, count).ok_or("symbols that have no name")?;
@@ -112,6 +160,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             | Command::Enter(_)
             | Command::SetBands { .. }
             | Command::Halt { .. }
+            | Command::Pause { .. }
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }

@@ -33,6 +33,9 @@ pub struct Exchange {
     events: Vec<(TimeOfDay, AccountId, OrderEvent)>,
     /// Messages of the bytes under way: their lengths and bytes.
     inbox: Vec<u8>,
+    /// The first account whose events somebody else than a port wants, and those events.
+    hears_from: Option<AccountId>,
+    heard: Vec<(TimeOfDay, AccountId, OrderEvent)>,
 }
 
 struct Split<'a, F> {
@@ -63,6 +66,8 @@ impl Exchange {
             phase: Phase::Closed,
             events: Vec::with_capacity(4_096),
             inbox: Vec::with_capacity(1 << 16),
+            hears_from: None,
+            heard: Vec::new(),
         })
     }
 
@@ -76,6 +81,17 @@ impl Exchange {
     #[must_use]
     pub fn port(&mut self, index: usize) -> Option<&mut OuchPort> {
         self.ports.get_mut(index)
+    }
+
+    /// From now on the events of `first` and the accounts behind it are kept for [`Exchange::take_heard`], and no port
+    /// gets them: they are the background flow's.
+    pub const fn hear_from(&mut self, first: AccountId) {
+        self.hears_from = Some(first);
+    }
+
+    /// Moves the events that were kept behind those of `heard`.
+    pub fn take_heard(&mut self, heard: &mut Vec<(TimeOfDay, AccountId, OrderEvent)>) {
+        heard.append(&mut self.heard);
     }
 
     /// Sets another clock; the venue's time never goes back.
@@ -92,7 +108,8 @@ impl Exchange {
     /// The moment at which the session of a port has something to do, if nothing arrives before.
     #[must_use]
     pub fn next_deadline(&self, port: usize) -> Option<EpochNanos> {
-        self.ports.get(port).and_then(|port| port.session.next_deadline())
+        let port = self.ports.get(port)?;
+        port.session.next_deadline().into_iter().chain(port.next_fault()).min()
     }
 
     /// A connection to a port stands.
@@ -198,6 +215,10 @@ impl Exchange {
             }
         });
         for (time, account, event) in self.events.drain(..) {
+            if self.hears_from.is_some_and(|first| account >= first) {
+                self.heard.push((time, account, event));
+                continue;
+            }
             for port in self.ports.iter_mut().filter(|port| port.account() == account) {
                 port.set_time(now, time);
                 port.on_event(event);
@@ -240,7 +261,11 @@ impl Exchange {
     pub fn poll_sessions(&mut self, now: EpochNanos, feed: &mut impl Feed) {
         for index in 0..self.ports.len() {
             let mut is_closed = false;
+            while let Some((symbol, match_number)) = self.ports.get_mut(index).and_then(|port| port.next_bust(now)) {
+                self.apply(&Command::Break { symbol, match_number }, now, feed);
+            }
             if let Some(port) = self.ports.get_mut(index) {
+                port.release(now);
                 port.session.poll(now, &mut |event| is_closed |= matches!(event, ServerEvent::Closed(_)));
             }
             if is_closed {

@@ -179,6 +179,14 @@ pub struct PortFaults {
     pub lost_answer_ppm: u32,
     /// Executions that are said twice, with the same match number.
     pub duplicate_fill_ppm: u32,
+    /// Executions that are said late, and everything behind them with them: the numbered stream keeps its order.
+    pub late_fill_ppm: u32,
+    /// How late, by the wall's clock.
+    pub late_fill_delay: Nanos,
+    /// Executions that are broken later.
+    pub bust_ppm: u32,
+    /// How much later, by the wall's clock.
+    pub bust_delay: Nanos,
 }
 
 /// How often a port's faults happened.
@@ -192,6 +200,10 @@ pub struct PortFaultCounters {
     pub lost_answer_count: u64,
     /// Executions said twice.
     pub duplicate_fill_count: u64,
+    /// Executions said late.
+    pub late_fill_count: u64,
+    /// Executions broken.
+    pub bust_count: u64,
 }
 
 /// The faults of a port, with their chance.
@@ -229,6 +241,20 @@ impl PortChaos {
         let is_doubled = happens(&mut self.chance, self.faults.duplicate_fill_ppm);
         self.counters.duplicate_fill_count += u64::from(is_doubled);
         is_doubled
+    }
+
+    /// How late an execution is said, `None` for at once.
+    pub(crate) fn delays_fill(&mut self) -> Option<Nanos> {
+        let is_late = happens(&mut self.chance, self.faults.late_fill_ppm);
+        self.counters.late_fill_count += u64::from(is_late);
+        is_late.then_some(self.faults.late_fill_delay)
+    }
+
+    /// When an execution is broken, `None` for never.
+    pub(crate) fn busts(&mut self) -> Option<Nanos> {
+        let is_bust = happens(&mut self.chance, self.faults.bust_ppm);
+        self.counters.bust_count += u64::from(is_bust);
+        is_bust.then_some(self.faults.bust_delay)
     }
 }
 

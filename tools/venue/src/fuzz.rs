@@ -8,7 +8,7 @@ use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig};
 use crate::exchange::Exchange;
 use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
-use crate::port::PortConfig;
+use crate::port::{PortConfig, Protocol};
 use crate::schedule::DaySchedule;
 
 fn config() -> VenueConfig {
@@ -53,7 +53,20 @@ fn port() -> PortConfig {
 /// Messages of one client, each behind one byte of length: whatever they are, every answer is a legal message of OUCH
 /// 5.0, no answer is lost, capacities hold, and a lost connection leaves no order.
 pub fn port_messages(data: &[u8]) {
+    session(data, Protocol::Ouch50, |bytes| Outbound::parse(bytes).is_ok_and(|answer| answer.check().is_ok()));
+}
+
+/// As [`port_messages`], in OUCH 4.2.
+pub fn port42_messages(data: &[u8]) {
+    use peregrine_gateway::ouch42::Outbound;
+    session(data, Protocol::Ouch42, |bytes| Outbound::parse(bytes).is_ok_and(|answer| answer.check().is_ok()));
+}
+
+fn session(data: &[u8], protocol: Protocol, is_legal: fn(&[u8]) -> bool) {
     let Ok(mut exchange) = Exchange::new(config(), &[port()], VenueClock::from_midnight(EpochNanos(0))) else { return };
+    if let Some(port) = exchange.port(0) {
+        port.speak(protocol);
+    }
     let mut feed = |_: TimeOfDay, message: &[u8]| {
         assert!(peregrine_wire::itch50::parse(message).is_ok_and(|m| peregrine_wire::itch50::check(&m).is_ok()));
     };
@@ -71,7 +84,7 @@ pub fn port_messages(data: &[u8]) {
         let Some(head) = header(PacketType::UnsequencedData, message.len()) else { return };
         exchange.receive(0, &[&head, message].concat(), EpochNanos(now), &mut feed);
         assert!(exchange.venue().order_count() <= 16);
-        read_answers(&mut exchange, &mut decoder, now);
+        read_answers(&mut exchange, &mut decoder, now, is_legal);
     }
     exchange.disconnect(0, EpochNanos(now), &mut feed);
     let is_late = exchange.venue().order_count() > 0;
@@ -79,7 +92,7 @@ pub fn port_messages(data: &[u8]) {
     assert_eq!(exchange.venue().order_count(), 0, "left before the end of the day: {is_late}");
 }
 
-fn read_answers(exchange: &mut Exchange, decoder: &mut FrameDecoder, now: i64) {
+fn read_answers(exchange: &mut Exchange, decoder: &mut FrameDecoder, now: i64, is_legal: fn(&[u8]) -> bool) {
     let Some(port) = exchange.port(0) else { return };
     assert_eq!(port.counters().lost_count, 0);
     let sent = port.session().pending().to_vec();
@@ -88,7 +101,7 @@ fn read_answers(exchange: &mut Exchange, decoder: &mut FrameDecoder, now: i64) {
     while let Ok(Some(packet)) = decoder.next(&mut input) {
         match Packet::parse(packet) {
             Ok(Packet::Sequenced(bytes)) => {
-                assert!(Outbound::parse(bytes).is_ok_and(|answer| answer.check().is_ok()), "{bytes:?}");
+                assert!(is_legal(bytes), "{bytes:?}");
             }
             other => assert!(other.is_ok()),
         }

@@ -23,7 +23,7 @@
 //! - **Self-trade prevention** by the arriving order's choice, between accounts of a firm; not in crosses.
 //! - **Crosses** at open, close and after a halt: the price with most volume, then least imbalance, then nearest to the
 //!   last trade, then lowest; within the bands. Orders of a cross and the book take part, pegs and stops do not.
-//! - **Halts**: halted (cancels only), quotation (orders are taken and not matched, the book may cross), resumed (a
+//! - **Halts**: halted (cancels only), paused or quotation (orders are taken and not matched, the book may cross), resumed (a
 //!   cross, then trading). **Bands**: no trade outside; orders beyond them are refused or cancelled.
 //! - **The day** has the steps of [`DaySchedule`]; day orders end with the closing cross, everything with the system.
 //!
@@ -32,6 +32,7 @@
 //! All memory is taken by [`Venue::new`]. An order that finds no slot is refused (processing error); one whose price
 //! level, or whose next displayed part, finds no room is cancelled (system).
 
+mod agents;
 mod clock;
 mod config;
 mod cross;
@@ -40,6 +41,7 @@ mod faults;
 #[doc(hidden)]
 pub mod fuzz;
 mod hash;
+mod incidents;
 mod levels;
 mod live;
 mod matching;
@@ -57,17 +59,22 @@ mod tape;
 mod ticks;
 mod venue;
 
+pub use agents::{
+    AGENT_COUNT_MAX, AgentCounters, AgentFlow, AgentsConfig, InformedConfig, Kind, KindCounters, MakersConfig,
+    MomentumConfig, NoiseConfig, ValueConfig,
+};
 pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
 pub use exchange::{Exchange, Feed};
 pub use faults::{FaultyLine, LineCounters, LineFaults, PortFaultCounters, PortFaults};
 pub use hash::EventHash;
+pub use incidents::Incident;
 pub use live::{Addresses, EndpointCounters, LineReport, PortSummary, Server, ServerError, Summary, TapeError};
 pub use orders::{
     AccountId, Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, SelfTrade, Terms, TimeOfDay,
     VenueSink,
 };
-pub use port::{OuchPort, PortConfig, PortCounters};
+pub use port::{OuchPort, PortConfig, PortCounters, Protocol};
 pub use reference::ReferenceVenue;
 pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, reaches};
 pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};

@@ -17,14 +17,18 @@ use mio::{Events, Poll, Token};
 use peregrine_gateway::soup::SessionId;
 use peregrine_runtime::StopFlag;
 use peregrine_types::{EpochNanos, Nanos};
+use peregrine_wire::moldudp64::Session;
 
+use crate::agents::AgentFlow;
 use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig, VenueConfigError};
-use crate::exchange::Exchange;
-use crate::orders::{AccountId, TimeOfDay};
+use crate::exchange::{Exchange, Feed};
+use crate::incidents::{Incident, Incidents, next_session};
+use crate::orders::{AccountId, Command, TimeOfDay};
 use crate::port::PortConfig;
 use crate::schedule::{DaySchedule, Step};
-use crate::settings::Settings;
+use crate::settings::{FlowSettings, Settings};
+use crate::snapshot::end_of_snapshot;
 use crate::stream::FeedStream;
 use crate::tape::TapeFlow;
 
@@ -36,6 +40,8 @@ use tape::Tape;
 pub use lines::LineReport;
 pub use ports::EndpointCounters;
 pub use summary::{PortSummary, Summary};
+
+use summary::Digest;
 pub use tape::TapeError;
 
 /// Messages of the tape that are played in a turn, at most: orders are not kept waiting behind more.
@@ -98,10 +104,14 @@ pub struct Server {
     ports: Vec<Endpoint>,
     tape: Option<Tape>,
     flow: TapeFlow,
+    agents: Option<AgentFlow>,
     addresses: Addresses,
     is_spinning: bool,
     end_of_session: Nanos,
     schedule: DaySchedule,
+    incidents: Incidents,
+    session_message_count_max: u64,
+    digest: Digest,
     /// When the feed said its end first.
     ended: Option<EpochNanos>,
     buffer: Box<[u8]>,
@@ -137,6 +147,7 @@ fn exchange_of(
     let mut exchange = Exchange::new(config, &configs, clock)?;
     for (index, port) in settings.ports.iter().enumerate() {
         if let Some(made) = exchange.port(index) {
+            made.speak(port.protocol);
             made.set_faults(port.faults.clone(), settings.seed ^ (100 + index as u64));
         }
     }
@@ -151,7 +162,17 @@ impl Server {
     pub fn bind(settings: &Settings) -> Result<Self, ServerError> {
         let (symbols, tape) = Tape::open(&settings.flow, &settings.schedule)?;
         let clock = VenueClock { wall_start: wall(), day_start: settings.start, speed: settings.speed };
-        let exchange = exchange_of(settings, symbols, clock)?;
+        let flow_account = AccountId(u32::try_from(settings.ports.len()).unwrap_or(u32::MAX));
+        let agents = match &settings.flow {
+            FlowSettings::Agents(config) => {
+                Some(AgentFlow::new((**config).clone(), &symbols, &settings.schedule, flow_account))
+            }
+            FlowSettings::None { .. } | FlowSettings::Generator { .. } | FlowSettings::File { .. } => None,
+        };
+        let mut exchange = exchange_of(settings, symbols, clock)?;
+        if agents.is_some() {
+            exchange.hear_from(flow_account);
+        }
         let poll = Poll::new().map_err(ServerError::Poll)?;
         let registry = poll.registry();
         let way = (settings.interface, settings.ttl);
@@ -175,7 +196,6 @@ impl Server {
         let addresses = requests.address().and_then(|retransmission| {
             Ok(Addresses { retransmission, snapshot: snapshots.address()?, ports: listening? })
         });
-        let flow = TapeFlow::new(AccountId(u32::try_from(settings.ports.len()).unwrap_or(u32::MAX)));
         Ok(Self {
             clock,
             exchange,
@@ -185,11 +205,15 @@ impl Server {
             snapshots,
             ports,
             tape,
-            flow,
+            flow: TapeFlow::new(flow_account),
+            agents,
             addresses: addresses.map_err(address)?,
             is_spinning: settings.is_spinning,
             end_of_session: settings.end_of_session,
             schedule: settings.schedule,
+            incidents: Incidents::new(&settings.incidents, settings.start),
+            session_message_count_max: settings.session_message_count_max,
+            digest: Digest::default(),
             ended: None,
             buffer: vec![0; READ_LEN].into_boxed_slice(),
             poll,
@@ -238,16 +262,22 @@ impl Server {
         for event in events {
             self.on_ready(event.token(), (event.is_readable(), event.is_writable()), now);
         }
-        let mut is_busy = self.play(now)?;
-        if is_busy {
+        let is_behind = self.play(now)?;
+        let mut is_busy = is_behind;
+        if is_behind {
             self.exchange.poll_sessions(now, &mut self.stream);
         } else {
             self.exchange.poll(now, &mut self.stream);
+            self.meet_incidents(now);
         }
         for port in &mut self.ports {
             is_busy |= port.serve(&mut self.exchange, now, &mut self.stream, &mut self.buffer);
         }
-        if self.exchange.time_of_day(now) >= self.schedule.time_of(Step::EndMessages) {
+        if let Some(agents) = &mut self.agents {
+            agents.listen(&mut self.exchange);
+        }
+        // A day that is behind its clock is not over before it was played.
+        if !is_behind && self.exchange.time_of_day(now) >= self.schedule.time_of(Step::EndMessages) {
             self.end(now);
         }
         let lines = &mut self.lines;
@@ -281,16 +311,72 @@ impl Server {
         }
     }
 
-    /// Plays what is due of the tape. Returns whether more is.
+    /// Plays what is due of the tape, or lets the agents act. Returns whether more is.
     fn play(&mut self, now: EpochNanos) -> Result<bool, ServerError> {
-        let Some(tape) = &mut self.tape else { return Ok(false) };
         let due = self.clock.time_of_day(now);
+        if let Some(agents) = &mut self.agents {
+            for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
+                if agents.next_time().is_none_or(|time| time > due) {
+                    return Ok(false);
+                }
+                agents.step(now, &mut self.exchange, &mut self.stream);
+            }
+            return Ok(true);
+        }
+        let Some(tape) = &mut self.tape else { return Ok(false) };
         for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
             let Some((time, message)) = tape.next().filter(|(time, _)| *time <= due) else { return Ok(false) };
             self.flow.apply(message, (time, now), &mut self.exchange, &mut self.stream);
             tape.advance()?;
         }
         Ok(true)
+    }
+
+    /// Carries out what is due of the day's faults.
+    fn meet_incidents(&mut self, now: EpochNanos) {
+        let time = self.clock.time_of_day(now);
+        while let Some(incident) = self.incidents.take(time) {
+            let symbol_of = |name| self.exchange.venue().symbol(name);
+            let command = match incident {
+                Incident::SessionRoll => {
+                    self.roll(next_session(self.stream.session()), now);
+                    None
+                }
+                Incident::SequenceReset => {
+                    self.roll(self.stream.session(), now);
+                    None
+                }
+                Incident::Halt(name) => symbol_of(name).map(|symbol| Command::Halt { symbol, reason: *b"T1  " }),
+                Incident::Resumption(name) => symbol_of(name).map(|symbol| Command::Resume { symbol }),
+            };
+            if let Some(command) = command {
+                self.exchange.apply(&command, now, &mut self.stream);
+            }
+        }
+        let message_count = self.stream.next_sequence_number() - 1;
+        if self.session_message_count_max > 0 && message_count >= self.session_message_count_max {
+            self.roll(next_session(self.stream.session()), now);
+        }
+    }
+
+    /// Ends the feed's session and begins another, which tells the state of the day first. Nothing happens once the feed
+    /// is over.
+    fn roll(&mut self, session: Session, now: EpochNanos) {
+        if self.ended.is_some() {
+            return;
+        }
+        let lines = &mut self.lines;
+        self.stream.end();
+        self.stream.poll(now, &mut |packet| lines.iter_mut().for_each(|line| line.send(packet, now)));
+        self.digest.take(&self.stream);
+        self.stream.begin_session(session);
+        self.snapshots.set_session(SessionId(session.0));
+        let (stream, time) = (&mut self.stream, self.clock.time_of_day(now));
+        self.exchange.venue().snapshot(0, &mut |message| {
+            if end_of_snapshot(message).is_none() {
+                stream.on_message(time, message);
+            }
+        });
     }
 
     /// Ends the sessions of the ports and the feed, once.
@@ -300,7 +386,7 @@ impl Server {
             self.stream.end();
             for index in 0..self.ports.len() {
                 if let Some(port) = self.exchange.port(index) {
-                    port.session().end_session(now);
+                    port.end(now);
                 }
             }
             let lines = &mut self.lines;
@@ -316,8 +402,12 @@ impl Server {
     fn sleep(&mut self, now: EpochNanos) -> Duration {
         let step = Step::ALL.iter().map(|step| self.schedule.time_of(*step));
         let today = self.clock.time_of_day(now);
-        let times: [Option<TimeOfDay>; 2] =
-            [step.filter(|time| *time > today).min(), self.tape.as_ref().and_then(Tape::next).map(|(time, _)| time)];
+        let times: [Option<TimeOfDay>; 4] = [
+            self.incidents.next_time(),
+            step.filter(|time| *time > today).min(),
+            self.tape.as_ref().and_then(Tape::next).map(|(time, _)| time),
+            self.agents.as_ref().and_then(AgentFlow::next_time),
+        ];
         let moments = times.into_iter().flatten().map(|time| self.clock.moment(time));
         let sessions = (0..self.ports.len()).filter_map(|index| self.exchange.next_deadline(index));
         let others = [

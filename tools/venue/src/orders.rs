@@ -176,6 +176,14 @@ pub enum Command {
         /// Reason code of the feed, padded with spaces (ITCH 5.0, Stock Trading Action).
         reason: [u8; 4],
     },
+    /// Pause for volatility: orders are taken and not matched (Nasdaq Equity Trader Alert 2016-1: during a halt of its own
+    /// listings orders are accepted at once and displayed).
+    Pause {
+        /// The instrument.
+        symbol: SymbolId,
+        /// Reason code of the feed, padded with spaces (ITCH 5.0, Stock Trading Action).
+        reason: [u8; 4],
+    },
     /// Take orders for the reopening without matching them.
     Quote {
         /// The instrument.

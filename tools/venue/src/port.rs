@@ -1,21 +1,27 @@
-//! The order-entry port of one account: OUCH 5.0 over SoupBinTCP, without sockets.
+//! The order-entry port of one account: OUCH 5.0, or 4.2, over SoupBinTCP, without sockets.
 //!
 //! What a port does not take: channels of reference numbers (option 28), orders with a time to live, discretion,
 //! minimum quantities, and pegs other than to the midpoint: each is refused with its reason. Stop orders have no message
 //! in OUCH 5.0. Order Priority Update (`T`) is never sent: an order's reference changes only by a replace.
 
 mod answers;
+mod late;
+mod terms;
+mod tokens;
 
+use std::collections::VecDeque;
+
+use peregrine_gateway::ouch42;
 use peregrine_gateway::ouch50::{
     self, AccountQueryResponse, Body, BrokenTrade, BuildError, DisableResponse, EnableResponse, EnterOrder, Inbound,
     MESSAGE_LEN_MAX, MassCancel, MassCancelResponse, MessageBuilder, ModifyOrder, OptionValue, OrderModified,
-    OuchPrice, ParseErrorKind, RejectReason, Rejected, ReplaceOrder, SystemEvent, Text,
+    OuchPrice, RejectReason, Rejected, ReplaceOrder, SystemEvent, Text,
 };
-use peregrine_gateway::soup::{SendError, ServerConfig, ServerSession};
+use peregrine_gateway::soup::{ServerConfig, ServerSession};
 use peregrine_types::{EpochNanos, OrderRef, Side, Symbol, SymbolId};
 
 use crate::faults::{PortChaos, PortFaultCounters, PortFaults};
-use crate::orders::{AccountId, Auction, Command, Display, Lifetime, NewOrder, SelfTrade, Terms, TimeOfDay};
+use crate::orders::{AccountId, Command, NewOrder, SelfTrade, Terms, TimeOfDay};
 
 /// What a port needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +38,16 @@ pub struct PortConfig {
     pub order_count_max: u32,
     /// Executions that it can have in a day.
     pub execution_count_max: u32,
+}
+
+/// The language of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// OUCH 5.0.
+    #[default]
+    Ouch50,
+    /// OUCH 4.2.
+    Ouch42,
 }
 
 /// An order or replacement as its client sent it, and what became of it.
@@ -62,7 +78,7 @@ struct PortOrder {
 /// What the port counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Messages that were no OUCH 5.0: ignored.
+    /// Messages that were no OUCH: ignored.
     pub malformed_count: u64,
     /// Messages with a number that was used before, or about an order that is not alive: ignored, as the protocol says.
     pub ignored_count: u64,
@@ -86,6 +102,13 @@ pub struct OuchPort {
     is_modifying: bool,
     counters: PortCounters,
     chaos: Option<PortChaos>,
+    /// Messages that wait behind a late execution, and until when.
+    held: Vec<Vec<u8>>,
+    held_until: Option<EpochNanos>,
+    /// Executions that are to be broken: when, in what, and which.
+    busts: VecDeque<(EpochNanos, SymbolId, u64)>,
+    /// The tokens of a client that speaks OUCH 4.2.
+    tokens: Option<Box<Tokens>>,
     now: EpochNanos,
     time: TimeOfDay,
 }
@@ -103,9 +126,8 @@ pub(crate) enum Asked {
     Cancels { symbol: Option<Symbol>, side: Option<u8>, group_id: Option<u16> },
 }
 
-const MARKET_TIME: u8 = b'0';
-const IMMEDIATE: u8 = b'3';
-const UNTIL: u8 = b'6';
+use terms::{check_options, reason_of};
+use tokens::{Read, Tokens};
 
 impl OuchPort {
     /// A port that nobody is connected to.
@@ -122,6 +144,10 @@ impl OuchPort {
             is_modifying: false,
             counters: PortCounters::default(),
             chaos: None,
+            held: Vec::new(),
+            held_until: None,
+            busts: VecDeque::new(),
+            tokens: None,
             now: EpochNanos(0),
             time: TimeOfDay(0),
         }
@@ -150,6 +176,14 @@ impl OuchPort {
         self.counters
     }
 
+    /// Speaks another language from now on: before anybody is connected.
+    pub fn speak(&mut self, protocol: Protocol) {
+        self.tokens = match protocol {
+            Protocol::Ouch50 => None,
+            Protocol::Ouch42 => Some(Box::new(Tokens::new(self.config.order_count_max))),
+        };
+    }
+
     /// From now on these faults happen, by chance from `seed`.
     pub fn set_faults(&mut self, faults: PortFaults, seed: u64) {
         self.chaos = Some(PortChaos::new(faults, seed));
@@ -173,13 +207,28 @@ impl OuchPort {
 
     /// Reads a message: answers it, or says what it asks of the venue.
     pub(crate) fn on_message(&mut self, bytes: &[u8], symbol_of: impl Fn(Symbol) -> Option<SymbolId>) -> Asked {
+        if self.has_fault(PortChaos::loses_order) {
+            return Asked::Nothing;
+        }
+        let Some(mut tokens) = self.tokens.take() else { return self.on_ouch50(bytes, symbol_of) };
+        let mut buffer = [0; MESSAGE_LEN_MAX];
+        let read = tokens.read(bytes, |number| self.live(number).is_some(), &mut buffer);
+        self.tokens = Some(tokens);
+        match read {
+            Read::Made(len) => self.on_ouch50(&buffer[..len], symbol_of),
+            Read::Ignored => self.ignore(),
+            Read::Malformed => {
+                self.counters.malformed_count += 1;
+                Asked::Nothing
+            }
+        }
+    }
+
+    fn on_ouch50(&mut self, bytes: &[u8], symbol_of: impl Fn(Symbol) -> Option<SymbolId>) -> Asked {
         let Ok(message) = Inbound::parse(bytes) else {
             self.counters.malformed_count += 1;
             return Asked::Nothing;
         };
-        if self.has_fault(PortChaos::loses_order) {
-            return Asked::Nothing;
-        }
         let verdict = message.check().map_err(|error| reason_of(error.message_type, error.offset, error.kind));
         match message {
             Inbound::EnterOrder(order, options) => {
@@ -368,88 +417,6 @@ impl OuchPort {
         self.orders.iter().filter(is_meant).map(|order| order.order_ref).collect()
     }
 
-    /// The order that a message describes.
-    fn order_of(
-        &self,
-        order: &EnterOrder,
-        options: &ouch50::Appendage<'_>,
-        symbol_of: impl Fn(Symbol) -> Option<SymbolId>,
-    ) -> Result<(PortOrder, Terms), RejectReason> {
-        let symbol_id = symbol_of(order.symbol).ok_or(RejectReason::SYMBOL)?;
-        check_options(options)?;
-        let made = PortOrder {
-            user_ref_num: order.user_ref_num.get(),
-            order_ref: OrderRef(0),
-            symbol_id,
-            symbol: order.symbol,
-            side: order.side,
-            price: order.price,
-            time_in_force: order.time_in_force,
-            display: order.display,
-            capacity: order.capacity,
-            iso_eligibility: order.iso_eligibility,
-            cross_type: order.cross_type,
-            clordid: order.clordid,
-            max_floor: options.max_floor(),
-            post_only: options.post_only(),
-            price_type: options.price_type(),
-            aiq_strategy: options.aiq_strategy(),
-            group_id: options.group_id().unwrap_or(0),
-            open: order.quantity.get(),
-            spent: 0,
-        };
-        Ok((made, self.terms_of(&made)?))
-    }
-
-    /// The terms of an order as the venue knows them.
-    fn terms_of(&self, order: &PortOrder) -> Result<Terms, RejectReason> {
-        let is_midpoint_peg = match order.price_type {
-            None | Some(b'L') => false,
-            Some(b'M' | b'm') => true,
-            Some(_) => return Err(RejectReason::PEGGING_NOT_ALLOWED),
-        };
-        let auction = match order.cross_type {
-            b'N' => Auction::None,
-            b'O' => Auction::Opening,
-            b'C' => Auction::Closing,
-            _ => return Err(RejectReason::CROSS_ORDER),
-        };
-        let lifetime = match order.time_in_force {
-            MARKET_TIME => Lifetime::Day,
-            IMMEDIATE => Lifetime::ImmediateOrCancel,
-            UNTIL => return Err(RejectReason::OTHER),
-            _ => Lifetime::Extended,
-        };
-        let price = if order.price.is_market() { None } else { Some(order.price.price().ok_or(RejectReason::PRICE)?) };
-        let display = match (order.display, order.max_floor) {
-            (b'N', _) => Display::Hidden,
-            (_, None | Some(0)) => Display::Displayed,
-            (_, Some(floor)) => Display::Iceberg { floor },
-        };
-        Ok(Terms {
-            price,
-            // A cross order lives as long as its cross, whatever it says.
-            lifetime: if auction == Auction::None { lifetime } else { Lifetime::Day },
-            display,
-            is_post_only: order.post_only == Some(b'P'),
-            is_midpoint_peg,
-            stop_price: None,
-            auction,
-            self_trade: self.self_trade_of(order.aiq_strategy),
-        })
-    }
-
-    /// Self-match strategies of every level: this venue knows the firm's level only.
-    fn self_trade_of(&self, strategy: Option<u8>) -> SelfTrade {
-        match strategy {
-            Some(b'N') => SelfTrade::Allow,
-            Some(b'Y' | b'D' | b'y' | b'd' | b'Z' | b'E' | b'0' | b'1') => SelfTrade::DecrementBoth,
-            Some(b'O' | b'o' | b'P' | b'2') => SelfTrade::CancelOldest,
-            Some(b'W' | b'w' | b'X' | b'4') => SelfTrade::CancelNewest,
-            None | Some(_) => self.config.self_trade,
-        }
-    }
-
     fn live(&self, user_ref_num: u32) -> Option<&PortOrder> {
         let at = self.orders.binary_search_by_key(&user_ref_num, |order| order.user_ref_num).ok()?;
         self.orders.get(at).filter(|order| order.open > 0)
@@ -471,11 +438,16 @@ impl OuchPort {
         let built = MessageBuilder::new(&mut buffer, body);
         let built =
             options.iter().try_fold(built, |built, option| Ok::<_, BuildError>(built.and_then(|b| b.option(*option))));
-        let sent: Result<u64, SendError> = match built.and_then(|built| built) {
-            Ok(builder) => self.session.sequence(builder.finish(), self.now),
-            Err(_) => Err(SendError::TooLong { len: 0, len_max: MESSAGE_LEN_MAX }),
+        let Ok(bytes) = built.and_then(|built| built).map(MessageBuilder::finish) else {
+            self.counters.lost_count += 1;
+            return;
         };
-        self.counters.lost_count += u64::from(sent.is_err());
+        let mut other = [0; ouch42::MESSAGE_LEN_MAX];
+        match self.tokens.as_ref().map(|tokens| tokens.write(bytes, &mut other)) {
+            None => self.say(bytes),
+            Some(Some(len)) => self.say(&other[..len]),
+            Some(None) => {}
+        }
     }
 
     fn reject(&mut self, user_ref_num: u32, reason: RejectReason, clordid: Text<14>) {
@@ -517,53 +489,10 @@ impl OuchPort {
     }
 }
 
-/// Options that this venue does not offer.
-fn check_options(options: &ouch50::Appendage<'_>) -> Result<(), RejectReason> {
-    if options.min_qty().is_some_and(|qty| qty > 0) {
-        return Err(RejectReason::MIN_QUANTITY);
-    }
-    if options.peg_offset().is_some_and(|offset| offset != 0) {
-        return Err(RejectReason::PEGGING_NOT_ALLOWED);
-    }
-    let has_discretion = options.discretion_price().is_some_and(|price| price.get() != 0);
-    let has_channel = options.user_ref_idx().is_some_and(|channel| channel != 0);
-    if has_discretion || has_channel || options.random_reserves().is_some_and(|range| range != 0) {
-        return Err(RejectReason::OTHER);
-    }
-    Ok(())
-}
-
 /// Buy, or any kind of sale.
 const fn side_of(side: u8) -> Side {
     match side {
         b'B' => Side::Buy,
         _ => Side::Sell,
-    }
-}
-
-/// The reason for a field that is not legal.
-fn reason_of(message_type: u8, offset: usize, kind: ParseErrorKind) -> RejectReason {
-    match kind {
-        ParseErrorKind::Quantity(_) => RejectReason::QUANTITY,
-        ParseErrorKind::Price(_) => RejectReason::PRICE,
-        ParseErrorKind::IllegalCode(_) => match (message_type, offset) {
-            (EnterOrder::TYPE, 5) => RejectReason::SIDE,
-            (EnterOrder::TYPE, 27) => RejectReason::DISPLAY,
-            (EnterOrder::TYPE, 29) => RejectReason::ISO_NOT_ALLOWED,
-            (EnterOrder::TYPE, 30) => RejectReason::CROSS_ORDER,
-            _ => RejectReason::OTHER,
-        },
-        ParseErrorKind::Empty
-        | ParseErrorKind::Truncated { .. }
-        | ParseErrorKind::TrailingBytes(_)
-        | ParseErrorKind::AppendageLength { .. }
-        | ParseErrorKind::OptionEmpty
-        | ParseErrorKind::OptionTruncated(_)
-        | ParseErrorKind::OptionLength { .. }
-        | ParseErrorKind::OptionNotAllowed(_)
-        | ParseErrorKind::OptionDuplicate(_)
-        | ParseErrorKind::OptionMissing(_)
-        | ParseErrorKind::Value(_)
-        | ParseErrorKind::IllegalCharacter(_) => RejectReason::OTHER,
     }
 }

@@ -111,6 +111,10 @@ impl ReferenceVenue {
                 self.markets[symbol.index()].state = SymbolState::Halted;
                 self.publisher.trading_action(sink, symbol, b'H', reason);
             }
+            Command::Pause { symbol, reason } if known(symbol) => {
+                self.markets[symbol.index()].state = SymbolState::QuotationOnly;
+                self.publisher.trading_action(sink, symbol, b'P', reason);
+            }
             Command::Quote { symbol } if known(symbol) => {
                 self.markets[symbol.index()].state = SymbolState::QuotationOnly;
                 self.publisher.trading_action(sink, symbol, b'Q', *b"    ");
@@ -130,6 +134,7 @@ impl ReferenceVenue {
             Command::Clock
             | Command::SetBands { .. }
             | Command::Halt { .. }
+            | Command::Pause { .. }
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }

@@ -11,17 +11,19 @@ use peregrine_types::{Nanos, Price, Symbol, TickTable, parse_decimal};
 use peregrine_wire::itch50::MESSAGE_LEN_MAX as ITCH_LEN_MAX;
 use peregrine_wire::moldudp64::Session;
 
+use crate::agents::AgentsConfig;
 use crate::config::SymbolConfig;
 use crate::faults::{LineFaults, PortFaults};
+use crate::incidents::Incident;
 use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
-use crate::port::PortConfig;
+use crate::port::{PortConfig, Protocol};
 use crate::schedule::DaySchedule;
 use crate::stream::StreamConfig;
 use crate::ticks::is_allowed;
 
 mod raw;
 
-use raw::{Raw, RawFlow, RawHours, RawLineFaults, RawPort, RawSelfTrade, RawSymbol};
+use raw::{Raw, RawFaults, RawFlow, RawHours, RawLineFaults, RawPort, RawProtocol, RawSelfTrade, RawSymbol};
 
 /// Longest packet of an order port, in bytes with its length: every OUCH 5.0 message with all its options.
 const PACKET_LEN_MAX: usize = 512;
@@ -67,6 +69,8 @@ pub struct PortSettings {
     pub address: SocketAddr,
     /// What it is.
     pub config: PortConfig,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// What is wrong with its orders and answers.
     pub faults: PortFaults,
     /// Totals of bytes, rising, behind which its connection is cut: sent ones, received ones.
@@ -97,6 +101,19 @@ pub enum FlowSettings {
         /// The file.
         path: PathBuf,
     },
+    /// Agents, over instruments of the generator.
+    Agents(Box<AgentsConfig>),
+}
+
+impl FlowSettings {
+    /// How many accounts it trades from.
+    #[must_use]
+    pub const fn account_count(&self) -> u32 {
+        match self {
+            Self::None { .. } | Self::Generator { .. } | Self::File { .. } => 1,
+            Self::Agents(config) => config.agent_count(),
+        }
+    }
 }
 
 /// Everything that the program needs to know.
@@ -128,10 +145,14 @@ pub struct Settings {
     pub snapshot: SnapshotSettings,
     /// The order ports; each has the account of its place.
     pub ports: Vec<PortSettings>,
-    /// The firm of each account; the last one is the background flow's.
+    /// The firm of each account; those behind the ports' are the background flow's, each a firm of its own.
     pub firms: Vec<FirmId>,
     /// The background flow.
     pub flow: FlowSettings,
+    /// Faults of the day, in no order.
+    pub incidents: Vec<(TimeOfDay, Incident)>,
+    /// The feed begins another session behind so many messages; 0 for never.
+    pub session_message_count_max: u64,
     /// Seed of every fault.
     pub seed: u64,
 }
@@ -248,7 +269,9 @@ impl Reader {
         let schedule = self.schedule(&raw.hours);
         let ports: Vec<PortSettings> =
             raw.port.iter().enumerate().map(|(index, port)| self.port(index, port, session)).collect();
-        let firms = raw.port.iter().map(|port| FirmId(port.firm)).chain([FirmId(u32::MAX)]).collect();
+        let flow = self.flow(raw.flow, &raw.symbol, path);
+        let others = (0..flow.account_count()).map(|account| FirmId(u32::MAX - account));
+        let firms = raw.port.iter().map(|port| FirmId(port.firm)).chain(others).collect();
         let message_count_max = self.count("capacity.feed_message_count_max", raw.capacity.feed_message_count_max);
         let snapshot_user = self.credentials("snapshot", &raw.snapshot.username, &raw.snapshot.password);
         let faults = raw.faults;
@@ -295,7 +318,9 @@ impl Reader {
             },
             ports,
             firms,
-            flow: self.flow(raw.flow, &raw.symbol, path),
+            flow,
+            incidents: self.incidents(&faults),
+            session_message_count_max: faults.session_message_count_max,
             seed: faults.seed,
         }
     }
@@ -335,7 +360,6 @@ impl Reader {
     }
 
     fn line_faults(&mut self, key: &str, raw: &RawLineFaults) -> LineFaults {
-        let micros = |value: u64| Nanos::from_micros(i64::try_from(value.min(3_600_000_000)).unwrap_or(0));
         LineFaults {
             loss_ppm: self.ppm(&format!("{key}.loss_ppm"), raw.loss_ppm),
             duplicate_ppm: self.ppm(&format!("{key}.duplicate_ppm"), raw.duplicate_ppm),
@@ -347,6 +371,28 @@ impl Reader {
             outage_every: micros(raw.outage_every_us),
             outage_after: micros(raw.outage_after_us),
         }
+    }
+
+    fn incidents(&mut self, raw: &RawFaults) -> Vec<(TimeOfDay, Incident)> {
+        let mut incidents = Vec::new();
+        for text in &raw.session_rolls {
+            incidents.push((self.time("faults.session_rolls", text), Incident::SessionRoll));
+        }
+        for text in &raw.sequence_resets {
+            incidents.push((self.time("faults.sequence_resets", text), Incident::SequenceReset));
+        }
+        for (name, begin, end) in &raw.halts {
+            let (begin, end) = (self.time("faults.halts", begin), self.time("faults.halts", end));
+            match Symbol::new(name) {
+                Some(symbol) if begin < end => {
+                    incidents.extend([(begin, Incident::Halt(symbol)), (end, Incident::Resumption(symbol))]);
+                }
+                Some(_) | None => {
+                    self.refuse("faults.halts", &format!("`{name}`"), "symbol, begin and a later end of each");
+                }
+            }
+        }
+        incidents
     }
 
     fn port(&mut self, index: usize, raw: &RawPort, session: Option<SessionId>) -> PortSettings {
@@ -366,6 +412,10 @@ impl Reader {
             lost_order_ppm: self.ppm(&key("faults.lost_order_ppm"), raw.faults.lost_order_ppm),
             lost_answer_ppm: self.ppm(&key("faults.lost_answer_ppm"), raw.faults.lost_answer_ppm),
             duplicate_fill_ppm: self.ppm(&key("faults.duplicate_fill_ppm"), raw.faults.duplicate_fill_ppm),
+            late_fill_ppm: self.ppm(&key("faults.late_fill_ppm"), raw.faults.late_fill_ppm),
+            late_fill_delay: micros(raw.faults.late_fill_delay_us),
+            bust_ppm: self.ppm(&key("faults.bust_ppm"), raw.faults.bust_ppm),
+            bust_delay: micros(raw.faults.bust_delay_us),
         };
         let cuts = (raw.faults.cut_sent_bytes.clone(), raw.faults.cut_received_bytes.clone());
         if !cuts.0.is_sorted() || !cuts.1.is_sorted() {
@@ -397,6 +447,10 @@ impl Reader {
                 order_count_max,
                 execution_count_max: u32::try_from(message_count_max).unwrap_or(u32::MAX),
             },
+            protocol: match raw.protocol {
+                RawProtocol::Ouch50 => Protocol::Ouch50,
+                RawProtocol::Ouch42 => Protocol::Ouch42,
+            },
             faults,
             cuts,
         }
@@ -411,14 +465,20 @@ impl Reader {
                 FlowSettings::Generator { seed, symbol_count, message_count, halt_count }
             }
             RawFlow::File { path: file } => FlowSettings::File { path: path.parent().unwrap_or(path).join(file) },
+            RawFlow::Agents(config) => {
+                for (key, value, bound) in config.violations() {
+                    self.refuse(key, &value, &bound);
+                }
+                FlowSettings::Agents(config)
+            }
         };
         match (&flow, is_listed) {
             (FlowSettings::None { .. }, false) => self.refuse("symbol", &"missing", "there, where no flow brings them"),
-            (FlowSettings::Generator { .. } | FlowSettings::File { .. }, true) => {
+            (FlowSettings::Generator { .. } | FlowSettings::File { .. } | FlowSettings::Agents(_), true) => {
                 self.refuse("symbol", &"given", "absent, where a flow brings its own");
             }
-            (FlowSettings::None { .. }, true) | (FlowSettings::Generator { .. } | FlowSettings::File { .. }, false) => {
-            }
+            (FlowSettings::None { .. }, true)
+            | (FlowSettings::Generator { .. } | FlowSettings::File { .. } | FlowSettings::Agents(_), false) => {}
         }
         flow
     }
@@ -441,6 +501,11 @@ impl Reader {
             reference_price: price.unwrap_or(Price(1_000_000_000)),
         }
     }
+}
+
+/// Microseconds, an hour at most.
+fn micros(value: u64) -> Nanos {
+    Nanos::from_micros(i64::try_from(value.min(3_600_000_000)).unwrap_or(0))
 }
 
 fn parse_time(text: &str) -> Option<TimeOfDay> {
@@ -470,6 +535,19 @@ mod tests {
         assert_eq!((settings.ports.len(), settings.firms.len()), (2, 3));
         assert!(matches!(settings.flow, FlowSettings::Generator { .. }));
         assert_eq!(settings.lines[0].faults, LineFaults::default());
+    }
+
+    #[test]
+    fn agents_are_understood_each_with_an_account_and_held_to_their_ranges() {
+        let text = include_str!("../../../configs/venue_agents.toml");
+        let settings = parse(text).expect("the example is sound");
+        let FlowSettings::Agents(config) = &settings.flow else { panic!("{:?}", settings.flow) };
+        assert_eq!(settings.firms.len(), settings.ports.len() + config.agent_count() as usize);
+        let text = text.replace("learning_ppm = ", "learning_ppm = 9_").replace("edge_bps = ", "edge_bps = 99_99");
+        let error = parse(&text).expect_err("two violations").to_string();
+        assert!(error.contains("flow.makers.learning_ppm") && error.contains("flow.informed.edge_bps"), "{error}");
+        let error = parse(&text.replace("looks_per_hour", "looks")).expect_err("no such key").to_string();
+        assert!(error.contains("looks"), "{error}");
     }
 
     #[test]

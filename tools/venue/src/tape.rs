@@ -8,7 +8,7 @@
 //! Halts and their ends are carried out. Crosses, imbalances and the steps of the day are the venue's own; executions
 //! that the tape made in a cross only reduce its orders.
 //!
-//! The tape does not react to what others do; agents that do are not here.
+//! The tape does not react to what others do; agents do (`agents.rs`).
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ use peregrine_wire::itch50::{Message, parse};
 
 use crate::exchange::{Exchange, Feed};
 use crate::orders::{AccountId, Command, Display, Lifetime, NewOrder, Terms, TimeOfDay};
-use crate::rules::SymbolState;
+use crate::rules::{SymbolState, midpoint};
+use crate::ticks::is_allowed;
 
 /// An order of the tape that lives.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,8 @@ pub struct TapeCounters {
     pub refused_count: u64,
     /// Messages about orders that are not known, or of symbols that the venue does not have.
     pub unknown_count: u64,
-    /// Messages that have no effect here: directory, crosses, hidden trades at or outside the best prices, and others.
+    /// Messages that have no effect here: directory, crosses, hidden trades at or outside the best prices or
+    /// between ticks off the middle, and others.
     pub skipped_count: u64,
 }
 
@@ -233,8 +235,8 @@ impl TapeFlow {
         }
     }
 
-    /// A trade against a hidden order: one is put inside the spread and taken at once. Elsewhere it would trade with
-    /// orders that the tape did not mean.
+    /// A trade against a hidden order: one is put inside the spread, on the tick or pegged to the middle, and taken at
+    /// once. Elsewhere it would trade with orders that the tape did not mean.
     fn hidden_trade(&mut self, locate: u16, shares: u32, price: Price, desk: &mut Desk<'_, impl Feed>) {
         let Some(symbol) = self.symbol(locate) else { return };
         let best = |side| desk.exchange.venue().displayed(symbol, side).next().map(|order| order.price);
@@ -243,9 +245,18 @@ impl TapeFlow {
             self.counters.skipped_count += 1;
             return;
         }
-        let hidden = Terms { display: Display::Hidden, ..resting(price) };
+        let ticks = &desk.exchange.venue().symbols[symbol.index()].ticks;
+        // Between ticks only orders pegged to the middle trade.
+        let is_on_tick = is_allowed(ticks, price);
+        let taken_at = if is_on_tick { Some(price) } else { ticks.up(price, 0) };
+        let Some(taken_at) = taken_at.filter(|_| is_on_tick || midpoint(bid, ask, None) == Some(price)) else {
+            self.counters.skipped_count += 1;
+            return;
+        };
+        let limit = is_on_tick.then_some(price);
+        let hidden = Terms { price: limit, is_midpoint_peg: !is_on_tick, display: Display::Hidden, ..resting(price) };
         let Some(order_ref) = self.enter(self.order(symbol, Side::Sell, shares, hidden), desk) else { return };
-        let terms = Terms { lifetime: Lifetime::ImmediateOrCancel, ..Terms::limit(price) };
+        let terms = Terms { lifetime: Lifetime::ImmediateOrCancel, ..Terms::limit(taken_at) };
         self.enter(self.order(symbol, Side::Buy, shares, terms), desk);
         desk.apply(&Command::Cancel { order_ref, qty: 0 });
     }
@@ -254,7 +265,8 @@ impl TapeFlow {
         let Some(symbol) = self.symbol(locate) else { return };
         let is_trading = desk.exchange.venue().symbol_state(symbol) == Some(SymbolState::Trading);
         let command = match state {
-            b'H' | b'P' => Some(Command::Halt { symbol, reason }),
+            b'H' => Some(Command::Halt { symbol, reason }),
+            b'P' => Some(Command::Pause { symbol, reason }),
             b'Q' => Some(Command::Quote { symbol }),
             b'T' if !is_trading => Some(Command::Resume { symbol }),
             _ => None,

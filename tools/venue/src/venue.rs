@@ -167,6 +167,10 @@ impl Venue {
                 self.books[symbol.index()].state = SymbolState::Halted;
                 self.publisher.trading_action(sink, symbol, b'H', reason);
             }
+            Command::Pause { symbol, reason } if self.has(symbol) => {
+                self.books[symbol.index()].state = SymbolState::QuotationOnly;
+                self.publisher.trading_action(sink, symbol, b'P', reason);
+            }
             Command::Quote { symbol } if self.has(symbol) => {
                 self.books[symbol.index()].state = SymbolState::QuotationOnly;
                 self.publisher.trading_action(sink, symbol, b'Q', *b"    ");
@@ -178,6 +182,7 @@ impl Venue {
             }
             Command::SetBands { .. }
             | Command::Halt { .. }
+            | Command::Pause { .. }
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }

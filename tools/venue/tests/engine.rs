@@ -6,13 +6,17 @@
 #![expect(clippy::print_stdout, reason = "how much was tried")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most messages say nothing of fills")]
 
+#[path = "common/gate.rs"]
+mod gate;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use gate::gate;
 use peregrine_gateway::live::*;
 use peregrine_gateway::ouch50::{EnterOrder, Inbound, Outbound, ReplaceOrder, Text};
 use peregrine_gateway::soup::*;
 use peregrine_gateway::{Fees, Outcome};
-use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_risk::{RiskContext, RiskGate};
 use peregrine_types::{Position, *};
 use peregrine_venue::{
     AccountId, Command, DaySchedule, Exchange, FirmId, NewOrder as VenueOrderIn, OuchPort, PortConfig, PortFaults,
@@ -67,26 +71,6 @@ fn exchange(faults: &PortFaults, seed: u64) -> Exchange {
     exchange.port(0).unwrap().set_faults(faults.clone(), seed);
     exchange.poll(EpochNanos(MORNING), &mut |_: TimeOfDay, _: &[u8]| {});
     exchange
-}
-
-fn gate() -> RiskGate {
-    let limits = LimitsConfig {
-        order_qty_max: Some(Qty(10_000)),
-        order_notional_max: Some(Notional(1_000_000 * i128::from(ONE))),
-        price_collar_bps: Some(5_000),
-        position_qty_max: Some(Qty(1_000_000)),
-        gross_notional_max: Some(Notional(1_000_000_000 * i128::from(ONE))),
-        open_orders_max: Some(64),
-        order_rate_max: Some(10_000),
-        order_rate_window: Some(Nanos::from_secs(1)),
-        duplicate_window: Some(Nanos(1)),
-        data_age_max: Some(Nanos::from_secs(1)),
-    };
-    let mut gate = RiskGate::new(&limits.validate().unwrap(), 2);
-    for symbol in 0..2 {
-        gate.permit(SymbolId(symbol), Some(InstrumentRules::US_EQUITY));
-    }
-    gate
 }
 
 /// What an engine's log keeps when its process dies.
@@ -176,7 +160,11 @@ impl Engine {
             probe_count,
             backlog_len_max: 1_000,
         };
-        Self { client: OrderClient::new(config, log.account.clone()), gate: gate(), inbox: vec![] }
+        Self {
+            client: OrderClient::new(config, log.account.clone()),
+            gate: gate(1_000_000, 1_000_000_000, 10_000),
+            inbox: vec![],
+        }
     }
 }
 
@@ -586,6 +574,35 @@ fn a_probe_that_died_with_its_connection_proves_nothing() {
         overdue += world.engine.client.counters().overdue_count;
     }
     assert!(overdue > 10, "{overdue}");
+}
+
+/// Fills that are said late, with everything behind them, and trades that are broken afterwards.
+#[test]
+fn late_fills_and_broken_trades_leave_both_accounts_equal() {
+    let faults = PortFaults {
+        late_fill_ppm: 200_000,
+        late_fill_delay: Nanos::from_millis(30),
+        bust_ppm: 100_000,
+        bust_delay: Nanos::from_millis(50),
+        ..PortFaults::default()
+    };
+    let (mut late, mut busts, mut fills) = (0, 0, 0);
+    for seed in 200..230 {
+        let mut world = World::new(seed, &faults, 1);
+        for _ in 0..300 {
+            world.step();
+            if world.below(60) == 0 {
+                world.kill();
+            }
+        }
+        world.end(None);
+        let counters = world.port().fault_counters();
+        late += counters.late_fill_count;
+        busts += counters.bust_count;
+        fills += world.log.fill_count;
+    }
+    println!("{fills} fills, {late} late, {busts} broken");
+    assert!(late > 50 && busts > 20 && fills > 300, "{fills} fills, {late} late, {busts} broken");
 }
 
 #[test]

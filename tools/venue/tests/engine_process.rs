@@ -8,6 +8,9 @@
 #![expect(clippy::print_stdout, reason = "how much was tried")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most messages say nothing of fills")]
 
+#[path = "common/gate.rs"]
+mod gate;
+
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -16,6 +19,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use gate::gate;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
 use peregrine_gateway::Fees;
@@ -30,7 +34,7 @@ use peregrine_node::run::Manifest;
 use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Inbox;
 use peregrine_node::stage::path::SendPath;
-use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_risk::{RiskContext, RiskGate};
 use peregrine_runtime::{StopFlag, TscClock, index_ring, system_now};
 use peregrine_types::*;
 use peregrine_venue::{Addresses, Server, Settings, Summary};
@@ -82,26 +86,6 @@ fn client_config(user: &str) -> ClientConfig {
 }
 
 // ---- the engine's process -------------------------------------------------------------------------------------------
-
-fn gate() -> RiskGate {
-    let limits = LimitsConfig {
-        order_qty_max: Some(Qty(10_000)),
-        order_notional_max: Some(Notional(1_000_000 * i128::from(ONE))),
-        price_collar_bps: Some(5_000),
-        position_qty_max: Some(Qty(100_000_000)),
-        gross_notional_max: Some(Notional(1_000_000_000_000 * i128::from(ONE))),
-        open_orders_max: Some(64),
-        order_rate_max: Some(100_000),
-        order_rate_window: Some(Nanos::from_secs(1)),
-        duplicate_window: Some(Nanos(1)),
-        data_age_max: Some(Nanos::from_secs(1)),
-    };
-    let mut gate = RiskGate::new(&limits.validate().unwrap(), 2);
-    for symbol in 0..2 {
-        gate.permit(SymbolId(symbol), Some(InstrumentRules::US_EQUITY));
-    }
-    gate
-}
 
 /// One process of the engine: reconciles, trades until it is killed, or cancels everything and ends.
 struct Trader {
@@ -165,7 +149,16 @@ impl Trader {
         };
         let books = Books::new(books).unwrap();
         let chance = ChaCha8Rng::seed_from_u64(u64::from(std::process::id()));
-        (Self { send, books, inbox: Inbox::new(1 << 16), gate: gate(), chance }, log.recorder)
+        (
+            Self {
+                send,
+                books,
+                inbox: Inbox::new(1 << 16),
+                gate: gate(100_000_000, 1_000_000_000_000, 100_000),
+                chance,
+            },
+            log.recorder,
+        )
     }
 
     fn below(&mut self, end: u64) -> u64 {

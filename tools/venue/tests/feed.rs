@@ -254,6 +254,73 @@ fn a_book_joined_late_by_snapshots_alone_is_the_venues() {
     venue.thread.join().unwrap().unwrap();
 }
 
+/// Follows a feed whose sessions end in the middle of the day, and compares its book with the venue's in each of them.
+fn follow_rolls(incidents: &str, session_count: usize) -> (Reader, Summary) {
+    let lines = free_lines();
+    let mut plan = live_plan(lines);
+    let faults = format!("{incidents}\n{LOSSY}");
+    let venue = Plan { lines, start: "09:45:00", speed: 60, faults: &faults }.start();
+    plan.recovery = Some(recovery(&venue.addresses, true));
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let mut reader = Reader::new();
+    let (mut compared, mut seen) = (vec![0; session_count], 0);
+    drive(&mut input, &mut reader, |input, reader| {
+        // Before a session is known nothing of the one before is left.
+        for event in &reader.events[seen..] {
+            if event.kind == EventKind::SessionStart {
+                assert!(
+                    seen + 1 < reader.events.len() || reader.books.order_count() == 0,
+                    "a book without its session"
+                );
+            }
+        }
+        seen = reader.events.len();
+        let starts = reader.events.iter().filter(|event| event.kind == EventKind::SessionStart).count();
+        let next = input.feed().arbiter().next_sequence_number();
+        let is_due = !reader.gap_open && next > 1 && starts > 0 && compared[starts - 1] < 3;
+        if let Some(truth) = is_due.then(|| snapshot_at(&venue.addresses, next)).flatten() {
+            assert_eq!(orders(&reader.books), truth, "session {starts}, before message {next}");
+            compared[starts - 1] += 1;
+        }
+        compared.iter().all(|count| *count >= 3)
+    });
+    assert_eq!(reader.anomaly_count, 0);
+    venue.stop.request();
+    (reader, venue.thread.join().unwrap().unwrap())
+}
+
+#[test]
+fn a_session_that_rolls_in_the_middle_of_the_day_gives_no_wrong_book() {
+    let (reader, summary) = follow_rolls("session_rolls = [\"09:48:00\", \"09:51:00\"]", 3);
+    assert_eq!(summary.session_count, 3, "{summary}");
+    let ends = reader.events.iter().filter(|event| event.kind == EventKind::SessionEnd).count();
+    assert!(ends >= 2, "every session was closed");
+    let names: Vec<_> = reader.events.iter().filter(|event| event.kind == EventKind::SessionStart).collect();
+    assert!(names.len() == 3 && names.windows(2).all(|pair| pair[0].qty != pair[1].qty), "{names:?}");
+}
+
+/// A session that begins again under its own name cannot be told from its own past: nothing of it is believed, and the
+/// books stay closed.
+#[test]
+fn a_sequence_that_begins_again_is_not_believed() {
+    let lines = free_lines();
+    let mut plan = live_plan(lines);
+    let faults = "sequence_resets = [\"09:46:00\"]";
+    let venue = Plan { lines, start: "09:45:00", speed: 60, faults }.start();
+    plan.recovery = Some(recovery(&venue.addresses, true));
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let mut reader = Reader::new();
+    let is_over = |reader: &Reader| reader.events.last().is_some_and(|event| event.kind == EventKind::SessionEnd);
+    drive(&mut input, &mut reader, |_, reader| is_over(reader));
+    let count = reader.events.len();
+    let until = Instant::now() + Duration::from_millis(500);
+    drive(&mut input, &mut reader, |_, _| Instant::now() > until);
+    assert_eq!(reader.events.len(), count, "{:?}", reader.events.last());
+    assert!((0..5).all(|symbol| !reader.books.state(SymbolId(symbol)).is_good()), "no book is traded on");
+    venue.stop.request();
+    assert_eq!(venue.thread.join().unwrap().unwrap().session_count, 2);
+}
+
 /// The venue's displayed orders, if it stands before message `next` now.
 fn snapshot_at(addresses: &Addresses, next: u64) -> Option<Vec<Shown>> {
     use std::io::{Read, Write};

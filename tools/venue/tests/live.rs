@@ -454,8 +454,9 @@ fn a_generated_day_arrives_whole_and_makes_a_sound_book() {
     assert_eq!((joined.hash(), joined.next - 1), (summary.feed_hash, summary.message_count));
     assert!(summary.message_count > 20_000 && summary.match_count > 300, "{summary}");
     assert_eq!(summary.order_count, 0, "{summary}");
+    assert_eq!(summary.ports[0].port.lost_count, 0, "the last event of the day has room: {summary}");
     let tape = summary.tape;
-    assert!((tape.refused_count + tape.unknown_count) * 30 < tape.entered_count, "{summary}");
+    assert!((tape.refused_count + tape.unknown_count) * 500 < tape.entered_count, "{summary}");
     let (books, _) = rebuild(joined.messages.values());
     assert_eq!(books.order_count(), 0, "the day is over");
     let types: BTreeSet<u8> = joined.messages.values().map(|message| message[0]).collect();

@@ -167,6 +167,8 @@ fn halts_of_the_tape_are_halts() {
     assert_eq!(act(b'T'), (String::new(), SymbolState::Trading));
     assert_eq!(act(b'H'), ("H".to_owned(), SymbolState::Halted));
     assert_eq!(act(b'Q'), ("H".to_owned(), SymbolState::QuotationOnly));
+    assert_eq!(act(b'T').1, SymbolState::Trading);
+    assert_eq!(act(b'P'), ("H".to_owned(), SymbolState::QuotationOnly), "orders are taken in a pause");
     let (types, state) = act(b'T');
     assert_eq!(state, SymbolState::Trading);
     assert!(types.contains('H') && types.contains('Q'), "a cross reopens it: {types}");

@@ -44,6 +44,11 @@ impl SnapshotServer {
         Ok(Self { listener, settings, session, visitors, served_count: 0 })
     }
 
+    /// Snapshots are of that session of the feed from now on.
+    pub(super) const fn set_session(&mut self, session: SessionId) {
+        self.session = session;
+    }
+
     pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }

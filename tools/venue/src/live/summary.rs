@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{EndpointCounters, LineReport, Server};
+use crate::agents::{AgentCounters, AgentFlow, KindCounters};
 use crate::faults::{LineCounters, PortFaultCounters};
 use crate::port::PortCounters;
-use crate::stream::StreamCounters;
+use crate::stream::{FeedStream, StreamCounters};
 use crate::tape::TapeCounters;
 
 /// What happened at an order port.
@@ -21,11 +22,35 @@ pub struct PortSummary {
     pub message_count: u64,
 }
 
+/// The feed's sessions that are over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Digest {
+    hasher: blake3::Hasher,
+    message_count: u64,
+    session_count: u64,
+}
+
+impl Digest {
+    /// Takes the messages of a session that ends.
+    pub(super) fn take(&mut self, stream: &FeedStream) {
+        let message_count = stream.next_sequence_number() - 1;
+        for number in 1..=message_count {
+            let message = stream.message(number).unwrap_or_default();
+            self.hasher.update(&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+            self.hasher.update(message);
+        }
+        self.message_count += message_count;
+        self.session_count += 1;
+    }
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Messages of the feed.
+    /// Messages of the feed, over all its sessions.
     pub message_count: u64,
+    /// Sessions of the feed, one unless faults rolled it.
+    pub session_count: u64,
     /// BLAKE3 over the feed's messages, each behind its length: two runs with the same hash published the same.
     pub feed_hash: [u8; 32],
     /// Executions.
@@ -44,6 +69,8 @@ pub struct Summary {
     pub snapshot_count: u64,
     /// The background flow.
     pub tape: TapeCounters,
+    /// The background flow, where it is agents.
+    pub agents: Option<AgentCounters>,
     /// The order ports.
     pub ports: Vec<PortSummary>,
 }
@@ -52,13 +79,8 @@ impl Server {
     /// What the run came to so far.
     #[must_use]
     pub fn summary(&mut self) -> Summary {
-        let message_count = self.stream.next_sequence_number() - 1;
-        let mut hasher = blake3::Hasher::new();
-        for number in 1..=message_count {
-            let message = self.stream.message(number).unwrap_or_default();
-            hasher.update(&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
-            hasher.update(message);
-        }
+        let mut digest = self.digest.clone();
+        digest.take(&self.stream);
         let mut ports = Vec::new();
         for (index, endpoint) in self.ports.iter().enumerate() {
             let Some(port) = self.exchange.port(index) else { continue };
@@ -70,8 +92,9 @@ impl Server {
             });
         }
         Summary {
-            message_count,
-            feed_hash: *hasher.finalize().as_bytes(),
+            message_count: digest.message_count,
+            session_count: digest.session_count,
+            feed_hash: *digest.hasher.finalize().as_bytes(),
             match_count: self.exchange.venue().match_count(),
             order_count: self.exchange.venue().order_count(),
             stream: self.stream.counters(),
@@ -80,6 +103,7 @@ impl Server {
             lie_count: self.requests.lie_count,
             snapshot_count: self.snapshots.served_count,
             tape: self.flow.counters(),
+            agents: self.agents.as_ref().map(AgentFlow::counters),
             ports,
         }
     }
@@ -90,6 +114,9 @@ impl fmt::Display for Summary {
         let Self { stream, tape, .. } = self;
         write!(f, "feed: {} messages in {} packets", self.message_count, stream.packet_count)?;
         writeln!(f, ", {} heartbeats, {} executions", stream.idle_count, self.match_count)?;
+        if self.session_count > 1 {
+            writeln!(f, "sessions of the feed: {}", self.session_count)?;
+        }
         write!(f, "feed hash: ")?;
         self.feed_hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         writeln!(f)?;
@@ -102,18 +129,29 @@ impl fmt::Display for Summary {
         write!(f, " {} messages, {} refused", stream.retransmitted_count, stream.refused_count)?;
         writeln!(f, ", {} answers lost, {} lies", self.retransmission.1.lost_count, self.lie_count)?;
         writeln!(f, "snapshots: {}", self.snapshot_count)?;
-        write!(f, "flow: {} messages, {} orders", tape.message_count, tape.entered_count)?;
-        writeln!(f, ", {} refused, {} about unknown orders", tape.refused_count, tape.unknown_count)?;
+        if let Some(agents) = &self.agents {
+            write!(f, "agents: {} looks", agents.look_count)?;
+            for (name, kind) in ["makers", "momentum", "informed", "noise"].iter().zip(&agents.kinds) {
+                let KindCounters { entered_count, refused_count, fill_count, filled_shares } = kind;
+                write!(f, "; {name} {entered_count} orders, {refused_count} refused, {fill_count} fills")?;
+                write!(f, " of {filled_shares} shares")?;
+            }
+            writeln!(f)?;
+        } else {
+            write!(f, "flow: {} messages, {} orders", tape.message_count, tape.entered_count)?;
+            writeln!(f, ", {} refused, {} about unknown orders", tape.refused_count, tape.unknown_count)?;
+        }
         for (index, port) in self.ports.iter().enumerate() {
             let EndpointCounters { connection_count, cut_count, sent_len, received_len, .. } = port.endpoint;
             write!(f, "port {index}: {connection_count} connections, {cut_count} cut, {received_len} bytes in")?;
             write!(f, ", {sent_len} out, {} messages", port.message_count)?;
             let PortCounters { malformed_count, ignored_count, lost_count } = port.port;
             write!(f, "; {malformed_count} malformed, {ignored_count} ignored, {lost_count} without room")?;
-            let PortFaultCounters { stormed_count, lost_order_count, lost_answer_count, duplicate_fill_count } =
-                port.faults;
+            let PortFaultCounters { stormed_count, lost_order_count, lost_answer_count, .. } = port.faults;
+            let PortFaultCounters { duplicate_fill_count, late_fill_count, bust_count, .. } = port.faults;
             write!(f, "; faults: {stormed_count} refused in storms, {lost_order_count} orders lost")?;
-            writeln!(f, ", {lost_answer_count} answers lost, {duplicate_fill_count} fills twice")?;
+            write!(f, ", {lost_answer_count} answers lost, {duplicate_fill_count} fills twice")?;
+            writeln!(f, ", {late_fill_count} fills late, {bust_count} broken")?;
         }
         write!(f, "orders alive at the end: {}", self.order_count)
     }

@@ -55,6 +55,11 @@ impl Tape {
     ) -> Result<(Vec<SymbolConfig>, Option<Self>), TapeError> {
         let (symbols, origin) = match flow {
             FlowSettings::None { symbols } => return Ok((symbols.clone(), None)),
+            FlowSettings::Agents(config) => {
+                let profile =
+                    GeneratorConfig { symbol_count: config.symbol_count, ..GeneratorConfig::demo(config.seed) };
+                return Ok((instruments(&Session::new(profile)?), None));
+            }
             FlowSettings::Generator { seed, symbol_count, message_count, halt_count } => {
                 let [start_of_messages, start_of_system, open, close, end_of_system, end_of_messages] =
                     schedule.times.map(|time| time.0);
@@ -75,9 +80,7 @@ impl Tape {
                     has_rare_messages: false,
                     ..GeneratorConfig::demo(*seed)
                 })?;
-                let price = |ticks: u32| Price(i64::from(ticks) * 10_000_000);
-                let symbols = session.symbols().iter().map(|s| instrument(s.symbol, price(s.price_ticks), 100));
-                (symbols.collect(), Origin::Generator(Box::new(session)))
+                (instruments(&session), Origin::Generator(Box::new(session)))
             }
             FlowSettings::File { path } => {
                 let symbols = scan(path)?;
@@ -143,6 +146,12 @@ fn unpack(carrier: Carrier, bytes: &[u8], next_sequence_number: &mut u64, messag
 fn time_of(message: &[u8]) -> TimeOfDay {
     let header = parse(message).ok().and_then(|message| message.header());
     TimeOfDay(header.map_or(0, |header| header.timestamp.get()))
+}
+
+/// The instruments of a generated session.
+fn instruments(session: &Session) -> Vec<SymbolConfig> {
+    let price = |ticks: u32| Price(i64::from(ticks) * 10_000_000);
+    session.symbols().iter().map(|symbol| instrument(symbol.symbol, price(symbol.price_ticks), 100)).collect()
 }
 
 fn instrument(name: Symbol, price: Price, round_lot: u32) -> SymbolConfig {

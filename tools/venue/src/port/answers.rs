@@ -27,6 +27,9 @@ impl OuchPort {
                 if self.executions.len() < self.executions.capacity() {
                     self.executions.push((match_number, order_ref));
                 }
+                if let Some(symbol_id) = self.by_ref(order_ref).map(|order| order.symbol_id) {
+                    self.strike(symbol_id, match_number);
+                }
                 let answer = OrderExecuted {
                     timestamp: self.time.0.into(),
                     user_ref_num: user_ref_num.into(),

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
+use crate::agents::AgentsConfig;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
@@ -90,7 +92,17 @@ pub(super) struct RawPort {
     pub(super) order_count_max: u64,
     pub(super) message_count_max: u64,
     #[serde(default)]
+    pub(super) protocol: RawProtocol,
+    #[serde(default)]
     pub(super) faults: RawPortFaults,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawProtocol {
+    #[default]
+    Ouch50,
+    Ouch42,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -108,6 +120,7 @@ pub(super) enum RawFlow {
     None {},
     Generator { seed: u64, symbol_count: u32, message_count: u64, halt_count: u32 },
     File { path: String },
+    Agents(Box<AgentsConfig>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +139,10 @@ pub(super) struct RawFaults {
     pub(super) line_b: RawLineFaults,
     pub(super) retransmission: RawLineFaults,
     pub(super) retransmission_lie_ppm: u32,
+    pub(super) session_rolls: Vec<String>,
+    pub(super) sequence_resets: Vec<String>,
+    pub(super) session_message_count_max: u64,
+    pub(super) halts: Vec<(String, String, String)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -149,6 +166,10 @@ pub(super) struct RawPortFaults {
     pub(super) lost_order_ppm: u32,
     pub(super) lost_answer_ppm: u32,
     pub(super) duplicate_fill_ppm: u32,
+    pub(super) late_fill_ppm: u32,
+    pub(super) late_fill_delay_us: u64,
+    pub(super) bust_ppm: u32,
+    pub(super) bust_delay_us: u64,
     pub(super) cut_sent_bytes: Vec<u64>,
     pub(super) cut_received_bytes: Vec<u64>,
 }

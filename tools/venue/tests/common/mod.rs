@@ -121,7 +121,8 @@ pub(crate) fn command(bytes: [u8; 16], ref_last: u64) -> (u64, Command) {
             Command::SetBands { symbol, bands: (own < 128).then_some(bands) }
         }
         214..=216 => Command::Halt { symbol, reason: *b"T1  " },
-        217..=219 => Command::Quote { symbol },
+        217..=218 => Command::Quote { symbol },
+        219 => Command::Pause { symbol, reason: *b"LUDP" },
         220..=231 => Command::Resume { symbol },
         232 => Command::Break { symbol, match_number: picked },
         233 => Command::Clock,

@@ -1,0 +1,58 @@
+//! Executions that are said late, and those that are broken later.
+
+use peregrine_types::{EpochNanos, SymbolId};
+
+use super::OuchPort;
+
+impl OuchPort {
+    /// Puts bytes into the session's stream, behind what is late.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        if self.held_until.is_some() {
+            self.held.push(bytes.to_vec());
+        } else {
+            let sent = self.session.sequence(bytes, self.now);
+            self.counters.lost_count += u64::from(sent.is_err());
+        }
+    }
+
+    /// An execution is about to be said: perhaps it is late, or broken later.
+    pub(super) fn strike(&mut self, symbol: SymbolId, match_number: u64) {
+        let Some(chaos) = &mut self.chaos else { return };
+        if self.held_until.is_none()
+            && let Some(delay) = chaos.delays_fill()
+        {
+            self.held_until = Some(self.now.plus(delay));
+        }
+        if let Some(delay) = chaos.busts() {
+            self.busts.push_back((self.now.plus(delay), symbol, match_number));
+        }
+    }
+
+    /// Says what was late, when its time has come.
+    pub(crate) fn release(&mut self, now: EpochNanos) {
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.held_until = None;
+            for bytes in core::mem::take(&mut self.held) {
+                let sent = self.session.sequence(&bytes, now);
+                self.counters.lost_count += u64::from(sent.is_err());
+            }
+        }
+    }
+
+    /// The next execution that is to be broken by `now`.
+    pub(crate) fn next_bust(&mut self, now: EpochNanos) -> Option<(SymbolId, u64)> {
+        self.busts.pop_front_if(|(due, ..)| *due <= now).map(|(_, symbol, match_number)| (symbol, match_number))
+    }
+
+    /// When its faults have something to do.
+    pub(crate) fn next_fault(&self) -> Option<EpochNanos> {
+        let bust = self.busts.front().map(|(due, ..)| *due);
+        self.held_until.into_iter().chain(bust).min()
+    }
+
+    /// Ends the session: what is late is said before.
+    pub(crate) fn end(&mut self, now: EpochNanos) {
+        self.release(EpochNanos::MAX);
+        self.session.end_session(now);
+    }
+}
