@@ -69,15 +69,18 @@ memcheck() {
     count="$(passed) tests"
 }
 venue() {
-    PEREGRINE_VENUE_COMMANDS="$((hours * 50000000))" PEREGRINE_VENUE_SEED="$(date -u +%Y%m%d)000" \
+    local commands=$((hours > 0 ? hours * 50000000 : 2000000))
+    PEREGRINE_VENUE_COMMANDS="$commands" PEREGRINE_VENUE_SEED="$(date -u +%Y%m%d)000" \
         cargo test --profile gate -p peregrine-venue --test twins campaign_of_millions -- --ignored --nocapture 2>&1 |
         tee "$log" || return 1
-    count="$((hours * 50000000)) commands"
+    count="$commands commands"
 }
 # Sessions cut at every byte over loopback, and client sessions that nobody here wrote.
 venue_live() {
     PEREGRINE_VENUE_CUTS=all cargo test --profile gate -p peregrine-venue --test live 2>&1 | tee "$log" || return 1
-    scripts/venue_peer.sh "$((hours > 0 ? hours * 200000 : 20000))" 2>&1 | tee -a "$log" || return 1
+    scripts/venue_peer.sh "$((hours > 0 ? hours * 200000 : 20000))" "$((hours > 0 ? hours * 1000000 : 20000))" 2>&1 |
+        tee -a "$log" || return 1
+    scripts/wire_tshark.sh 2>&1 | tee -a "$log" || return 1
     count="$(passed) tests, $(grep -Eo '^[0-9]+ orders' "$log" || echo 'no peer')"
 }
 # The engine's order session killed with -9 while it trades over loopback, and started again from its log; then the whole

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The exchange against client sessions that nobody here wrote: the Python package nasdaq-protocols, in an environment of
-# its own below the target folder. Where the package cannot be had, one line says so.
-# Usage: scripts/venue_peer.sh [ORDERS]   (default: 20000)
+# The exchange, and the engine's order session, against sessions that nobody here wrote: the Python package
+# nasdaq-protocols, in an environment of its own below the target folder. Where the package cannot be had, one line says so.
+# Its clients trade at our exchange; its clients and its server exchange messages with our sessions, byte for byte; our
+# order session trades at its server.
+# Usage: scripts/venue_peer.sh [ORDERS] [MESSAGES]   (default: 20000 orders, 20000 messages each way)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-target}"
@@ -11,5 +13,7 @@ if ! "$python" -c 'import nasdaq_protocols' 2>/dev/null; then
     { python3 -m venv "$peers" && "$python" -m pip install --quiet --disable-pip-version-check nasdaq-protocols; } \
         >/dev/null 2>&1 || { echo "skipped: the Python package nasdaq-protocols cannot be had here"; exit 0; }
 fi
-cargo build --quiet --profile gate -p peregrine-venue --bin peregrine-venue
+cargo build --quiet --profile gate -p peregrine-venue --bin peregrine-venue --example soup_peer --example order_peer
 "$python" scripts/venue_peer.py "$target/gate/peregrine-venue" --orders "${1:-20000}"
+"$python" scripts/soup_peer.py "$target/gate/examples/soup_peer" "$target/gate/examples/order_peer" \
+    --messages "${2:-20000}" --orders "$(((${1:-20000} + 9) / 10))"
