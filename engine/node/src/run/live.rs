@@ -71,8 +71,7 @@ impl RunPlan {
             let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
             note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
         }
-        let schedule = Schedule::new(self.pace, clock.rate());
-        let silence = FeedSilence::default();
+        let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
         let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
         let input = ClockedInput::new(input, system_now).watched_by(watch);
         if settings.mode == ModeChoice::Paper {
