@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use ort::Environment;
+use ort::environment::Environment;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
