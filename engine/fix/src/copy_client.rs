@@ -1,0 +1,193 @@
+//! The reader of a drop copy: an initiator's session with the check behind it, without sockets.
+
+use std::collections::VecDeque;
+
+use peregrine_types::{EpochNanos, Nanos};
+
+use super::copy_check::{CopyCheck, Found, OwnEvent};
+use super::message::{Message, RejectReason};
+use super::orders::{BusinessMessageReject, ExecutionReport};
+use super::session::{CloseReason, Event, Numbers, Session, SessionConfig, State};
+use super::tags;
+use super::write::Body;
+
+/// Something that people should hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyNotice {
+    /// The session stands.
+    LoggedOn,
+    /// The session is gone.
+    Lost(CloseReason),
+    /// Our fills and the venue's differ.
+    Found(Found),
+}
+
+/// See the module. The first Logon begins the session anew: the venue tells the whole day, as possible repetitions. Later
+/// ones go on where the connection broke.
+#[derive(Debug)]
+pub struct CopyClient {
+    session: Session,
+    check: CopyCheck,
+    notices: VecDeque<CopyNotice>,
+    /// Types of messages that nobody here reads, to be refused.
+    strange: Vec<(u64, String)>,
+}
+
+impl CopyClient {
+    /// A reader that is not connected. `config` is an initiator's; `deadline` and `fill_count_max` are the check's.
+    #[must_use]
+    pub fn new(config: SessionConfig, deadline: Nanos, fill_count_max: usize) -> Self {
+        let config = SessionConfig { is_reset_on_logon: true, ..config };
+        let check = CopyCheck::new(deadline, fill_count_max);
+        Self { session: Session::new(config, Numbers::START), check, notices: VecDeque::new(), strange: Vec::new() }
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The check.
+    #[must_use]
+    pub const fn check(&self) -> &CopyCheck {
+        &self.check
+    }
+
+    /// The oldest notice that nobody took.
+    pub fn take_notice(&mut self) -> Option<CopyNotice> {
+        self.notices.pop_front()
+    }
+
+    /// The connection stands.
+    pub fn connect(&mut self, now: EpochNanos) {
+        self.session.connect(now);
+    }
+
+    /// The connection is gone.
+    pub fn disconnect(&mut self, now: EpochNanos) {
+        self.with(now, |session, on_event| session.disconnect(on_event));
+    }
+
+    /// Bytes arrived.
+    pub fn receive(&mut self, bytes: &[u8], now: EpochNanos) {
+        self.with(now, |session, on_event| session.receive(bytes, now, on_event));
+    }
+
+    /// Our order session spoke.
+    pub fn on_own(&mut self, event: OwnEvent, now: EpochNanos) {
+        let notices = &mut self.notices;
+        self.check.on_own(event, now, &mut |found| notices.push_back(CopyNotice::Found(found)));
+    }
+
+    /// Lets time pass.
+    pub fn poll(&mut self, now: EpochNanos) {
+        self.with(now, |session, on_event| session.poll(now, on_event));
+        let notices = &mut self.notices;
+        self.check.poll(now, &mut |found| notices.push_back(CopyNotice::Found(found)));
+    }
+
+    /// Logs out.
+    pub fn logout(&mut self, now: EpochNanos) {
+        self.with(now, |session, on_event| session.logout("", now, on_event));
+    }
+
+    /// The run is over: what is still pending is named.
+    pub fn finish(&mut self, now: EpochNanos) {
+        let notices = &mut self.notices;
+        self.check.finish(now, &mut |found| notices.push_back(CopyNotice::Found(found)));
+    }
+
+    /// The bytes that wait for the socket.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        self.session.pending()
+    }
+
+    /// The socket took the first `count` of them.
+    pub fn sent(&mut self, count: usize, now: EpochNanos) {
+        self.session.sent(count, now);
+    }
+
+    fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
+        let Self { session, check, notices, strange } = self;
+        let mut reset = None;
+        let mut is_told = false;
+        act(session, &mut |event| match event {
+            Event::LoggedOn { .. } => {
+                is_told = true;
+                reset = Some(false);
+                notices.push_back(CopyNotice::LoggedOn);
+            }
+            Event::Closed(reason) => {
+                check.set_copy_live(false, now);
+                // Numbers that do not fit are begun anew: the venue then tells the day again.
+                if matches!(reason, CloseReason::NumberTooLow { .. } | CloseReason::ResendUnanswered(_)) {
+                    reset = Some(true);
+                }
+                notices.push_back(CopyNotice::Lost(reason));
+            }
+            Event::Message { number, message } => {
+                is_told |= is_repeated(&message);
+                match read(&message, check, now, notices) {
+                    Read::Done => {}
+                    Read::Strange => strange.push((number, String::from_utf8_lossy(message.msg_type()).into_owned())),
+                }
+            }
+            Event::LogoutSaid(_) => reset = Some(true),
+            Event::GapEnd => is_told = true,
+            Event::Rejected { .. }
+            | Event::Refused(_)
+            | Event::Garbled(_)
+            | Event::GapBegin { .. }
+            | Event::SequenceReset { .. }
+            | Event::ResendAsked { .. } => {}
+        });
+        if let Some(is_reset) = reset {
+            session.set_reset_on_logon(is_reset);
+        }
+        if session.state() == State::Active && is_told {
+            check.set_copy_live(!session.has_gap(), now);
+        }
+        for (number, msg_type) in strange.drain(..) {
+            let reject = BusinessMessageReject {
+                ref_number: Some(number),
+                ref_msg_type: &msg_type,
+                ref_id: None,
+                reason: 3,
+                text: Some("a drop copy is read here, nothing else"),
+            };
+            let mut body = Body::new();
+            reject.write(&mut body);
+            // Without room the other side does not read: its silence ends the session.
+            let _refused = session.send(BusinessMessageReject::MSG_TYPE, &body, now).is_err();
+        }
+    }
+}
+
+enum Read {
+    Done,
+    Strange,
+}
+
+/// Whether a message says that its content may have been told before.
+fn is_repeated(message: &Message<'_>) -> bool {
+    message.flag(tags::POSS_DUP_FLAG) == Ok(true) || message.flag(tags::POSS_RESEND) == Ok(true)
+}
+
+fn read(message: &Message<'_>, check: &mut CopyCheck, now: EpochNanos, notices: &mut VecDeque<CopyNotice>) -> Read {
+    let mut on_found = |found| notices.push_back(CopyNotice::Found(found));
+    match message.msg_type() {
+        b"8" => match ExecutionReport::parse(message) {
+            Ok(report) => {
+                if !check.on_report(&report, is_repeated(message), now, &mut on_found) {
+                    check.on_unreadable(message.error(tags::CL_ORD_ID, RejectReason::Value), &mut on_found);
+                }
+            }
+            Err(error) => check.on_unreadable(error, &mut on_found),
+        },
+        b"j" => {}
+        _ => return Read::Strange,
+    }
+    Read::Done
+}

@@ -1,0 +1,274 @@
+//! A venue's drop copy and its reader, joined by bytes: every kind of difference is planted once and found in under a
+//! second; a clean day finds none, over broken connections too.
+use peregrine_fix::copy_check::{CopiedFill, Discrepancy, FillField, Found, OwnEvent};
+use peregrine_fix::orders::{ExecType, ExecutionReport, OrdStatus, SideCode};
+use peregrine_fix::{Body, CopyClient, CopyNotice, Numbers, Role, Session, SessionConfig, State};
+use peregrine_types::{EpochNanos, MatchNumber, Nanos, OrderId, Price, Qty, Side, Symbol};
+
+const DEADLINE: Nanos = Nanos::from_secs(1);
+const STEP: Nanos = Nanos::from_millis(10);
+
+struct Day {
+    venue: Session,
+    client: CopyClient,
+    now: EpochNanos,
+    found: Vec<Found>,
+}
+
+fn fill(number: u64) -> CopiedFill {
+    CopiedFill {
+        order_id: OrderId(100 + number),
+        match_number: MatchNumber(number),
+        symbol: Symbol::new("AAPL").unwrap(),
+        side: Side::Buy,
+        qty: Qty(100),
+        price: Price(250_010_000_000),
+    }
+}
+
+impl Day {
+    fn new() -> Self {
+        let config = |role, us, them| SessionConfig { heartbeat_s: 1, ..SessionConfig::new(role, us, them) };
+        let venue = Session::new(config(Role::Acceptor, "VENUE", "DESK"), Numbers::START);
+        let client = CopyClient::new(config(Role::Initiator, "DESK", "VENUE"), DEADLINE, 1_000);
+        let mut day = Self { venue, client, now: EpochNanos(1_767_623_400_000_000_000), found: vec![] };
+        day.connect();
+        day.client.on_own(OwnEvent::Live(true), day.now);
+        day.steps(10);
+        assert_eq!(day.venue.state(), State::Active);
+        day
+    }
+
+    fn connect(&mut self) {
+        self.client.disconnect(self.now);
+        self.venue.disconnect(&mut |_| {});
+        self.venue.connect(self.now);
+        self.client.connect(self.now);
+    }
+
+    fn steps(&mut self, count: u32) {
+        for _ in 0..count {
+            self.now = self.now.plus(STEP);
+            let bytes = self.client.pending().to_vec();
+            self.client.sent(bytes.len(), self.now);
+            self.venue.receive(&bytes, self.now, &mut |_| {});
+            self.venue.poll(self.now, &mut |_| {});
+            let bytes = self.venue.pending().to_vec();
+            self.venue.sent(bytes.len(), self.now);
+            self.client.receive(&bytes, self.now);
+            self.client.poll(self.now);
+            while let Some(notice) = self.client.take_notice() {
+                if let CopyNotice::Found(found) = notice {
+                    self.found.push(found);
+                }
+            }
+        }
+    }
+
+    fn own(&mut self, fill: CopiedFill) {
+        self.client.on_own(OwnEvent::Fill(fill), self.now);
+    }
+
+    fn tell(&mut self, fill: CopiedFill, exec_type: ExecType) {
+        let body = report(fill, exec_type);
+        self.venue.send("8", &body, self.now).unwrap();
+    }
+
+    fn both(&mut self, number: u64) {
+        self.own(fill(number));
+        self.tell(fill(number), ExecType::Trade);
+    }
+
+    /// What was found within a second, and nothing later.
+    fn ends_with(mut self, wanted: &[Discrepancy]) {
+        self.steps(99);
+        let found: Vec<Discrepancy> = self.found.iter().map(|found| found.discrepancy).collect();
+        assert_eq!(found, wanted);
+        assert!(self.found.iter().all(|found| found.after < Nanos::from_secs(1)), "{:?}", self.found);
+        self.steps(300);
+        self.client.finish(self.now);
+        self.steps(1);
+        assert_eq!(self.found.len(), wanted.len());
+        assert_eq!(self.client.check().counters().found_count, wanted.len() as u64);
+    }
+}
+
+fn report(fill: CopiedFill, exec_type: ExecType) -> Body {
+    let (order, number) = (fill.order_id.0.to_string(), fill.match_number.0.to_string());
+    let symbol = String::from_utf8(fill.symbol.0.to_vec()).unwrap();
+    let mut body = Body::new();
+    let exec_id = format!("{}{number}-{order}", if exec_type == ExecType::TradeCancel { "B" } else { "" });
+    ExecutionReport {
+        order_id: "77",
+        cl_ord_id: Some(&order),
+        orig_cl_ord_id: None,
+        exec_id: &exec_id,
+        exec_ref_id: None,
+        secondary_exec_id: Some(&number),
+        exec_type,
+        status: OrdStatus::PartiallyFilled,
+        reject_reason: None,
+        restatement_reason: None,
+        account: None,
+        symbol: symbol.trim(),
+        side: SideCode::from(fill.side),
+        qty: None,
+        ord_type: None,
+        price: None,
+        lifetime: None,
+        last_qty: Some(fill.qty),
+        last_price: Some(fill.price),
+        leaves_qty: Qty(0),
+        cum_qty: fill.qty,
+        avg_price: "0",
+        transact_time: None,
+        text: None,
+        liquidity: Some(1),
+    }
+    .write(&mut body);
+    body
+}
+
+#[test]
+fn a_clean_day_finds_nothing_whoever_speaks_first() {
+    let mut day = Day::new();
+    for number in 1..40 {
+        match number % 3 {
+            0 => day.both(number),
+            1 => {
+                day.own(fill(number));
+                day.steps(60);
+                day.tell(fill(number), ExecType::Trade);
+            }
+            _ => {
+                day.tell(fill(number), ExecType::Trade);
+                day.steps(60);
+                day.own(fill(number));
+            }
+        }
+        day.tell(fill(number), ExecType::New);
+        day.steps(3);
+    }
+    day.tell(fill(5), ExecType::TradeCancel);
+    day.client.on_own(OwnEvent::Bust(OrderId(105), MatchNumber(5)), day.now);
+    day.steps(200);
+    let counters = day.client.check().counters();
+    assert_eq!((counters.equal_count, counters.bust_count, counters.other_count), (39, 1, 39));
+    assert_eq!(day.client.check().pending_count(), 0);
+    day.ends_with(&[]);
+}
+
+#[test]
+fn a_broken_connection_is_no_difference_however_long_it_lasts() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    // The venue goes on talking to a connection that is gone.
+    day.client.disconnect(day.now);
+    day.venue.disconnect(&mut |_| {});
+    for number in 2..20 {
+        day.both(number);
+    }
+    day.steps(500);
+    day.connect();
+    day.steps(20);
+    assert_eq!(day.client.check().counters().equal_count, 19, "what was missed was sent again");
+    // Our own order session is gone: the copy knows more than we do, which is no difference.
+    day.client.on_own(OwnEvent::Live(false), day.now);
+    day.tell(fill(20), ExecType::Trade);
+    day.steps(500);
+    day.client.on_own(OwnEvent::Live(true), day.now);
+    day.steps(50);
+    day.own(fill(20));
+    day.ends_with(&[]);
+}
+
+#[test]
+fn a_reader_that_begins_late_or_again_is_told_the_day() {
+    let mut day = Day::new();
+    (1..6).for_each(|number| day.both(number));
+    day.steps(5);
+    // A venue whose reader begins anew tells everything again, as possible repetitions.
+    for number in 1..6 {
+        day.venue.send_again("8", &report(fill(number), ExecType::Trade), day.now).unwrap();
+    }
+    day.steps(5);
+    assert_eq!(day.client.check().counters().repeated_count, 5);
+    day.ends_with(&[]);
+}
+
+#[test]
+fn a_fill_that_we_do_not_have_is_found() {
+    let mut day = Day::new();
+    day.both(1);
+    day.tell(fill(2), ExecType::Trade);
+    day.ends_with(&[Discrepancy::MissingHere(fill(2))]);
+}
+
+#[test]
+fn a_fill_that_the_venue_does_not_have_is_found() {
+    let mut day = Day::new();
+    day.both(1);
+    day.own(fill(2));
+    day.ends_with(&[Discrepancy::MissingThere(fill(2))]);
+}
+
+#[test]
+fn other_terms_are_found() {
+    let here = fill(2);
+    let others = [
+        (FillField::Qty, CopiedFill { qty: Qty(101), ..here }),
+        (FillField::Price, CopiedFill { price: Price(250_010_000_001), ..here }),
+        (FillField::Side, CopiedFill { side: Side::Sell, ..here }),
+        (FillField::Symbol, CopiedFill { symbol: Symbol::new("MSFT").unwrap(), ..here }),
+    ];
+    for (field, there) in others {
+        let mut day = Day::new();
+        day.own(here);
+        day.tell(there, ExecType::Trade);
+        day.ends_with(&[Discrepancy::Differs { field, here, there }]);
+        // A correction that only the venue has.
+        let mut day = Day::new();
+        day.both(2);
+        day.steps(5);
+        day.tell(there, ExecType::TradeCorrect);
+        day.ends_with(&[Discrepancy::Differs { field, here, there }]);
+    }
+}
+
+#[test]
+fn a_fill_that_is_told_twice_is_found() {
+    let mut day = Day::new();
+    day.both(1);
+    day.tell(fill(1), ExecType::Trade);
+    day.ends_with(&[Discrepancy::ToldTwice(fill(1))]);
+}
+
+#[test]
+fn busts_that_one_side_does_not_have_are_found() {
+    let mut day = Day::new();
+    day.tell(fill(9), ExecType::TradeCancel);
+    day.ends_with(&[Discrepancy::UnknownBust(OrderId(109), MatchNumber(9))]);
+    let mut day = Day::new();
+    day.both(1);
+    day.tell(fill(1), ExecType::TradeCancel);
+    day.ends_with(&[Discrepancy::BustMissingHere(fill(1))]);
+    let mut day = Day::new();
+    day.both(1);
+    day.client.on_own(OwnEvent::Bust(OrderId(101), MatchNumber(1)), day.now);
+    day.ends_with(&[Discrepancy::BustMissingThere(fill(1))]);
+}
+
+#[test]
+fn a_report_that_cannot_be_read_is_found() {
+    let mut day = Day::new();
+    let text = String::from_utf8(report(fill(1), ExecType::Trade).bytes().to_vec()).unwrap();
+    let mut body = Body::new();
+    for field in text.split('\x01').filter(|field| !field.is_empty()) {
+        let (tag, value) = field.split_once('=').unwrap();
+        body.field(tag.parse().unwrap(), if tag == "11" { "NOT-OURS" } else { value });
+    }
+    day.venue.send("8", &body, day.now).unwrap();
+    day.steps(50);
+    assert!(matches!(day.found[..], [Found { discrepancy: Discrepancy::Unreadable(error), .. }] if error.tag == 11));
+}
