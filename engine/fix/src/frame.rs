@@ -38,6 +38,9 @@ pub enum GarbledKind {
     /// BodyLength (9) does not follow BeginString (8), or is no number.
     #[error("BodyLength (9) does not follow BeginString (8)")]
     NoBodyLength,
+    /// MsgType (35) is not the third field.
+    #[error("MsgType (35) is not the third field")]
+    NoMsgType,
     /// The message is longer than the decoder was made for.
     #[error("a body of {len} bytes, more than fit")]
     TooLong {
@@ -162,8 +165,10 @@ impl FrameDecoder {
             Some([SOH, b'1', b'0', b'=', digits @ .., SOH]) => {
                 let sum = check_sum(bytes.get(..trailer).unwrap_or_default());
                 let said = parse_number(digits).and_then(|said| u16::try_from(said).ok()).unwrap_or(999);
-                if said == u16::from(sum) {
+                if said == u16::from(sum) && bytes.get(body..).is_some_and(|rest| rest.starts_with(b"35=")) {
                     Look::Frame(len)
+                } else if said == u16::from(sum) {
+                    Look::Garbled(next_begin(bytes), GarbledKind::NoMsgType)
                 } else {
                     Look::Garbled(next_begin(bytes), GarbledKind::CheckSum { said, sum })
                 }
@@ -230,7 +235,15 @@ mod tests {
         let swapped = b"8=FIX.4.4\x0135=0\x019=10\x0134=1\x0110=000\x01".to_vec();
         let long = b"8=FIX.4.4\x019=99999999999\x0135=0\x01".to_vec();
         let endless = [b"8=FIX.4.4".as_slice(), &[b'x'; 40]].concat();
-        for (bad, kind) in [(sum, 0), (short, 1), (swapped, 2), (long, 3), (endless, 2), (b"nonsense".to_vec(), 4)] {
+        for (bad, kind) in [
+            (sum, 0),
+            (short, 1),
+            (swapped, 2),
+            (long, 3),
+            (endless, 2),
+            (b"nonsense".to_vec(), 4),
+            (wire("34=1|35=0|"), 5),
+        ] {
             let stream = [good.clone(), bad.clone(), other.clone()].concat();
             let (frames, garbled) = cut(&stream, &[]);
             assert_eq!(frames, [good.clone(), other.clone()], "{}", String::from_utf8_lossy(&bad));
@@ -242,6 +255,7 @@ mod tests {
                 GarbledKind::NoBodyLength => 2,
                 GarbledKind::TooLong { .. } => 3,
                 GarbledKind::NoBegin => 4,
+                GarbledKind::NoMsgType => 5,
             };
             assert_eq!(said, kind, "{:?}", garbled[0]);
         }

@@ -13,6 +13,8 @@ pub mod copy_check;
 mod copy_client;
 pub mod dictionary;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod message;
 pub mod orders;
 mod outbox;

@@ -136,11 +136,14 @@ impl ExecutionReport<'_> {
                 Some(5) => ReasonCode::VenueUnknownOrder,
                 Some(_) | None => ReasonCode::VenueRejected,
             },
-            ExecutionKind::Canceled => match self.exec_type {
-                ExecType::Expired | ExecType::DoneForDay => ReasonCode::VenueClosed,
-                _ if self.restatement_reason.is_some() => ReasonCode::VenueCanceled,
-                _ => ReasonCode::VenueUserCancel,
-            },
+            ExecutionKind::Canceled => {
+                let is_over = matches!(self.exec_type, ExecType::Expired | ExecType::DoneForDay);
+                match self.restatement_reason {
+                    _ if is_over => ReasonCode::VenueClosed,
+                    Some(_) => ReasonCode::VenueCanceled,
+                    None => ReasonCode::VenueUserCancel,
+                }
+            }
             ExecutionKind::Reduced => ReasonCode::VenueCanceled,
             ExecutionKind::Busted => ReasonCode::VenueBusted,
             ExecutionKind::Accepted

@@ -1,5 +1,7 @@
 //! A venue's drop copy and its reader, joined by bytes: every kind of difference is planted once and found in under a
 //! second; a clean day finds none, over broken connections too.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use peregrine_fix::copy_check::{CopiedFill, Discrepancy, FillField, Found, OwnEvent};
 use peregrine_fix::orders::{ExecType, ExecutionReport, OrdStatus, SideCode};
 use peregrine_fix::{Body, CopyClient, CopyNotice, Numbers, Role, Session, SessionConfig, State};

@@ -4,6 +4,8 @@
 //! FIELDS` the same as FIX.4.2, `raw BYTES` as they are, `wait SECONDS`, `send` an order of ours, `seen NUMBER` the application got it, `in NUMBER` is
 //! expected next, `open` and `closed`, `reconnect`, `logout`. What the header needs and a line does not give is filled in;
 //! `TAG=@SECONDS` is a moment from now, `TAG=-` leaves a field out. A script ends with nothing more to read.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use peregrine_fix::value::format_time;
 use peregrine_fix::{Body, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, check_sum, message};
 use peregrine_types::{EpochNanos, Nanos};
