@@ -176,3 +176,40 @@ pub fn port() -> Inputs {
     inputs.extend(rows.chunks(6).map(|row| row.iter().flat_map(framed).collect()));
     Ok(inputs)
 }
+
+/// Streams of FIX 4.4: a logon and messages of each kind, whole and behind what is garbled.
+///
+/// # Errors
+/// Never: it has the form of the other corpora.
+pub fn fix() -> Inputs {
+    let message = |number: usize, msg_type: &str, fields: &str| -> Vec<u8> {
+        let head = format!("35={msg_type}|49=CLIENT|56=VENUE|34={number}|52=20260105-14:30:00.000|{fields}");
+        let body = head.replace('|', "\x01");
+        let mut bytes = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
+        let sum = peregrine_fix::check_sum(&bytes);
+        bytes.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
+        bytes
+    };
+    let story = [
+        ("A", "98=0|108=1|141=Y|"),
+        ("D", "11=1|55=ALFA|54=1|60=20260105-14:30:00|38=100|40=2|44=10.01|59=0|"),
+        ("F", "41=1|11=2|55=ALFA|54=1|60=20260105-14:30:00|38=100|"),
+        ("G", "41=1|11=3|55=ALFA|54=1|60=20260105-14:30:00|38=90|40=2|44=10.02|"),
+        ("8", "37=9|11=3|17=7|527=7|150=F|39=1|55=ALFA|54=1|32=40|31=10.02|151=50|14=40|6=10.02|"),
+        ("9", "37=9|11=4|41=3|39=1|434=1|102=0|58=too late|"),
+        ("j", "45=3|372=D|380=3|"),
+        ("1", "112=HELLO|"),
+        ("2", "7=1|16=0|"),
+        ("3", "45=2|371=38|373=6|"),
+        ("4", "43=Y|122=20260105-14:30:00|123=Y|36=12|"),
+        ("0", "112=HELLO|"),
+        ("5", "58=good night|"),
+    ];
+    let messages: Vec<Vec<u8>> =
+        (1..).zip(story).map(|(number, (kind, fields))| message(number, kind, fields)).collect();
+    let mut inputs = messages.clone();
+    inputs.push(messages.concat());
+    inputs.push(messages.join(&b"8=FIX.4.4\x019=99999\x0110=000\x01"[..]));
+    inputs.extend(messages.windows(2).map(|pair| [&messages[0][..], &pair[1], &pair[0]].concat()));
+    Ok(inputs)
+}

@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 14] = [
+pub const ALL: [Target; 15] = [
     Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
     Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
     Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
@@ -33,6 +33,7 @@ pub const ALL: [Target; 14] = [
     Target { name: "soup", body: peregrine_gateway::fuzz::soup, corpus: order_entry::soup },
     Target { name: "ouch", body: peregrine_gateway::fuzz::ouch, corpus: order_entry::ouch },
     Target { name: "ouch42", body: peregrine_gateway::fuzz::ouch42, corpus: order_entry::ouch42 },
+    Target { name: "fix", body: peregrine_fix::fuzz::fix, corpus: order_entry::fix },
     Target { name: "port", body: peregrine_venue::fuzz::port_messages, corpus: order_entry::port },
     Target { name: "port42", body: peregrine_venue::fuzz::port42_messages, corpus: order_entry::port42 },
 ];
