@@ -5,6 +5,7 @@ use peregrine_types::{EpochNanos, OrderRef, Symbol};
 
 use crate::clock::VenueClock;
 use crate::config::{VenueConfig, VenueConfigError};
+use crate::drop_copy::{DropCopy, order_of};
 use crate::orders::{AccountId, Command, OrderEvent, TimeOfDay, VenueSink};
 use crate::port::{Asked, OuchPort, PortConfig};
 use crate::schedule::Phase;
@@ -27,6 +28,7 @@ impl<F: FnMut(TimeOfDay, &[u8])> Feed for F {
 pub struct Exchange {
     venue: Venue,
     ports: Vec<OuchPort>,
+    copy: Option<DropCopy>,
     clock: VenueClock,
     phase: Phase,
     /// Events of the command under way, in order.
@@ -62,6 +64,7 @@ impl Exchange {
         Ok(Self {
             venue: Venue::new(config)?,
             ports: ports.iter().map(|port| OuchPort::new(*port)).collect(),
+            copy: None,
             clock,
             phase: Phase::Closed,
             events: Vec::with_capacity(4_096),
@@ -92,6 +95,17 @@ impl Exchange {
     /// Moves the events that were kept behind those of `heard`.
     pub fn take_heard(&mut self, heard: &mut Vec<(TimeOfDay, AccountId, OrderEvent)>) {
         heard.append(&mut self.heard);
+    }
+
+    /// From now on what happens to a port's orders is told here too.
+    pub fn set_drop_copy(&mut self, copy: DropCopy) {
+        self.copy = Some(copy);
+    }
+
+    /// The drop copy, if there is one.
+    #[must_use]
+    pub const fn drop_copy(&mut self) -> Option<&mut DropCopy> {
+        self.copy.as_mut()
     }
 
     /// Sets another clock; the venue's time never goes back.
@@ -219,15 +233,23 @@ impl Exchange {
                 self.heard.push((time, account, event));
                 continue;
             }
-            for port in self.ports.iter_mut().filter(|port| port.account() == account) {
+            for (index, port) in self.ports.iter_mut().enumerate().filter(|(_, port)| port.account() == account) {
                 port.set_time(now, time);
                 port.on_event(event);
+                let copy = self.copy.as_mut().filter(|copy| copy.port() == index);
+                let order = order_of(&event).and_then(|order_ref| port.copied(order_ref));
+                if let (Some(copy), Some(order)) = (copy, order) {
+                    copy.on_event(order, &event, now);
+                }
             }
         }
         if let Command::Break { match_number, .. } = command {
             for port in &mut self.ports {
                 port.set_time(now, time);
                 port.on_broken(*match_number, b'S');
+            }
+            if let Some(copy) = &mut self.copy {
+                copy.on_broken(*match_number, now);
             }
         }
         made

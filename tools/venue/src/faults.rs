@@ -68,7 +68,7 @@ pub struct FaultyLine {
 }
 
 /// Whether something of `ppm` millionths happens.
-fn happens(chance: &mut ChaCha8Rng, ppm: u32) -> bool {
+pub(crate) fn happens(chance: &mut ChaCha8Rng, ppm: u32) -> bool {
     ppm > 0 && chance.next_u32() % MILLION < ppm
 }
 

@@ -36,6 +36,7 @@ mod agents;
 mod clock;
 mod config;
 mod cross;
+mod drop_copy;
 mod exchange;
 mod faults;
 #[doc(hidden)]
@@ -65,6 +66,7 @@ pub use agents::{
 };
 pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
+pub use drop_copy::{CopyFaults, DropCopy, DropCopyConfig, DropCopyCounters};
 pub use exchange::{Exchange, Feed};
 pub use faults::{FaultyLine, LineCounters, LineFaults, PortFaultCounters, PortFaults};
 pub use hash::EventHash;
@@ -79,7 +81,8 @@ pub use reference::ReferenceVenue;
 pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, reaches};
 pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};
 pub use settings::{
-    FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings, SettingsError, SnapshotSettings,
+    DropCopySettings, FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings, SettingsError,
+    SnapshotSettings,
 };
 pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
 pub use stream::{FeedStream, StreamConfig, StreamCounters};

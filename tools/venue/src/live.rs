@@ -4,6 +4,7 @@
 //! of the tape, and at last sends the feed's packets. The wall's clock is read once a turn.
 
 mod connection;
+mod copies;
 mod lines;
 mod ports;
 mod snapshots;
@@ -22,6 +23,7 @@ use peregrine_wire::moldudp64::Session;
 use crate::agents::AgentFlow;
 use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig, VenueConfigError};
+use crate::drop_copy::DropCopy;
 use crate::exchange::{Exchange, Feed};
 use crate::incidents::{Incident, Incidents, next_session};
 use crate::orders::{AccountId, Command, TimeOfDay};
@@ -32,6 +34,7 @@ use crate::snapshot::end_of_snapshot;
 use crate::stream::FeedStream;
 use crate::tape::TapeFlow;
 
+use copies::CopyEndpoint;
 use lines::{Line, RequestServer};
 use ports::Endpoint;
 use snapshots::{SnapshotServer, VISITOR_COUNT_MAX};
@@ -90,6 +93,8 @@ pub struct Addresses {
     pub snapshot: SocketAddr,
     /// The order ports.
     pub ports: Vec<SocketAddr>,
+    /// The drop copy.
+    pub drop_copy: Option<SocketAddr>,
 }
 
 /// The exchange with its sockets: see the module.
@@ -102,6 +107,7 @@ pub struct Server {
     requests: RequestServer,
     snapshots: SnapshotServer,
     ports: Vec<Endpoint>,
+    copy: Option<CopyEndpoint>,
     tape: Option<Tape>,
     flow: TapeFlow,
     agents: Option<AgentFlow>,
@@ -145,6 +151,9 @@ fn exchange_of(
     };
     let configs: Vec<PortConfig> = settings.ports.iter().map(|port| port.config).collect();
     let mut exchange = Exchange::new(config, &configs, clock)?;
+    if let Some(copy) = &settings.drop_copy {
+        exchange.set_drop_copy(DropCopy::new(copy.config.clone()));
+    }
     for (index, port) in settings.ports.iter().enumerate() {
         if let Some(made) = exchange.port(index) {
             made.speak(port.protocol);
@@ -191,10 +200,14 @@ impl Server {
             let made = Endpoint::bind(index, port, registry, Token(PORTS + 2 * index));
             ports.push(made.map_err(socket_error(format!("port {index}")))?);
         }
+        let token = Token(PORTS + 2 * ports.len());
+        let copy = settings.drop_copy.as_ref().map(|copy| CopyEndpoint::bind(copy.address, registry, token));
+        let copy = copy.transpose().map_err(socket_error("the drop copy"))?;
         let address = socket_error("an address");
         let listening: std::io::Result<Vec<SocketAddr>> = ports.iter().map(Endpoint::address).collect();
         let addresses = requests.address().and_then(|retransmission| {
-            Ok(Addresses { retransmission, snapshot: snapshots.address()?, ports: listening? })
+            let drop_copy = copy.as_ref().map(CopyEndpoint::address).transpose()?;
+            Ok(Addresses { retransmission, snapshot: snapshots.address()?, ports: listening?, drop_copy })
         });
         Ok(Self {
             clock,
@@ -204,6 +217,7 @@ impl Server {
             requests,
             snapshots,
             ports,
+            copy,
             tape,
             flow: TapeFlow::new(flow_account),
             agents,
@@ -253,6 +267,9 @@ impl Server {
         for index in 0..self.ports.len() {
             self.ports[index].write(&mut self.exchange, now, &mut self.stream);
         }
+        if let (Some(endpoint), Some(copy)) = (&mut self.copy, self.exchange.drop_copy()) {
+            endpoint.serve(copy, now, &mut self.buffer);
+        }
         self.lines.iter_mut().for_each(|line| line.poll(EpochNanos::MAX));
         Ok(self.summary())
     }
@@ -272,6 +289,9 @@ impl Server {
         }
         for port in &mut self.ports {
             is_busy |= port.serve(&mut self.exchange, now, &mut self.stream, &mut self.buffer);
+        }
+        if let (Some(endpoint), Some(copy)) = (&mut self.copy, self.exchange.drop_copy()) {
+            is_busy |= endpoint.serve(copy, now, &mut self.buffer);
         }
         if let Some(agents) = &mut self.agents {
             agents.listen(&mut self.exchange);
@@ -298,6 +318,9 @@ impl Server {
             Token(visitor) if visitor < PORTS => self.snapshots.set_ready(visitor - VISITORS, is_ready),
             Token(port) => {
                 let (index, is_connection) = ((port - PORTS) / 2, (port - PORTS) % 2 == 1);
+                if index == self.ports.len() {
+                    return self.on_copy_ready(is_connection, is_ready, now);
+                }
                 let Some(endpoint) = self.ports.get_mut(index) else { return };
                 if !is_connection {
                     let registered = (self.poll.registry(), Token(port + 1));
@@ -308,6 +331,18 @@ impl Server {
                     connection.is_writable |= is_ready.1;
                 }
             }
+        }
+    }
+
+    fn on_copy_ready(&mut self, is_connection: bool, is_ready: (bool, bool), now: EpochNanos) {
+        let (Some(endpoint), Some(copy)) = (&mut self.copy, self.exchange.drop_copy()) else { return };
+        if !is_connection {
+            let token = Token(PORTS + 2 * self.ports.len() + 1);
+            return endpoint.accept((self.poll.registry(), token), copy, now);
+        }
+        if let Some(connection) = &mut endpoint.connection {
+            connection.is_readable |= is_ready.0;
+            connection.is_writable |= is_ready.1;
         }
     }
 
@@ -389,6 +424,9 @@ impl Server {
                     port.end(now);
                 }
             }
+            if let Some(copy) = self.exchange.drop_copy() {
+                copy.session().logout("the day is over", now, &mut |_| {});
+            }
             let lines = &mut self.lines;
             self.stream.poll(now, &mut |packet| lines.iter_mut().for_each(|line| line.send(packet, now)));
         }
@@ -409,8 +447,10 @@ impl Server {
             self.agents.as_ref().and_then(AgentFlow::next_time),
         ];
         let moments = times.into_iter().flatten().map(|time| self.clock.moment(time));
+        let copy = self.exchange.drop_copy().and_then(|copy| copy.session().next_deadline());
         let sessions = (0..self.ports.len()).filter_map(|index| self.exchange.next_deadline(index));
         let others = [
+            copy,
             self.stream.next_deadline(),
             self.lines[0].next_deadline(),
             self.lines[1].next_deadline(),

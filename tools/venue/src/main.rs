@@ -71,6 +71,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     for (index, port) in addresses.ports.iter().enumerate() {
         writeln!(out, "port {index}: {port}")?;
     }
+    if let Some(address) = addresses.drop_copy {
+        writeln!(out, "drop copy: {address}")?;
+    }
     out.flush()?;
     let summary: Summary = server.run(&stop)?;
     Ok(writeln!(out, "{summary}")?)

@@ -20,6 +20,7 @@ use peregrine_gateway::ouch50::{
 use peregrine_gateway::soup::{ServerConfig, ServerSession};
 use peregrine_types::{EpochNanos, OrderRef, Side, Symbol, SymbolId};
 
+use crate::drop_copy::CopiedOrder;
 use crate::faults::{PortChaos, PortFaultCounters, PortFaults};
 use crate::orders::{AccountId, Command, NewOrder, SelfTrade, Terms, TimeOfDay};
 
@@ -162,6 +163,13 @@ impl OuchPort {
     #[must_use]
     pub const fn account(&self) -> AccountId {
         self.config.account
+    }
+
+    /// What the port knows of an order, for its drop copy.
+    pub(crate) fn copied(&self, order_ref: OrderRef) -> Option<CopiedOrder> {
+        let order = self.by_ref(order_ref)?;
+        let PortOrder { user_ref_num, symbol, side, open, .. } = *order;
+        Some(CopiedOrder { number: user_ref_num, order_ref, symbol, side, open })
     }
 
     /// Whether a lost connection cancels its orders.

@@ -21,8 +21,10 @@ use crate::schedule::DaySchedule;
 use crate::stream::StreamConfig;
 use crate::ticks::is_allowed;
 
+mod copies;
 mod raw;
 
+pub use copies::DropCopySettings;
 use raw::{Raw, RawFaults, RawFlow, RawHours, RawLineFaults, RawPort, RawProtocol, RawSelfTrade, RawSymbol};
 
 /// Longest packet of an order port, in bytes with its length: every OUCH 5.0 message with all its options.
@@ -145,6 +147,8 @@ pub struct Settings {
     pub snapshot: SnapshotSettings,
     /// The order ports; each has the account of its place.
     pub ports: Vec<PortSettings>,
+    /// The drop copy of one of them.
+    pub drop_copy: Option<DropCopySettings>,
     /// The firm of each account; those behind the ports' are the background flow's, each a firm of its own.
     pub firms: Vec<FirmId>,
     /// The background flow.
@@ -316,6 +320,7 @@ impl Reader {
                 username: snapshot_user.0,
                 password: snapshot_user.1,
             },
+            drop_copy: raw.drop_copy.as_ref().map(|raw_copy| self.drop_copy(raw_copy, ports.len(), faults.seed ^ 90)),
             ports,
             firms,
             flow,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{EndpointCounters, LineReport, Server};
 use crate::agents::{AgentCounters, AgentFlow, KindCounters};
+use crate::drop_copy::DropCopyCounters;
 use crate::faults::{LineCounters, PortFaultCounters};
 use crate::port::PortCounters;
 use crate::stream::{FeedStream, StreamCounters};
@@ -73,6 +74,8 @@ pub struct Summary {
     pub agents: Option<AgentCounters>,
     /// The order ports.
     pub ports: Vec<PortSummary>,
+    /// The drop copy: its reports, and its session.
+    pub drop_copy: Option<(DropCopyCounters, peregrine_fix::Counters)>,
 }
 
 impl Server {
@@ -105,6 +108,7 @@ impl Server {
             tape: self.flow.counters(),
             agents: self.agents.as_ref().map(AgentFlow::counters),
             ports,
+            drop_copy: self.exchange.drop_copy().map(|copy| copy.counters()),
         }
     }
 }
@@ -152,6 +156,12 @@ impl fmt::Display for Summary {
             write!(f, "; faults: {stormed_count} refused in storms, {lost_order_count} orders lost")?;
             write!(f, ", {lost_answer_count} answers lost, {duplicate_fill_count} fills twice")?;
             writeln!(f, ", {late_fill_count} fills late, {bust_count} broken")?;
+        }
+        if let Some((counters, session)) = &self.drop_copy {
+            let DropCopyCounters { report_count, replay_count, lost_count, fault_count } = counters;
+            write!(f, "drop copy: {report_count} reports, the day told again {replay_count} times")?;
+            write!(f, ", {} logons, {} messages sent again", session.logon_count, session.resent_count)?;
+            writeln!(f, "; {lost_count} without room, {fault_count} faults")?;
         }
         write!(f, "orders alive at the end: {}", self.order_count)
     }

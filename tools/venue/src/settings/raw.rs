@@ -16,6 +16,7 @@ pub(super) struct Raw {
     pub(super) retransmission: RawRetransmission,
     pub(super) snapshot: RawSnapshot,
     pub(super) port: Vec<RawPort>,
+    pub(super) drop_copy: Option<super::copies::RawDropCopy>,
     pub(super) flow: RawFlow,
     #[serde(default)]
     pub(super) symbol: Vec<RawSymbol>,
