@@ -62,8 +62,8 @@ venue_pid=$!
 for _ in $(seq 100); do grep -q '^port 0' "$folder/venue.log" && break; sleep 0.1; done
 
 engine() {
-    "${in_engine[@]}" "$programs/peregrine" run --config configs/live.toml --mode live --out "$folder/runs/$1" \
-        --set live.interface="\"$at_engine\"" --set ouch.address="\"$at_venue:30031\"" \
+    "${in_engine[@]}" "$programs/peregrine" run --config configs/live_copy.toml --mode live --out "$folder/runs/$1" \
+        --set live.interface="\"$at_engine\"" --set ouch.address="\"$at_venue:30031\"" --set drop_copy.address="\"$at_venue:30041\"" \
         --set live.retransmission="[\"$at_venue:30011\"]" --set live.snapshot="\"$at_venue:30021\"" \
         --set runtime.pin_threads=false "${@:2}"
 }
@@ -82,11 +82,11 @@ wait "$venue_pid" 2>/dev/null || true
 venue_pid=""
 
 echo "== order session"
-grep -h '^orders \|^session ' "$folder/first.log" "$folder/second.log" | cut -c 1-140 || true
+grep -h '^orders \|^session \|^drop copy ' "$folder/first.log" "$folder/second.log" | cut -c 1-140 || true
 echo "== latency"
 sed -n '/^Latency and speed/,/^$/p' "$folder/second.log"
 echo "== exchange"
-grep -h '^feed: \|^port 0\|^line' "$folder/venue.log" | grep -v 239 || true
+grep -h '^feed: \|^port 0\|^line\|^drop copy' "$folder/venue.log" | grep -v 239 || true
 echo "== reconciliation"
 grep -h '^  pass \|^  warn \|^  FAIL\|^  fail\|^error' "$folder/second.log" || true
 echo "report: $folder/runs/second/report.html"

@@ -16,14 +16,15 @@ use toml::de::{DeTable, DeValue};
 use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
-    BackendChoice, BookSection, DecideSection, FeedSection, GatewaySection, GuardSection, HugePagesChoice,
-    InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PrecisionChoice,
-    ProtectSection, RiskSection, RuntimeSection, SourceChoice, Wait, Wiring,
+    BackendChoice, BookSection, DecideSection, DropCopySection, FeedSection, GatewaySection, GuardSection,
+    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection,
+    PrecisionChoice, ProtectSection, RiskSection, RuntimeSection, SourceChoice, Wait, Wiring,
 };
 pub use ticks::TickRule;
 
 /// The shipped profiles, for a program that runs away from its sources.
-const BUNDLED: [(&str, &str); 4] = [
+const BUNDLED: [(&str, &str); 5] = [
+    ("configs/live_copy.toml", include_str!("../../../../configs/live_copy.toml")),
     ("configs/live.toml", include_str!("../../../../configs/live.toml")),
     ("configs/demo.toml", include_str!("../../../../configs/demo.toml")),
     ("configs/replay.toml", include_str!("../../../../configs/replay.toml")),
@@ -61,6 +62,8 @@ pub struct Config {
     pub ouch: Option<OuchSection>,
     /// Orders that the engine holds; left out where none is.
     pub protect: Option<ProtectSection>,
+    /// The drop copy of a live run, where the profile has one.
+    pub drop_copy: Option<DropCopySection>,
 }
 
 /// A profile and where its values came from.
@@ -139,6 +142,8 @@ impl Config {
         let protect = has_protect.then(|| ProtectSection::read(reader));
         let has_ouch = reader.has_section(OuchSection::SECTION);
         let ouch = has_ouch.then(|| OuchSection::read(reader));
+        let has_drop_copy = reader.has_section(DropCopySection::SECTION);
+        let drop_copy = has_drop_copy.then(|| DropCopySection::read(reader));
         reader.refuse_rest();
         let config = Self {
             runtime: runtime?,
@@ -154,6 +159,7 @@ impl Config {
             live: live.flatten(),
             ouch: ouch.flatten(),
             protect: protect.flatten(),
+            drop_copy: drop_copy.flatten(),
         };
         config.check_across(reader);
         Some(config)
@@ -208,6 +214,7 @@ impl Config {
         sections.extend(self.protect.as_ref().map(|protect| protect.print(origin)));
         sections.extend(self.live.as_ref().map(|live| live.print(origin)));
         sections.extend(self.ouch.as_ref().map(|ouch| ouch.print(origin)));
+        sections.extend(self.drop_copy.as_ref().map(|copy| copy.print(origin)));
         sections.join("\n")
     }
 
@@ -240,6 +247,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     (LiveSection::SECTION, LiveSection::KEYS),
     (OuchSection::SECTION, OuchSection::KEYS),
     (ProtectSection::SECTION, ProtectSection::KEYS),
+    (DropCopySection::SECTION, DropCopySection::KEYS),
 ];
 
 /// Every section with its keys, for people.

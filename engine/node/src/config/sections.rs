@@ -343,6 +343,28 @@ section! {
 }
 
 section! {
+    /// The venue's drop copy (FIX 4.4), held against our fills; a live run without this section has none.
+    DropCopySection = "drop_copy" {
+        /// The drop-copy port.
+        address: String, "ADDRESS:PORT", |address| address.parse::<std::net::SocketAddr>().is_ok();
+        /// Our CompID.
+        sender_comp_id: String, "1 to 32 printable characters", |name| is_comp_id(name);
+        /// The venue's CompID.
+        target_comp_id: String, "1 to 32 printable characters", |name| is_comp_id(name);
+        /// User; empty where the venue asks for none.
+        username: String, "at most 32 characters", |name| name.len() <= 32;
+        /// Password; empty where the venue asks for none.
+        password: String, "at most 32 characters", |word| word.len() <= 32;
+        /// Heartbeat interval of the session, s.
+        heartbeat_s: u32, "1 to 3600", |s| (1..=3_600).contains(s);
+        /// A difference is named, and halts the run, before this is over, ms.
+        deadline_ms: u32, "100 to 60000", |ms| (100..=60_000).contains(ms);
+        /// Time between two tries to connect, ms.
+        reconnect_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
+    }
+}
+
+section! {
     /// The latency guard: inference p99 over a rolling window.
     GuardSection = "guard" {
         /// p99 above this is a warning, ns (source 000: 5 ms).
@@ -372,6 +394,10 @@ section! {
 
 fn power_of_two(n: usize, low: usize, high: usize) -> bool {
     n.is_power_of_two() && (low..=high).contains(&n)
+}
+
+fn is_comp_id(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_sha256(hex: &str) -> bool {

@@ -1,10 +1,12 @@
 //! The live half of the node: sockets, what earlier runs left, and the send stage over them.
 
+pub mod copy;
 pub mod history;
 mod link;
 mod send;
 pub mod session;
 mod silence;
 
+pub use copy::{CopyConfig, CopyEnd, CopyTap, CopyWatch};
 pub use send::{LiveEnd, LiveSend, LiveSendConfig};
 pub use silence::{FeedSilence, SilenceWatch};

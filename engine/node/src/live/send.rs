@@ -13,6 +13,7 @@ use peregrine_risk::ApprovedOrder;
 use peregrine_runtime::{IndexProducer, TscClock};
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
+use super::copy::{CopyEnd, CopyTap};
 use super::link::{Link, Turn};
 use super::silence::FeedSilence;
 use crate::stage::log::LosslessLog;
@@ -45,6 +46,7 @@ pub struct LiveSend {
     is_feed_silent: bool,
     stopping: Option<EpochNanos>,
     is_logged_out: bool,
+    copy: Option<CopyTap>,
 }
 
 /// What is left of a live send stage when its run is over.
@@ -54,6 +56,8 @@ pub struct LiveEnd {
     pub client: OrderClient,
     /// Whether every order was known to be gone before the connection was closed.
     pub is_clean: bool,
+    /// What the drop copy came to, where there is one.
+    pub copy: Option<CopyEnd>,
 }
 
 /// Steps of orders as records of the log.
@@ -83,7 +87,20 @@ impl LiveSend {
         let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
         let silence = FeedSilence::default();
         let (is_feed_silent, stopping, is_logged_out) = (false, None, false);
-        Self { client, link, journal, notices, clock, stop_time_max, silence, is_feed_silent, stopping, is_logged_out }
+        let copy = None;
+        Self {
+            client,
+            link,
+            journal,
+            notices,
+            clock,
+            stop_time_max,
+            silence,
+            is_feed_silent,
+            stopping,
+            is_logged_out,
+            copy,
+        }
     }
 
     /// Heeds the feed's silence: while it lasts nothing new is sent, and what rests at the venue is withdrawn.
@@ -100,11 +117,17 @@ impl LiveSend {
         }
     }
 
+    /// Has fills held against the venue's drop copy: a difference halts.
+    #[must_use]
+    pub fn with_copy(self, copy: Option<CopyTap>) -> Self {
+        Self { copy, ..self }
+    }
+
     /// The run is over: gives the log back and keeps the client.
     #[must_use]
     pub fn end(self) -> LiveEnd {
         let is_clean = self.client.is_flat();
-        LiveEnd { client: self.client, is_clean }
+        LiveEnd { client: self.client, is_clean, copy: None }
     }
 
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
@@ -141,6 +164,16 @@ impl LiveSend {
             }
         }
         self.tell();
+        self.copy();
+    }
+
+    /// Hands fills to the check of the drop copy, and halts when it found a difference.
+    fn copy(&mut self) {
+        let Some(copy) = &mut self.copy else { return };
+        copy.tell(&self.client);
+        if copy.differs() && self.client.halted().is_none() {
+            self.client.halt(ReasonCode::ReconcileFailed);
+        }
     }
 
     /// Writes what waits; never what the log may not have.
@@ -160,6 +193,9 @@ impl LiveSend {
 
     fn tell(&mut self) {
         while let Some(notice) = self.client.take_notice() {
+            if let (Notice::Busted(order_id, match_number), Some(copy)) = (notice, &mut self.copy) {
+                copy.on_bust(order_id, match_number);
+            }
             if self.notices.push(notice).is_err() {
                 return;
             }

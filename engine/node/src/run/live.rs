@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use jiff::civil::Date;
+use peregrine_fix::{Role, SessionConfig};
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{Notice, OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::Text;
-use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
+use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, SessionId, Username};
 use peregrine_report::format::count;
 use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
 use peregrine_source::live::{
@@ -16,13 +17,15 @@ use peregrine_source::live::{
 use peregrine_types::{EpochNanos, Nanos, Symbol};
 use peregrine_wire::RecoveryConfig;
 
-use super::{Launching, Progress, ReplaySend, Run, RunPlan, build};
+use super::{Launching, Progress, ReplaySend, Run, RunPlan, RunVenue, build};
 use crate::commands::note;
 use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, Wiring};
 use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
-use crate::live::{FeedSilence, LiveSend, LiveSendConfig, SilenceWatch, session};
+use crate::live::{
+    CopyConfig, CopyEnd, CopyTap, CopyWatch, FeedSilence, LiveSend, LiveSendConfig, SilenceWatch, session,
+};
 use crate::stage::schedule::Schedule;
 
 /// Name of the recording in a run's folder.
@@ -67,10 +70,7 @@ impl RunPlan {
             plan.recorder = Some(RecorderPlan::new(self.dir.join(RECORDING_NAME)));
         }
         let input = LiveInput::open(&plan, &symbols).map_err(Failure::usage)?;
-        for (line, facts) in input.facts().iter().enumerate() {
-            let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
-            note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
-        }
+        say_lines(&input);
         let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
         let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
         let input = ClockedInput::new(input, system_now).watched_by(watch);
@@ -86,13 +86,7 @@ impl RunPlan {
         let out_dir = self.dir.parent().unwrap_or(&self.dir);
         let _locked = SessionLock::take(out_dir, &ouch.address, &ouch.username)?;
         let named = session::ask(address, order_entry.session)?;
-        let past = SessionNote {
-            version: 1,
-            session: String::from_utf8_lossy(&named.0).trim().to_owned(),
-            address: ouch.address.clone(),
-            username: ouch.username.clone(),
-            symbols: history::names(&symbols),
-        };
+        let past = note_of(&ouch, named, &symbols);
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
         built.decide.remember_held(history.held);
@@ -102,8 +96,11 @@ impl RunPlan {
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
         let timer = clock.clone();
-        let send =
-            |paper: ReplaySend| Ok(LiveSend::new(client, &way, paper.into_log(), notices, timer).heeding(silence));
+        let (tap, copy) = drop_copy(config, &symbols, &clock)?.unzip();
+        let send = |paper: ReplaySend| {
+            let send = LiveSend::new(client, &way, paper.into_log(), notices, timer);
+            Ok(send.heeding(silence).with_copy(tap))
+        };
         let mut tell = |progress: Progress| {
             while let Some(notice) = said.pop() {
                 note(text_of(&notice));
@@ -113,10 +110,11 @@ impl RunPlan {
         let four =
             |_: &Self, _: &_, _, _, _: super::Watch<'_>| Err(Failure::usage("four_threads is not for live runs"));
         let run = self.launch(Launching { input, built, clock, schedule, send, four }, interrupted, &mut tell);
+        let copy = copy.map(CopyWatch::end).transpose();
         while let Some(notice) = said.pop() {
             note(text_of(&notice));
         }
-        run
+        Ok(with_copy(run?, copy?))
     }
 
     /// The logs of earlier runs of the same session, beside this run's folder.
@@ -142,6 +140,52 @@ impl RunPlan {
         }
         Ok(history)
     }
+}
+
+fn say_lines(input: &LiveInput) {
+    for (line, facts) in input.facts().iter().enumerate() {
+        let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
+        note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
+    }
+}
+
+/// What a later run of the same session needs to know of this one.
+fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> SessionNote {
+    SessionNote {
+        version: 1,
+        session: String::from_utf8_lossy(&session.0).trim().to_owned(),
+        address: ouch.address.clone(),
+        username: ouch.username.clone(),
+        symbols: history::names(symbols),
+    }
+}
+
+/// A run with what its drop copy came to.
+fn with_copy(mut run: Run, copy: Option<CopyEnd>) -> Run {
+    if let RunVenue::Live(end) = &mut run.venue {
+        end.copy = copy;
+    }
+    run
+}
+
+/// The reader of the venue's drop copy, if the profile has one.
+fn drop_copy(config: &Config, symbols: &[Symbol], clock: &TscClock) -> Result<Option<(CopyTap, CopyWatch)>, Failure> {
+    let Some(section) = &config.drop_copy else { return Ok(None) };
+    let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
+    let has_login = !section.username.is_empty() || !section.password.is_empty();
+    let names = (section.sender_comp_id.as_str(), section.target_comp_id.as_str());
+    let plan = CopyConfig {
+        address: section.address.parse().map_err(Failure::usage)?,
+        session: SessionConfig {
+            login: has_login.then(|| (section.username.clone(), section.password.clone())),
+            heartbeat_s: section.heartbeat_s,
+            ..SessionConfig::new(Role::Initiator, names.0, names.1)
+        },
+        deadline: ms(section.deadline_ms),
+        reconnect: ms(section.reconnect_ms),
+        fill_count_max: build::FILL_COUNT_MAX,
+    };
+    CopyWatch::start(&plan, symbols, clock.clone(), note).map(Some)
 }
 
 fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {

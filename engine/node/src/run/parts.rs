@@ -247,7 +247,11 @@ impl RunVenue {
             .map(ToString::to_string)
             .collect();
         let open = end.client.table().open_count();
-        Some(if end.client.counters().unsettled_count > 0 {
+        let copied: Vec<String> =
+            end.copy.iter().flat_map(|copy| &copy.found).take(20).map(ToString::to_string).collect();
+        Some(if !copied.is_empty() {
+            (false, format!("Our fills and the venue's drop copy differ: {}.", copied.join("; ")))
+        } else if end.client.counters().unsettled_count > 0 {
             (false, format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")))
         } else if end.client.is_session_lost() {
             let text = "The session with the venue was lost, and there was no way back to it: what became of our orders is not \
@@ -263,7 +267,10 @@ impl RunVenue {
             )
         } else {
             let text = "Our account equals the venue's stream";
-            (true, format!("{text}: {orders} orders, {fills} fills, every position; nothing is open."))
+            let copy = end.copy.as_ref().map_or_else(String::new, |copy| {
+                format!(" {} of them are in its drop copy, word for word.", copy.counters.equal_count)
+            });
+            (true, format!("{text}: {orders} orders, {fills} fills, every position; nothing is open.{copy}"))
         })
     }
 
@@ -302,6 +309,20 @@ impl RunVenue {
             ("not sent: nothing new was permitted", refused_count),
         ];
         let counted = rows.into_iter().map(|(name, count)| Fact::new("order session", name, count.to_string()));
-        counted.chain([Fact::new("order session", "halted", halted)]).collect()
+        let own = counted.chain([Fact::new("order session", "halted", halted)]);
+        let copy = end.copy.iter().flat_map(|copy| {
+            let (counters, session) = (copy.counters, copy.session);
+            [
+                ("fills of ours", counters.own_count),
+                ("fills told", counters.copied_count),
+                ("equal", counters.equal_count),
+                ("broken trades", counters.bust_count),
+                ("told again", counters.repeated_count),
+                ("differences", counters.found_count),
+                ("logons", session.logon_count),
+                ("resend requests", session.resend_request_count),
+            ]
+        });
+        own.chain(copy.map(|(name, count)| Fact::new("drop copy", name, count.to_string()))).collect()
     }
 }
