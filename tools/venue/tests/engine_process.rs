@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use gate::gate;
 use peregrine_book::{BookConfig, Books, MarketBooks};
+use peregrine_eventlog::records::{DecisionRecord, HeldAction, HeldKind, HeldRecord, IntentKind};
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{LoggedOrder, OrderClient, OrderClientConfig};
@@ -522,6 +523,88 @@ fn compare(dir: &Path, port: SocketAddr, said: &str, cycles: u32) -> Truth {
     truth
 }
 
+// ---- what the engine held --------------------------------------------------------------------------------------------
+
+/// Writes the decide stream of a run; one that is cut off is not closed.
+fn write_run(dir: &Path, note: &SessionNote, held: &[HeldRecord], decisions: &[DecisionRecord], is_closed: bool) {
+    let config = LogConfig {
+        dir: dir.to_owned(),
+        staging_dir: None,
+        staging_record_counts: [64; 4],
+        segment_len_max: 1 << 22,
+        stream_len_max: 1 << 34,
+        sync_interval: Nanos::from_millis(10),
+        is_memory_locked: false,
+    };
+    let mut log = EventLog::create(&config, &RunFacts::default()).unwrap();
+    note.write(dir).unwrap();
+    for record in held {
+        log.decide.append(record).unwrap();
+    }
+    for record in decisions {
+        log.decide.append(record).unwrap();
+    }
+    drop((log.feed, log.decide, log.send, log.measure));
+    if is_closed {
+        while log.recorder.poll(system_now()).unwrap() > 0 {}
+        log.recorder.close().unwrap();
+    }
+}
+
+/// Changes and orders of engine-held orders come back from the logs of a session, under this run's symbols.
+#[test]
+fn what_the_engine_held_is_read_back_from_the_logs_of_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let note = |symbols: [&str; 2]| SessionNote {
+        version: 1,
+        session: "DAY".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+        username: "desk".to_owned(),
+        symbols: symbols.map(str::to_owned).to_vec(),
+    };
+    let (alfa, beta) = (SymbolId(0), SymbolId(1));
+    let change = |symbol, kind, action, qty| HeldRecord {
+        symbol,
+        kind,
+        action,
+        qty: Qty(qty),
+        position: peregrine_types::Position(100),
+        stop_price: Price(7),
+        ..HeldRecord::default()
+    };
+    let sent = |id, intent_kind, time_in_force| DecisionRecord {
+        order_id: OrderId(id),
+        symbol: alfa,
+        intent_kind,
+        time_in_force,
+        ..DecisionRecord::default()
+    };
+    let armed = [
+        change(beta, HeldKind::Protection, HeldAction::Armed, 100),
+        HeldRecord { is_asked: true, ..change(alfa, HeldKind::Rest, HeldAction::Armed, 30) },
+    ];
+    let orders = [
+        sent(7, IntentKind::HeldNew, TimeInForce::Day),
+        sent(8, IntentKind::HeldNew, TimeInForce::ImmediateOrCancel),
+        sent(9, IntentKind::New, TimeInForce::Day),
+    ];
+    write_run(&folder.path().join("run-1"), &note(["ALFA", "BETA"]), &armed, &orders, true);
+    // The second run knows the symbols the other way round, and was cut off.
+    let later = [
+        change(alfa, HeldKind::Protection, HeldAction::StopFired, 100),
+        change(beta, HeldKind::Rest, HeldAction::Changed, 25),
+    ];
+    write_run(&folder.path().join("run-2"), &note(["BETA", "ALFA"]), &later, &[], false);
+    let past = history::read(folder.path(), &note(["ALFA", "BETA"])).unwrap();
+    let [stop, rest] = &past.held[..] else { panic!("{:?}", past.held) };
+    assert_eq!(
+        (stop.change.symbol, stop.change.stop, format!("{:?}", stop.change.action)),
+        (beta, Price(7), "StopFired".to_owned())
+    );
+    assert_eq!((rest.change.symbol, rest.change.rest.qty, rest.executed), (alfa, Qty(25), Qty(5)));
+    assert_eq!((&rest.orders[..], past.recovered_count), (&[OrderId(7)][..], 1));
+}
+
 // ---- the whole engine ------------------------------------------------------------------------------------------------
 
 /// A port that nobody listens on now.
@@ -573,6 +656,18 @@ fn peregrine(words: &[&str], set: &[String]) -> Exit {
 }
 
 const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
+
+/// The shipped profile with quotes that move by replacements, and with stops and takes near every position.
+fn held_profile(dir: &Path) -> String {
+    let path = dir.join("held.toml");
+    let text = format!(
+        "include = [\"{PROFILE}\"]\n[decide]\nuse_replace = true\n\
+         [protect]\nstop_loss_ticks = 3\ntake_profit_ticks = 3\nis_stop_on_trade = true\nexit_slippage_ticks = 5\n\
+         cooldown_ns = 1_000_000\nretry_pause_ns = 1_000_000\nis_for_controllers = false\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
 
 /// What of the shipped profile is another one here.
 fn changes(addresses: &Addresses, lines: [u16; 2]) -> Vec<String> {
@@ -640,7 +735,8 @@ fn program_process() {
     let Ok(out) = std::env::var("PEREGRINE_PROGRAM_OUT") else { return };
     let set: Vec<String> = std::env::var("PEREGRINE_PROGRAM_SET").unwrap().lines().map(str::to_owned).collect();
     let seconds = std::env::var("PEREGRINE_PROGRAM_SECONDS").unwrap();
-    let words = ["run", "--mode", "live", "--config", PROFILE, "--seconds", &seconds, "--out", &out, "--json"];
+    let profile = std::env::var("PEREGRINE_PROGRAM_PROFILE").unwrap();
+    let words = ["run", "--mode", "live", "--config", &profile, "--seconds", &seconds, "--out", &out, "--json"];
     let exit = peregrine(&words, &set);
     assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
 }
@@ -649,6 +745,7 @@ fn spawn_program(dir: &Path, run: &str, set: &[String], seconds: u32) -> std::pr
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "program_process", "--ignored", "--nocapture"])
         .env("PEREGRINE_PROGRAM_OUT", dir.join(run))
+        .env("PEREGRINE_PROGRAM_PROFILE", held_profile(dir))
         .env("PEREGRINE_PROGRAM_SET", set.join("\n"))
         .env("PEREGRINE_PROGRAM_SECONDS", seconds.to_string())
         .stdout(Stdio::piped())
