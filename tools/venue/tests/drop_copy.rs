@@ -1,6 +1,6 @@
 //! The drop copy of a port against the reader that the engine has: what the port's client hears and what the copy tells is
 //! the same; a copy that lies is found out.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -199,11 +199,14 @@ fn the_copy_tells_what_the_port_tells_over_broken_connections() {
     }
 }
 
+/// Whether a difference is the one that was planted.
+type IsWanted = fn(&Discrepancy) -> bool;
+
 #[test]
 fn each_lie_is_found() {
     let all = 1_000_000;
     let none = CopyFaults::default();
-    let cases: [(CopyFaults, fn(&Discrepancy) -> bool); 7] = [
+    let cases: [(CopyFaults, IsWanted); 7] = [
         (CopyFaults { lost_ppm: all, ..none }, |d| matches!(d, Discrepancy::MissingThere(_))),
         (CopyFaults { twice_ppm: all, ..none }, |d| matches!(d, Discrepancy::ToldTwice(_))),
         (CopyFaults { wrong_qty_ppm: all, ..none }, |d| matches!(d, Discrepancy::Differs { .. })),

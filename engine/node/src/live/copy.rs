@@ -354,9 +354,12 @@ mod tests {
         assert_eq!((found, end.counters.equal_count), (None, 1));
     }
 
+    /// Reports of the venue, own fills, and whether a difference is the one that was planted.
+    type Case<'a> = (&'a [&'a str], &'a [CopiedFill], fn(&Discrepancy) -> bool);
+
     #[test]
     fn each_difference_is_found_over_a_socket_within_a_second() {
-        let cases: [(&[&str], &[CopiedFill], fn(&Discrepancy) -> bool); 6] = [
+        let cases: [Case<'_>; 6] = [
             (&[REPORT], &[], |found| matches!(found, Discrepancy::MissingHere(_))),
             (&[], &[fill()], |found| matches!(found, Discrepancy::MissingThere(_))),
             (&[&REPORT.replace("32=100", "32=90")], &[fill()], |found| matches!(found, Discrepancy::Differs { .. })),
