@@ -293,7 +293,7 @@ mod tests {
                     Err(_) => session.poll(now, &mut |_| {}),
                 }
                 if session.state() == State::Active {
-                    while let Some(body) = reports.next() {
+                    for body in reports.by_ref() {
                         session.send("8", &body, now).unwrap();
                     }
                 }
