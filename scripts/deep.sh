@@ -113,7 +113,7 @@ loom() {
 }
 miri() {
     cargo +nightly miri --version >/dev/null 2>&1 || { skip "the miri component is missing"; return 0; }
-    MIRIFLAGS="-Zmiri-many-seeds=0..64" cargo +nightly miri test -p peregrine-runtime --lib ring 2>&1 | tee "$log" || return 1
+    MIRIFLAGS="-Zmiri-many-seeds=0..${MIRI_SEEDS:-64}" cargo +nightly miri test -p peregrine-runtime --lib ring 2>&1 | tee "$log" || return 1
     local ring; ring="$(passed)"
     RUSTFLAGS="-Ctarget-feature=+avx2,+fma,+avx512f" MIRIFLAGS="-Zmiri-disable-isolation" \
         cargo +nightly miri test -p peregrine-model --lib 2>&1 | tee "$log" || return 1
