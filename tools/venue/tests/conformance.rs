@@ -9,6 +9,8 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most messages are not what is looked for")]
 
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/rig.rs"]
 mod rig;
 

@@ -10,10 +10,12 @@
 
 #[path = "common/gate.rs"]
 mod gate;
+#[path = "common/ports.rs"]
+mod ports;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -607,11 +609,6 @@ fn what_the_engine_held_is_read_back_from_the_logs_of_the_session() {
 
 // ---- the whole engine ------------------------------------------------------------------------------------------------
 
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn tape_text(lines: [u16; 2]) -> String {
     let loss = "loss_ppm = 20_000\nduplicate_ppm = 10_000\nreorder_ppm = 10_000\nreorder_delay_us = 200\n";
     let text = venue_text();
@@ -639,7 +636,7 @@ const TAPE: [&str; 6] = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
 
 /// An exchange with a tape, under way, and what its lines' ports are.
 fn tape() -> (Addresses, [u16; 2], StopFlag, std::thread::JoinHandle<Summary>) {
-    let lines = [free_port(), free_port()];
+    let lines = [ports::free_udp_port(), ports::free_udp_port()];
     let text = tape_text(lines);
     let settings = Settings::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let server = Server::bind(&settings).unwrap();

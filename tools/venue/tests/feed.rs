@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "common/ports.rs"]
+mod ports;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -9,10 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_runtime::StopFlag;
-use peregrine_source::live::LiveSource;
 use peregrine_source::live::{
-    LineAddress, LiveInput, LivePlan, LiveStep, Password, RecorderPlan, RecoveryPlan, SnapshotPlan, SocketOptions,
-    UdpSource, Username,
+    LineAddress, LiveInput, LivePlan, LiveStep, Password, RecorderPlan, RecoveryPlan, SnapshotPlan, Username,
 };
 use peregrine_source::market::{Input, InputPlan};
 use peregrine_types::{EpochNanos, EventKind, Full, Level, MarketEvent, Nanos, OrderRef, Side, SymbolId};
@@ -69,12 +70,9 @@ impl Plan<'_> {
     }
 }
 
-/// Two free ports for lines; they are free again when this returns, and asked for again at once.
+/// Two free ports for lines.
 fn free_lines() -> [SocketAddrV4; 2] {
-    let any = LineAddress { destination: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: Ipv4Addr::LOCALHOST };
-    let source = UdpSource::open(&[any, any], &SocketOptions::default(), None).unwrap();
-    let facts = source.facts();
-    [facts[0].local, facts[1].local]
+    [0; 2].map(|_| SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports::free_udp_port()))
 }
 
 fn v4(address: SocketAddr) -> SocketAddrV4 {

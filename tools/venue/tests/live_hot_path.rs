@@ -5,9 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was measured")]
 
+#[path = "common/ports.rs"]
+mod ports;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -99,8 +102,7 @@ fn venue_text(lines: [SocketAddrV4; 2]) -> String {
 }
 
 fn free_address() -> SocketAddrV4 {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports::free_udp_port())
 }
 
 fn v4(address: SocketAddr) -> SocketAddrV4 {

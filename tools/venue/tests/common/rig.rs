@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -118,8 +118,7 @@ impl Plan {
 
 /// A port of loopback that nobody listens on now.
 fn free_address() -> SocketAddrV4 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, socket.local_addr().expect("it is bound").port())
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, super::ports::free_udp_port())
 }
 
 /// A venue that has its sockets and does not run yet, or runs.
