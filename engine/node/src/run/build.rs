@@ -149,8 +149,7 @@ fn machine_of<W: Stopwatch>(
     let symbols = symbol_count(config);
     let send = SendStage::new(venue(config)?, parts.send_log, symbols, order_count(config), FILL_COUNT_MAX);
     let books = Books::new(book_config(config)).map_err(Failure::usage)?;
-    // Half of it holds what one read of the socket can bring, and the end of every order.
-    let inbox = Inbox::new(config.runtime.order_slots.saturating_mul(2).saturating_add(4_096));
+    let inbox = Inbox::new(config.runtime.order_slots.saturating_mul(2));
     Ok((Machine { books, decide, send, inbox }, readers))
 }
 

@@ -42,6 +42,9 @@ pub(crate) use facts::{hex, write_file};
 pub use live::LiveSettings;
 pub use parts::{RunInput, RunVenue};
 
+/// Twice the reports that one read of an order session can bring, and more: 16 KiB of messages of 23 bytes or more.
+const READ_REPORT_COUNT_MAX: usize = 4_096;
+
 /// Shorter intervals say nothing about the speed: the last one of a run may be any.
 const SERIES_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
@@ -217,7 +220,9 @@ impl RunPlan {
         };
         let plans = self.thread_plans()?;
         let record = plans.launch(record, &StopFlag::new()).map_err(Failure::io)?;
-        let machine = Machine { books: built.books, decide: built.decide, send: send(built.send)?, inbox: built.inbox };
+        // Live, half of the room holds what one read of the socket can bring, and the end of every order.
+        let inbox = if S::IS_LIVE { built.inbox.with_more_room(READ_REPORT_COUNT_MAX) } else { built.inbox };
+        let machine = Machine { books: built.books, decide: built.decide, send: send(built.send)?, inbox };
         let series = &mut throughput;
         let watch = Watch { started, interrupted, flags: &flags, progress: &progress, on_progress, series };
         let ended = match self.loaded.config.runtime.wiring {

@@ -29,6 +29,12 @@ impl Inbox {
         Self { waiting: VecDeque::with_capacity(capacity), capacity }
     }
 
+    /// Room for `count` more; before the first report.
+    #[must_use]
+    pub fn with_more_room(self, count: usize) -> Self {
+        Self::new(self.capacity.saturating_add(count))
+    }
+
     /// The next report that is visible by `now`.
     #[inline]
     pub fn pop_visible(&mut self, now: EpochNanos) -> Option<Execution> {
