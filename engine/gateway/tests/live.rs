@@ -324,3 +324,17 @@ fn another_session_than_the_one_whose_logs_were_read_is_left() {
         assert_eq!(desk.client.is_compared(), !is_lost, "{name}");
     }
 }
+
+/// The venue's own end of its session is no loss: nothing was missed, and nobody logs in again.
+#[test]
+fn a_session_that_the_venue_ends_is_over_and_not_broken() {
+    let (mut desk, order) = Desk::begun(100);
+    desk.say(&accepted(order));
+    desk.server.end_session(desk.now);
+    desk.flow();
+    assert!(desk.client.is_session_over() && desk.client.is_session_lost() && desk.client.is_compared());
+    assert_eq!((desk.client.halted(), desk.client.is_flat()), (Some(ReasonCode::SessionLost), false));
+    desk.connect();
+    desk.flow();
+    assert_eq!(desk.client.phase(), Phase::Offline);
+}

@@ -274,6 +274,12 @@ impl OrderClient {
         self.desk.is_session_lost
     }
 
+    /// Whether the venue ended the session by its own word: there is no way back, and nothing was missed.
+    #[must_use]
+    pub const fn is_session_over(&self) -> bool {
+        self.desk.is_session_over
+    }
+
     /// Whether the logs were held against the venue's whole stream.
     #[must_use]
     pub const fn is_compared(&self) -> bool {

@@ -44,6 +44,8 @@ pub(super) struct Desk {
     /// The session that was left is gone, or the login was refused: there is no way back. Beside the halt, whose first
     /// reason stays.
     pub(super) is_session_lost: bool,
+    /// The venue ended the session: its stream is complete.
+    pub(super) is_session_over: bool,
     pub(super) is_day_over: bool,
     /// Until the first replay was compared.
     pub(super) beginning: Option<Box<Beginning>>,
@@ -88,6 +90,7 @@ impl Desk {
             phase: Phase::Offline,
             halt: None,
             is_session_lost: false,
+            is_session_over: false,
             is_day_over: false,
             last_number: account.last_number,
             beginning: Some(Box::new(Beginning { account, ..Beginning::default() })),
@@ -189,7 +192,11 @@ impl Desk {
                 self.notice(Notice::Lost(reason));
                 use crate::soup::CloseReason as Reason;
                 match reason {
-                    Reason::EndOfSession | Reason::Rejected(_) => self.lose_session(),
+                    Reason::EndOfSession => {
+                        self.is_session_over = true;
+                        self.lose_session();
+                    }
+                    Reason::Rejected(_) => self.lose_session(),
                     Reason::Silent
                     | Reason::LoginTimeout
                     | Reason::Frame(_)

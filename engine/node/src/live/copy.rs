@@ -186,6 +186,7 @@ impl<F: Fn(String)> Reader<F> {
         let now = clock.now();
         self.client.finish(now);
         self.client.logout(now);
+        self.link.let_linger();
         self.flush(now);
         self.tell();
         let (counters, session) = (self.client.check().counters(), self.client.session().counters());

@@ -39,11 +39,10 @@ pub struct SessionNote {
 }
 
 impl SessionNote {
-    /// Writes the note into a run's folder.
+    /// Writes the note into a run's folder: in whole or not at all, whatever dies before this returns.
     ///
     /// # Errors
     /// [`Failure`] when the folder does not take it.
-    /// It is there in whole or not at all, whatever dies, before this returns.
     pub fn write(&self, dir: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(Failure::io)? + "\n";
         let path = dir.join(NOTE_NAME);

@@ -253,7 +253,7 @@ impl RunVenue {
             (false, format!("Our fills and the venue's drop copy differ: {}.", copied.join("; ")))
         } else if end.client.counters().unsettled_count > 0 {
             (false, format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")))
-        } else if end.client.is_session_lost() {
+        } else if end.client.is_session_lost() && !end.client.is_session_over() {
             let text = "The session with the venue was lost, and there was no way back to it: what became of our orders is not \
                         known. Ask the venue before the next run.";
             (false, text.to_owned())
