@@ -8,7 +8,8 @@
 //! | the copy tells the same fill twice, and not as a repetition | at once |
 //! | the copy breaks a trade that it never told | at once |
 //! | only one side has broken a trade | as a missing fill |
-//! | a report cannot be read | at once |
+//! | a report cannot be read, or was malformed | at once |
+//! | the copy was never there | at the end |
 //! | more fills than there is room for | at once: from then on nothing is known |
 //!
 //! A fill is known by our order's number (ClOrdID) and the venue's match number. Waiting counts only while the side that
@@ -91,6 +92,8 @@ pub enum Discrepancy {
     Unreadable(FieldError),
     /// There is no room for more fills.
     Full,
+    /// The copy never stood: nothing was held against anything.
+    NeverRead,
 }
 
 impl core::fmt::Display for CopiedFill {
@@ -118,6 +121,7 @@ impl core::fmt::Display for Discrepancy {
             Self::BustMissingThere(fill) => write!(f, "bust missing at the venue, we broke {fill}"),
             Self::Unreadable(error) => write!(f, "report unreadable: {error}"),
             Self::Full => write!(f, "no room for more fills: nothing is checked any more"),
+            Self::NeverRead => write!(f, "the drop copy was never read: nothing is checked"),
         }
     }
 }
@@ -183,6 +187,8 @@ pub struct CopyCheck {
     there_since: Option<EpochNanos>,
     counters: CopyCounters,
     is_full: bool,
+    /// Whether the copy stood at some time.
+    was_read: bool,
 }
 
 impl CopyCheck {
@@ -206,6 +212,7 @@ impl CopyCheck {
                 found_count: 0,
             },
             is_full: false,
+            was_read: false,
         }
     }
 
@@ -245,6 +252,7 @@ impl CopyCheck {
     /// anew.
     pub const fn set_copy_live(&mut self, is_live: bool, now: EpochNanos) {
         self.there_since = if is_live { Some(now) } else { None };
+        self.was_read |= is_live;
     }
 
     /// The copy told of an order. `is_repeated`: by its flags (PossDup, PossResend) it may have been told before.
@@ -267,6 +275,16 @@ impl CopyCheck {
         match (report.exec_type, known) {
             (ExecType::TradeCancel, None) => {
                 self.found(Discrepancy::UnknownBust(key.0, key.1), Nanos::ZERO, on_found);
+                return true;
+            }
+            (ExecType::TradeCancel, Some(known))
+                if self.entries.get(&key).is_some_and(|entry| entry.there.is_busted) =>
+            {
+                if is_repeated {
+                    self.counters.repeated_count = self.counters.repeated_count.saturating_add(1);
+                } else {
+                    self.found(Discrepancy::ToldTwice(known), Nanos::ZERO, on_found);
+                }
                 return true;
             }
             (ExecType::TradeCancel, Some(_)) => {
@@ -310,8 +328,11 @@ impl CopyCheck {
         self.judge(now, self.patience, on_found);
     }
 
-    /// The day is over and both sides had their time: whatever is pending is named.
+    /// The day is over and both sides had their time: whatever is pending is named, and a copy that never stood.
     pub fn finish(&mut self, now: EpochNanos, on_found: &mut impl FnMut(Found)) {
+        if !self.was_read {
+            self.found(Discrepancy::NeverRead, Nanos::ZERO, on_found);
+        }
         let start = EpochNanos::MIN;
         (self.here_since, self.there_since) = (self.here_since.or(Some(start)), self.there_since.or(Some(start)));
         self.judge(now, Nanos(i64::MIN), on_found);

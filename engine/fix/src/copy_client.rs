@@ -23,7 +23,8 @@ pub enum CopyNotice {
 }
 
 /// See the module. The first Logon begins the session anew: the venue tells the whole day, as possible repetitions. Later
-/// ones go on where the connection broke.
+/// ones go on where the connection broke, unless the venue set its numbers forward: then the session logs out, and the next
+/// Logon begins anew.
 #[derive(Debug)]
 pub struct CopyClient {
     session: Session,
@@ -59,8 +60,9 @@ impl CopyClient {
         self.notices.pop_front()
     }
 
-    /// The connection stands.
+    /// The connection stands; one that stood before is gone.
     pub fn connect(&mut self, now: EpochNanos) {
+        self.disconnect(now);
         self.session.connect(now);
     }
 
@@ -112,7 +114,7 @@ impl CopyClient {
     fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
         let Self { session, check, notices, strange } = self;
         let mut reset = None;
-        let mut is_told = false;
+        let (mut is_told, mut is_torn) = (false, false);
         act(session, &mut |event| match event {
             Event::LoggedOn { .. } => {
                 is_told = true;
@@ -136,32 +138,48 @@ impl CopyClient {
             }
             Event::LogoutSaid(_) => reset = Some(true),
             Event::GapEnd => is_told = true,
+            // A report that the session refused is not told again: what it said is not known.
+            Event::Refused { msg_type: b"8", error, is_lost: true, .. } => {
+                check.on_unreadable(error, &mut |found| notices.push_back(CopyNotice::Found(found)));
+            }
+            // Reports may have been stepped over.
+            Event::SequenceReset { expected, new, is_fill: false } => is_torn |= new > expected,
             Event::Rejected { .. }
-            | Event::Refused(_)
+            | Event::Refused { .. }
             | Event::Garbled(_)
             | Event::GapBegin { .. }
-            | Event::SequenceReset { .. }
+            | Event::SequenceReset { is_fill: true, .. }
             | Event::ResendAsked { .. } => {}
         });
+        if is_torn {
+            check.set_copy_live(false, now);
+            session.logout("messages were stepped over: the day is asked for again", now, &mut |_| {});
+            reset = Some(true);
+        }
         if let Some(is_reset) = reset {
             session.set_reset_on_logon(is_reset);
         }
         if session.state() == State::Active && is_told {
             check.set_copy_live(!session.has_gap(), now);
         }
-        for (number, msg_type) in strange.drain(..) {
-            let reject = BusinessMessageReject {
-                ref_number: Some(number),
-                ref_msg_type: &msg_type,
-                ref_id: None,
-                reason: 3,
-                text: Some("a drop copy is read here, nothing else"),
-            };
-            let mut body = Body::new();
-            reject.write(&mut body);
-            // Without room the other side does not read: its silence ends the session.
-            let _refused = session.send(BusinessMessageReject::MSG_TYPE, &body, now).is_err();
-        }
+        refuse(strange, session, now);
+    }
+}
+
+/// Answers messages that nobody here reads.
+fn refuse(strange: &mut Vec<(u64, String)>, session: &mut Session, now: EpochNanos) {
+    for (number, msg_type) in strange.drain(..) {
+        let reject = BusinessMessageReject {
+            ref_number: Some(number),
+            ref_msg_type: &msg_type,
+            ref_id: None,
+            reason: 3,
+            text: Some("a drop copy is read here, nothing else"),
+        };
+        let mut body = Body::new();
+        reject.write(&mut body);
+        // Without room the other side does not read: its silence ends the session.
+        let _refused = session.send(BusinessMessageReject::MSG_TYPE, &body, now).is_err();
     }
 }
 

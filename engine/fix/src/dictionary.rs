@@ -6,9 +6,9 @@ use super::tags::*;
 use super::value::{parse_bool, parse_int, parse_number, parse_time};
 
 /// Fields of the standard header; 8, 9 and 35 first, in this order (FIX 4.4, volume 1).
-const HEADER: [u32; 29] = [
+const HEADER: [u32; 30] = [
     8, 9, 35, 49, 56, 115, 128, 90, 91, 34, 50, 142, 57, 143, 116, 144, 129, 145, 43, 97, 52, 122, 212, 213, 347, 369,
-    627, 628, 629,
+    627, 628, 629, 630,
 ];
 /// Fields of the standard trailer.
 const TRAILER: [u32; 3] = [93, 89, 10];
@@ -50,18 +50,46 @@ const SHAPES: [Shape; 15] = [
     Shape { msg_type: b"9", required: &[37, 11, 41, 39, 434], optional: None },
 ];
 
-/// Repeating groups: the count, the first field of each entry, and the others in order.
-const GROUPS: [(u32, u32, &[u32]); 9] = [
-    (384, 372, &[385]),
-    (386, 336, &[625]),
-    (453, 448, &[447, 452, 802]),
-    (78, 79, &[661, 736, 467, 80]),
-    (382, 375, &[337, 437, 438, 655]),
-    (136, 137, &[138, 139, 891]),
-    (454, 455, &[456]),
-    (627, 628, &[629, 630]),
-    (232, 233, &[234]),
+/// A repeating group.
+#[derive(Debug)]
+struct Group {
+    /// The field that says how many entries there are.
+    count: u32,
+    /// The first field of each entry.
+    first: u32,
+    /// The others, in order. One that is itself the count of a group of this list has that group's entries behind it.
+    others: &'static [u32],
+}
+
+/// The repeating groups that are checked in full (FIX 4.4, volumes 2 to 4).
+const GROUPS: [Group; 16] = [
+    Group { count: 384, first: 372, others: &[385] },
+    Group { count: 386, first: 336, others: &[625] },
+    Group { count: 453, first: 448, others: &[447, 452, 802] },
+    Group { count: 802, first: 523, others: &[803] },
+    Group { count: NO_ALLOCS, first: 79, others: &[661, 736, 467, 539, 80] },
+    Group { count: 539, first: 524, others: &[525, 538, 804] },
+    Group { count: 804, first: 545, others: &[805] },
+    Group { count: 382, first: 375, others: &[337, 437, 438, 655] },
+    Group { count: 136, first: 137, others: &[138, 139, 891] },
+    Group { count: 454, first: 455, others: &[456] },
+    Group { count: 627, first: 628, others: &[629, 630] },
+    Group { count: 232, first: 233, others: &[234] },
+    Group { count: 518, first: 519, others: &[520, 521] },
+    Group { count: 534, first: 41, others: &[535, 536] },
+    Group { count: 864, first: 865, others: &[866, 867, 868] },
+    Group { count: 683, first: 688, others: &[689] },
 ];
+
+/// NoAllocs: its entries are others in each message that is no order.
+const NO_ALLOCS: u32 = 78;
+
+/// SecurityType (167), all that FIX 4.4 has (volume 6).
+const SECURITY_TYPES: &str = "EUSUPRA FAC FADN PEF SUPRA CORP CPP CB DUAL EUCORP XLINKD STRUCT YANK FOR CS PS BRADY EUSOV TBOND TINT TIPS \
+    TCAL TPRN UST USTB TNOTE TBILL REPO FORWARD BUYSELL SECLOAN SECPLEDGE TERM RVLV RVLVTRM BRIDGE LOFC SWING DINP \
+    DEFLTED WITHDRN REPLACD MATURED AMENDED RETIRED BA BN BOX CD CL CP DN EUCD EUCP LQN MTN ONITE PN PZFJ STN TD \
+    XCN YCD ABS CMBS CMO IET MBS MIO MPO MPP MPT PFAND TBA AN COFO COFP GO MT RAN REV SPCLA SPCLO SPCLT TAN TAXA \
+    TECP TRAN VRDN WAR MF MLEG NONE WLD FUT OPT";
 
 /// Types of a field's value, as far as they can be wrong.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +101,23 @@ enum Kind {
     Moment,
     Char,
     Among(&'static [u8]),
+    Word(&'static str),
 }
+
+/// Fields of orders and reports that are read as they stand, without a type that could be wrong.
+const TEXTS: [u32; 11] = [
+    ACCOUNT,
+    CL_ORD_ID,
+    EXEC_ID,
+    EXEC_REF_ID,
+    ORDER_ID,
+    ORIG_CL_ORD_ID,
+    REF_MSG_TYPE,
+    SECONDARY_EXEC_ID,
+    SYMBOL,
+    TEXT,
+    BUSINESS_REJECT_REF_ID,
+];
 
 const ORD_STATUS_CODES: &[u8] = b"0123456789ABCDE";
 const EXEC_TYPE_CODES: &[u8] = b"0123456789ABCDEFGHI";
@@ -86,22 +130,13 @@ const fn kind_of(tag: u32) -> Option<Kind> {
         | END_SEQ_NO
         | NEW_SEQ_NO
         | REF_SEQ_NUM
-        | REF_TAG_ID
         | HEART_BT_INT
         | NEXT_EXPECTED_MSG_SEQ_NUM
         | 95
         | 354
-        | 383
-        | 384
-        | 386
-        | 453
-        | 78
-        | 382
-        | 136
-        | 454
-        | 627
-        | 232 => Kind::Number,
-        SESSION_REJECT_REASON
+        | 383 => Kind::Number,
+        REF_TAG_ID
+        | SESSION_REJECT_REASON
         | BUSINESS_REJECT_REASON
         | ORD_REJ_REASON
         | CXL_REJ_REASON
@@ -122,6 +157,7 @@ const fn kind_of(tag: u32) -> Option<Kind> {
         EXEC_TYPE => Kind::Among(EXEC_TYPE_CODES),
         CXL_REJ_RESPONSE_TO => Kind::Among(b"12"),
         MASS_CANCEL_REQUEST_TYPE => Kind::Among(b"1234567"),
+        SECURITY_TYPE => Kind::Word(SECURITY_TYPES),
         _ => return None,
     })
 }
@@ -140,6 +176,10 @@ fn check_value(kind: Kind, value: &[u8]) -> Option<RejectReason> {
             [code] => return (!codes.contains(code)).then_some(RejectReason::Value),
             _ => return Some(RejectReason::Value),
         },
+        Kind::Word(words) => {
+            let is_known = words.split(' ').any(|word| word.as_bytes() == value);
+            return (!is_known).then_some(RejectReason::Value);
+        }
     };
     (!is_right).then_some(RejectReason::Format)
 }
@@ -171,7 +211,7 @@ pub const fn is_session_type(msg_type: &[u8]) -> bool {
 }
 
 /// Holds a message against the dictionary. Tags of users' own (5000–9999) are taken wherever they stand, those of later
-/// versions of FIX are [`RejectReason::Undefined`].
+/// versions of FIX are [`RejectReason::InvalidTag`].
 ///
 /// # Errors
 /// The first [`FieldError`] in the order of the message; missing fields last.
@@ -195,15 +235,16 @@ pub fn check(message: &Message<'_>) -> Result<(), FieldError> {
         if is_out_of_order {
             return wrong(field, RejectReason::Order);
         }
-        if !seen.insert(field.tag) {
+        if !seen.insert(field.tag) && is_single(shape, field.tag) {
             return wrong(field, RejectReason::Twice);
         }
         if let Some(reason) = kind_of(field.tag).and_then(|kind| check_value(kind, message.value_of(field))) {
             return wrong(field, reason);
         }
         at = at.saturating_add(1);
-        if let Some(group) = GROUPS.iter().find(|(count, ..)| *count == field.tag) {
-            at = check_group(message, at, group)?;
+        let is_varying = field.tag == NO_ALLOCS && shape.is_none();
+        if let Some(group) = group_of(field.tag).filter(|_| !is_varying) {
+            at = check_group(message, (at, field), group)?;
         }
     }
     let required = shape.map_or(&[][..], |shape| shape.required);
@@ -219,7 +260,7 @@ fn check_tag(shape: Option<&Shape>, field: FieldSpan) -> Result<(), RejectReason
         return Ok(());
     }
     if tag > TAG_LAST {
-        return Err(RejectReason::Undefined);
+        return Err(RejectReason::InvalidTag);
     }
     let is_allowed = match shape {
         None | Some(Shape { optional: None, .. }) => {
@@ -242,34 +283,61 @@ fn check_condition(message: &Message<'_>, msg_type: &[u8]) -> Result<(), FieldEr
     }
 }
 
-/// Checks the entries of a group whose count stands before field number `at`; where the group ends.
+/// Whether a field stands once: those of the header and the trailer, any of a session message, and of an order or a report
+/// what this crate reads. Others may belong to groups that are not checked here (legs, underlyings, market data).
+fn is_single(shape: Option<&Shape>, tag: u32) -> bool {
+    let is_read = match shape {
+        None => false,
+        Some(Shape { optional: Some(_), .. }) => true,
+        Some(Shape { optional: None, required, .. }) => {
+            required.contains(&tag) || kind_of(tag).is_some() || TEXTS.contains(&tag)
+        }
+    };
+    is_read || HEADER.contains(&tag) || TRAILER.contains(&tag)
+}
+
+/// The first field of users' own (5000–9999) as an error, for sessions without an agreement about them.
+#[must_use]
+pub fn user_field(message: &Message<'_>) -> Option<FieldError> {
+    let field = message.fields().iter().find(|field| USER_TAGS.contains(&field.tag))?;
+    Some(FieldError { offset: field.begin, tag: field.tag, reason: RejectReason::InvalidTag })
+}
+
+fn group_of(count: u32) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.count == count)
+}
+
+/// Checks the entries of a group, whose count is a field before field number `at`; where the group ends. A group within an
+/// entry is checked the same way: the list has no group within itself, so it ends.
 fn check_group(
     message: &Message<'_>,
-    mut at: usize,
-    (count_tag, first, others): &(u32, u32, &[u32]),
+    (mut at, count_field): (usize, FieldSpan),
+    group: &Group,
 ) -> Result<usize, FieldError> {
-    let fields = message.fields();
-    let said = message.number(*count_tag)?.unwrap_or(0);
+    let fail = |field: FieldSpan, reason| FieldError { offset: field.begin, tag: field.tag, reason };
+    let said = parse_number(message.value_of(count_field)).ok_or_else(|| fail(count_field, RejectReason::Format))?;
     let (mut count, mut rank) = (0_u64, 0_usize);
-    while let Some(field) = fields.get(at) {
-        let error = |reason| FieldError { offset: field.begin, tag: field.tag, reason };
-        if field.tag == *first {
+    while let Some(field) = message.fields().get(at).copied() {
+        if field.tag == group.first {
             count = count.saturating_add(1);
             rank = 0;
-        } else if let Some(place) = others.iter().position(|tag| *tag == field.tag) {
+        } else if let Some(place) = group.others.iter().position(|tag| *tag == field.tag) {
             if count == 0 || place < rank {
-                return Err(error(RejectReason::GroupOrder));
+                return Err(fail(field, RejectReason::GroupOrder));
             }
             rank = place.saturating_add(1);
         } else {
             break;
         }
-        if let Some(reason) = kind_of(field.tag).and_then(|kind| check_value(kind, message.value_of(*field))) {
-            return Err(error(reason));
+        if let Some(reason) = kind_of(field.tag).and_then(|kind| check_value(kind, message.value_of(field))) {
+            return Err(fail(field, reason));
         }
         at = at.saturating_add(1);
+        if let Some(inner) = group_of(field.tag) {
+            at = check_group(message, (at, field), inner)?;
+        }
     }
-    if count == said { Ok(at) } else { Err(message.error(*count_tag, RejectReason::GroupCount)) }
+    if count == said { Ok(at) } else { Err(fail(count_field, RejectReason::GroupCount)) }
 }
 
 /// Tags that were seen; those beyond the standard's are few and kept in a list.
@@ -326,7 +394,7 @@ mod tests {
             ("44=1|", "44=+1|", (44, RejectReason::Format)),
             ("44=1|", "", (44, RejectReason::Missing)),
             ("40=2|44=1|", "40=3|", (99, RejectReason::Missing)),
-            ("11=1|", "11=1|999=1|", (999, RejectReason::Undefined)),
+            ("11=1|", "11=1|999=1|", (999, RejectReason::InvalidTag)),
             ("11=1|", "11=1|112=1|", (112, RejectReason::NotDefinedForType)),
             ("11=1|", "11=1|11=2|", (11, RejectReason::Twice)),
             ("38=1|", "38=1|50=DESK|", (50, RejectReason::Order)),
@@ -335,6 +403,10 @@ mod tests {
             ("38=1|", "453=1|447=D|448=A|452=1|38=1|", (447, RejectReason::GroupOrder)),
             ("38=1|", "453=1|448=A|452=1|447=D|38=1|", (447, RejectReason::GroupOrder)),
             ("60=20260105-14:30:00|", "60=20260105|", (60, RejectReason::Format)),
+            ("38=1|", "453=1|448=A|447=D|452=1|802=2|523=X|803=1|38=1|", (802, RejectReason::GroupCount)),
+            ("38=1|", "453=1|448=A|447=D|452=1|802=1|803=1|523=X|38=1|", (803, RejectReason::GroupOrder)),
+            ("38=1|", "453=x|38=1|", (453, RejectReason::Format)),
+            ("38=1|", "38=1|167=ETF|", (167, RejectReason::Value)),
         ];
         for (old, new, wanted) in cases {
             assert_eq!(verdict(&ORDER.replacen(old, new, 1)), Err(wanted), "{new}");
@@ -344,5 +416,22 @@ mod tests {
             Ok(())
         );
         assert_eq!(verdict(&ORDER.replacen("38=1|", "453=0|38=1|", 1)), Ok(()));
+    }
+    /// Groups of the standard that a report or another message may have, within others and beside those that are checked.
+    #[test]
+    fn what_stands_in_groups_may_stand_again() {
+        let parties = "453=2|448=A|447=D|452=1|802=2|523=X|803=1|523=Y|803=2|448=B|447=D|452=3|802=1|523=Z|803=1|";
+        assert_eq!(verdict(&ORDER.replacen("38=1|", &format!("{parties}38=1|"), 1)), Ok(()));
+        let allocations = "78=2|79=A|539=1|524=N|525=D|538=4|804=1|545=S|805=2|80=1|79=B|80=2|";
+        assert_eq!(verdict(&ORDER.replacen("38=1|", &format!("{allocations}38=1|"), 1)), Ok(()));
+        let report = "35=8|49=A|56=B|34=2|52=20260105-14:30:00|37=1|17=2|150=F|39=1|55=X|54=1|151=1|14=1|6=1|";
+        let legs = "555=2|600=P|624=1|566=1.5|600=Q|624=2|566=2.5|711=2|311=U|311=V|";
+        assert_eq!(verdict(&format!("{report}{legs}")), Ok(()));
+        assert_eq!(verdict(&format!("{report}{legs}17=3|")), Err((17, RejectReason::Twice)));
+        let allocation = "35=J|49=A|56=B|34=2|52=20260105-14:30:00|78=2|79=A|366=1|80=1|79=B|366=1|80=2|";
+        assert_eq!(verdict(allocation), Ok(()));
+        let quotes = "35=W|49=A|56=B|34=2|52=20260105-14:30:00|55=X|268=2|269=0|270=1|271=5|269=1|270=2|271=6|";
+        assert_eq!(verdict(quotes), Ok(()));
+        assert_eq!(verdict(&quotes.replacen("35=W|", "35=W|49=A|", 1)), Err((49, RejectReason::Twice)));
     }
 }

@@ -58,6 +58,7 @@ fn talk(role: Role, data: &[u8], piece: usize) {
         outbox_len_max: 2 * MESSAGE_LEN_MAX,
         store_count_max: 8,
         store_byte_count_max: 1_024,
+        early_len_max: 2_048,
         sending_time_max: None,
         ..SessionConfig::new(role, "VENUE", "CLIENT")
     };

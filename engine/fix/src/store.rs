@@ -48,6 +48,13 @@ impl SentStore {
         (self.first, self.head) = (number, 0);
     }
 
+    /// Forgets what is below a number; what is left has numbers from `first` on.
+    pub(crate) fn renumber(&mut self, from: u64, first: u64) {
+        let gone = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.entries.drain(..gone.min(self.entries.len()));
+        self.first = first;
+    }
+
     /// Number of the message that comes next.
     pub(crate) fn next_number(&self) -> u64 {
         self.first.saturating_add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX))
@@ -128,6 +135,11 @@ mod tests {
         assert_eq!(store.push(&sent(&[0; 101]), 9), None);
         store.begin_at(7);
         assert_eq!((store.next_number(), store.push(&sent(b"x"), 7)), (7, Some(7)));
+        assert_eq!(store.push(&sent(b"y"), 7), Some(8));
+        store.renumber(8, 2);
+        assert_eq!((store.first_number(), store.next_number(), store.get(2).unwrap().body), (2, 3, &b"y"[..]));
+        store.renumber(99, 5);
+        assert_eq!((store.first_number(), store.next_number()), (5, 5));
     }
 
     proptest! {

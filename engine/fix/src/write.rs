@@ -5,8 +5,12 @@ use core::fmt::{Display, Write as _};
 use peregrine_types::{Decimal, EpochNanos, Price, Qty};
 
 use super::frame::{BEGIN, SOH, check_sum};
+use super::message::Message;
 use super::tags;
 use super::value::format_time;
+
+/// Longest routing value that an answer repeats: names of firms and desks are short.
+const ROUTE_LEN_MAX: usize = 64;
 
 /// The fields behind the header of a message that is being written. Values are written as they are given: a separator in
 /// a text becomes a space, because nothing may end a field but its end.
@@ -53,6 +57,25 @@ impl Body {
         let written = write!(Clean(&mut self.bytes), "{tag}={value}");
         debug_assert!(written.is_ok(), "a vector takes every text");
         self.bytes.push(SOH);
+        self
+    }
+
+    /// Begins the answer to a message that came by way of somebody, or was meant for somebody behind us: OnBehalfOf… (115,
+    /// 116, 144) becomes DeliverTo… (128, 129, 145), and the other way round (FIX 4.4, volume 2, "Third Party Message
+    /// Routing"). The fields belong to the header: this comes before any other. Values without or with more than 64 bytes
+    /// are left out.
+    pub fn route_back(&mut self, message: &Message<'_>) -> &mut Self {
+        for (from, to) in [
+            (tags::ON_BEHALF_OF_COMP_ID, tags::DELIVER_TO_COMP_ID),
+            (tags::ON_BEHALF_OF_SUB_ID, tags::DELIVER_TO_SUB_ID),
+            (tags::ON_BEHALF_OF_LOCATION_ID, tags::DELIVER_TO_LOCATION_ID),
+            (tags::DELIVER_TO_COMP_ID, tags::ON_BEHALF_OF_COMP_ID),
+            (tags::DELIVER_TO_SUB_ID, tags::ON_BEHALF_OF_SUB_ID),
+            (tags::DELIVER_TO_LOCATION_ID, tags::ON_BEHALF_OF_LOCATION_ID),
+        ] {
+            let value = message.text(from).ok().flatten();
+            self.option(to, value.filter(|value| (1..=ROUTE_LEN_MAX).contains(&value.len())));
+        }
         self
     }
 

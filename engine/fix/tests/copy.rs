@@ -274,3 +274,60 @@ fn a_report_that_cannot_be_read_is_found() {
     day.steps(50);
     assert!(matches!(day.found[..], [Found { discrepancy: Discrepancy::Unreadable(error), .. }] if error.tag == 11));
 }
+
+#[test]
+fn a_malformed_report_is_found() {
+    let mut day = Day::new();
+    day.both(1);
+    let text = String::from_utf8(report(fill(2), ExecType::Trade).bytes().to_vec()).unwrap();
+    let mut body = Body::new();
+    for field in text.split('\x01').filter(|field| !field.is_empty()) {
+        let (tag, value) = field.split_once('=').unwrap();
+        body.field(tag.parse().unwrap(), if tag == "39" { "Z" } else { value });
+    }
+    day.venue.send("8", &body, day.now).unwrap();
+    day.steps(50);
+    assert!(matches!(day.found[..], [Found { discrepancy: Discrepancy::Unreadable(error), .. }] if error.tag == 39));
+}
+
+#[test]
+fn a_copy_that_was_never_there_is_not_equal() {
+    let config = SessionConfig::new(Role::Initiator, "DESK", "VENUE");
+    let mut client = CopyClient::new(config, DEADLINE, 10);
+    let now = EpochNanos(1_767_623_400_000_000_000);
+    client.poll(now);
+    client.finish(now);
+    let found = core::iter::from_fn(|| client.take_notice()).collect::<Vec<_>>();
+    assert_eq!(found, [CopyNotice::Found(Found { discrepancy: Discrepancy::NeverRead, after: Nanos(0) })]);
+}
+
+#[test]
+fn a_copy_that_steps_over_reports_is_asked_for_the_day_again() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    let next = day.venue.numbers().next_out;
+    assert!(day.venue.reset_sequence(next + 3, day.now));
+    day.steps(5);
+    assert_eq!(day.client.session().state(), State::Disconnected);
+    day.connect();
+    day.steps(5);
+    let numbers = day.venue.numbers();
+    assert_eq!((day.venue.state(), numbers.next_in, numbers.next_out), (State::Active, 2, 2), "the day begins anew");
+    day.ends_with(&[]);
+}
+
+#[test]
+fn a_bust_counts_once_however_often_it_is_told() {
+    let mut day = Day::new();
+    day.both(1);
+    day.tell(fill(1), ExecType::TradeCancel);
+    day.client.on_own(OwnEvent::Bust(OrderId(101), MatchNumber(1)), day.now);
+    day.steps(5);
+    day.venue.send_again("8", &report(fill(1), ExecType::TradeCancel), day.now).unwrap();
+    day.steps(5);
+    let counters = day.client.check().counters();
+    assert_eq!((counters.bust_count, counters.repeated_count, counters.found_count), (1, 1, 0));
+    day.tell(fill(1), ExecType::TradeCancel);
+    day.ends_with(&[Discrepancy::ToldTwice(fill(1))]);
+}

@@ -1,4 +1,4 @@
-//! Scripted sessions: what the QuickFIX acceptance definitions for FIX 4.4 demand of a session, as cases of our own.
+//! Scripted sessions: what a session does beside the published cases (`acceptance.rs`), and those again in short.
 //!
 //! A script is lines: `> FIELDS` the other side sends, `< FIELDS` we send next (the fields named, others are free), `version
 //! FIELDS` the same as FIX.4.2, `raw BYTES` as they are, `wait SECONDS`, `send` an order of ours, `seen NUMBER` the application got it, `in NUMBER` is
@@ -268,7 +268,7 @@ const ACCEPTOR: &[(&str, &str)] = &[
     ("a logout with a number too high is answered", "> 35=5|34=9\n< 35=5\nclosed"),
     ("our logout ends with its answer", "logout good night\n< 35=5|58=good night\n> 35=5|34=2\nclosed"),
     ("our logout ends without an answer too", "logout\n< 35=5\nwait 5\nclosed"),
-    ("a field that FIX 4.4 does not have is refused", "> ORDER|34=2|999=HI\n< 35=3|45=2|371=999|373=3|372=D\nin 3"),
+    ("a field that FIX 4.4 does not have is refused", "> ORDER|34=2|999=HI\n< 35=3|45=2|371=999|373=0|372=D\nin 3"),
     ("a field that is no number is refused", "> ORDER|34=2|x=1\n< 35=3|45=2|373=0\nin 3"),
     (
         "a field that must be there is missed",
@@ -303,6 +303,25 @@ const ACCEPTOR: &[(&str, &str)] = &[
         "numbers begin anew while connected",
         "> ORDER|34=2\nseen 2\n> 35=A|34=1|98=0|108=30|141=Y\n< 35=A|34=1|141=Y\nin 2\nout 2\nopen",
     ),
+    (
+        "a logon that is sent again does not begin anew",
+        "> ORDER|34=2\nseen 2\n> 35=A|34=1|43=Y|122=@-1|98=0|108=30|141=Y\nin 3\nout 2\nopen",
+    ),
+    ("what came early is taken in its turn", "> ORDER|34=3\n< 35=2|7=2|16=0\n> 35=0|34=2\nseen 3\nin 4\nopen"),
+    (
+        "a request that came early is answered once",
+        "send a\n< 35=D|34=2\n> 35=2|34=3|7=2|16=0\n< 35=D|34=2|43=Y\n< 35=2|34=3|7=2|16=0\n> 35=0|34=2\nin 4\nopen",
+    ),
+    (
+        "a reset forgets what came early",
+        "> ORDER|34=5\n< 35=2|7=2\n> 35=4|34=9|123=N|36=5\nin 5\n> ORDER|34=5\nseen 5\nin 6",
+    ),
+    (
+        "what is said behind our logout waits for the next connection",
+        "logout\n< 35=5|34=2\nsend a\nout 4\n> 35=5|34=2\nclosed\nreconnect\n> 35=A|34=3|98=0|108=30\n< 35=A|34=4\n\
+         > 35=2|34=4|7=3|16=3\n< 35=D|34=3|43=Y|11=a",
+    ),
+    ("a type that nobody has is repeated", "> 35=Zq9|34=2\n< 35=3|45=2|371=35|372=Zq9|373=11\nin 3"),
     ("a second logon is refused", "> 35=A|34=2|98=0|108=30\n< 35=3|45=2|373=99\nin 3\nopen"),
     (
         "a lost connection goes on with its numbers",
@@ -371,7 +390,25 @@ const INITIATOR: &[(&str, &str)] = &[
     ("another message instead of an answer", "< 35=A\n> 35=0|34=5\nclosed"),
     ("no answer in time", "< 35=A\nwait 10\nclosed"),
     ("an acceptor that has lost its numbers", "< 35=A\n> 35=A|34=1|98=0|108=30\n< 35=5\nclosed"),
-    ("an acceptor that begins anew", "< 35=A\n> 35=A|34=1|98=0|108=30|141=Y\nopen\nin 2"),
+    ("an acceptor that begins anew", "< 35=A\n> 35=A|34=1|98=0|108=30|141=Y\nopen\nin 2\nout 2"),
+    (
+        "an acceptor that begins anew while orders wait",
+        "< 35=A|34=9\nsend a\n> 35=A|34=1|98=0|108=30|141=Y\n< 35=D|34=2|11=a\nout 3\n> 35=2|34=2|7=1|16=0\n\
+         < 35=4|34=1|36=2\n< 35=D|34=2|43=Y|11=a\nopen",
+    ),
+    (
+        "an acceptor that begins anew while connected",
+        "< 35=A|34=9\n> 35=A|34=5|98=0|108=30\nsend a\n< 35=D|34=10\n> 35=A|34=1|98=0|108=30|141=Y\n\
+         < 35=A|34=1|141=Y\nin 2\nsend b\n< 35=D|34=2|11=b\nopen",
+    ),
+    (
+        "what waits is sent once, whatever the answer expects",
+        "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30|789=10\n< 35=D|34=10|11=a\nout 11\nopen",
+    ),
+    (
+        "an acceptor that expects what was never sent knows more than we do",
+        "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30|789=11\n< 35=D|34=10\n< 35=5|34=11\nclosed",
+    ),
 ];
 
 #[test]
@@ -414,6 +451,71 @@ fn what_is_stale_or_forgotten_is_stepped_over() {
     run("forgotten", small, Numbers::START, &format!("{LOGON}{script}"));
 }
 
+#[test]
+fn what_comes_early_and_finds_no_room_is_asked_for() {
+    let none = SessionConfig { early_len_max: 0, ..config(Role::Acceptor) };
+    let script = "> ORDER|34=3\n< 35=2|7=2|16=0\n> 35=0|34=2\nin 3\n> ORDER|34=3|43=Y|122=@-1\nseen 3\nin 4\nopen";
+    run("no room", none, Numbers::START, &format!("{LOGON}{script}").replace("ORDER", ORDER));
+}
+
+/// A session that is logged on as an acceptor, with small buffers, and nothing read yet of what it said.
+fn small_acceptor() -> Session {
+    let config = SessionConfig { message_len_max: 512, outbox_len_max: 1_024, ..config(Role::Acceptor) };
+    let mut session = Session::new(config, Numbers::START);
+    session.connect(START);
+    let stamp = format_time(START);
+    let logon = frame(&format!("35=A|49=THEM|56=US|34=1|52={stamp}|98=0|108=30|"));
+    session.receive(&logon, START, &mut |_| {});
+    assert_eq!(session.state(), State::Active);
+    session
+}
+
+#[test]
+fn a_second_request_does_not_cut_the_first_one_off() {
+    let mut session = small_acceptor();
+    let read = |session: &mut Session| {
+        let (mut decoder, mut numbers) = (FrameDecoder::new(512), Vec::new());
+        while !session.pending().is_empty() {
+            let bytes = session.pending().to_vec();
+            session.sent(bytes.len(), START);
+            let mut input = &bytes[..];
+            while let Some(frame) = decoder.next(&mut input).unwrap() {
+                let mut fields = Vec::new();
+                numbers.push(message::parse(frame, &mut fields).0.number(34).unwrap().unwrap());
+            }
+        }
+        numbers
+    };
+    assert_eq!(read(&mut session), [1]);
+    for name in 0..20 {
+        let mut body = Body::new();
+        body.field(11, name).field(55, "X").char(54, b'1').time(60, START).char(40, b'1');
+        session.send("D", &body, START).unwrap();
+    }
+    assert_eq!(read(&mut session), (2..22).collect::<Vec<_>>());
+    let ask = |number, begin, end| {
+        frame(&format!("35=2|49=THEM|56=US|34={number}|52={}|7={begin}|16={end}|", format_time(START)))
+    };
+    session.receive(&[ask(2, 2, 15), ask(3, 18, 20)].concat(), START, &mut |_| {});
+    let again = read(&mut session);
+    for number in (2..=15).chain(18..=20) {
+        assert!(again.contains(&number), "{number} is not among {again:?}");
+    }
+}
+
+/// A caller that sleeps until the next deadline does not spin when the other side does not read.
+#[test]
+fn no_deadline_lies_in_the_past() {
+    let mut session = small_acceptor();
+    let mut now = START;
+    for _ in 0..35 {
+        now = now.plus(Nanos::from_secs(1));
+        session.poll(now, &mut |_| {});
+        let deadline = session.next_deadline().unwrap();
+        assert!(deadline > now, "{} s after the begin", now.since(START).0 / 1_000_000_000);
+    }
+}
+
 /// Both of our sides talk, and the connection breaks at every byte of what they say: every message arrives once, in order.
 #[test]
 fn a_connection_cut_at_every_byte_loses_and_doubles_nothing() {
@@ -428,7 +530,7 @@ fn a_connection_cut_at_every_byte_loses_and_doubles_nothing() {
             Session::new(config, Numbers::START)
         });
         let (mut now, mut passed, mut seen) = (START, 0_usize, vec![vec![], vec![]]);
-        sides.iter_mut().rev().for_each(|side| side.connect(now));
+        sides.iter_mut().rev().for_each(|side| assert!(side.connect(now)));
         for round in 0..60_u64 {
             now = now.plus(Nanos::from_millis(400));
             if round % 5 == 1 && round < 30 {
@@ -457,7 +559,7 @@ fn a_connection_cut_at_every_byte_loses_and_doubles_nothing() {
                 sides[to].poll(now, &mut on_event);
                 if is_cut || sides.iter().any(|side| side.state() == State::Disconnected) {
                     sides.iter_mut().for_each(|side| side.disconnect(&mut |_| {}));
-                    sides.iter_mut().rev().for_each(|side| side.connect(now));
+                    sides.iter_mut().rev().for_each(|side| assert!(side.connect(now)));
                     break;
                 }
             }

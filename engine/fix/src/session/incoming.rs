@@ -5,7 +5,7 @@ use peregrine_types::EpochNanos;
 use super::{CloseReason, Core, Event, Gap, Resend, Role, State};
 use crate::dictionary;
 use crate::frame::{BEGIN, Garbled};
-use crate::message::{FieldError, Message, RejectReason};
+use crate::message::{FieldError, FieldSpan, Message, RejectReason};
 use crate::tags;
 
 /// Longest HeartBtInt that is taken: a day.
@@ -67,6 +67,7 @@ impl Core {
         for (tag, name) in [(tags::SENDER_COMP_ID, &self.config.target), (tags::TARGET_COMP_ID, &self.config.sender)] {
             match message.get(tag) {
                 None => return Err((message.error(tag, RejectReason::Missing), None)),
+                Some(b"") => return Err((message.error(tag, RejectReason::NoValue), None)),
                 Some(value) if value != name.as_bytes() => {
                     return Err((message.error(tag, RejectReason::CompId), Some(CloseReason::CompId)));
                 }
@@ -107,10 +108,12 @@ impl Core {
             return self.close(CloseReason::LogonRefused(error.tag), on_event);
         }
         self.refuse((number, &message), error, now, on_event);
-        match reason {
-            Some(reason) => self.quit(reason, now, on_event),
-            None if number == self.next_in => self.advance(number.saturating_add(1), now, on_event),
-            None => {}
+        // A message that was refused uses its number up, whatever comes of the session: it is not asked for again.
+        if number == self.next_in {
+            self.advance(number.saturating_add(1), now, on_event);
+        }
+        if let Some(reason) = reason {
+            self.quit(reason, now, on_event);
         }
     }
 
@@ -122,10 +125,11 @@ impl Core {
         on_event: &mut dyn FnMut(Event<'_>),
     ) {
         self.counters.refused_count = self.counters.refused_count.saturating_add(1);
-        on_event(Event::Refused(error));
+        let (msg_type, is_lost) = (message.msg_type(), number == self.next_in);
+        on_event(Event::Refused { number, msg_type, error, is_lost });
         // A Reject is never answered with one: two sides would talk for ever.
-        if message.msg_type() != b"3" {
-            self.send_reject(number, message.msg_type(), error, now);
+        if msg_type != b"3" {
+            self.send_reject((number, message), error, now);
         }
     }
 
@@ -141,7 +145,7 @@ impl Core {
         if self.config.role == Role::Acceptor {
             self.next_wire = self.store.next_number();
         }
-        let wrong = error.or(dictionary::check(message).err());
+        let wrong = self.fault(message, error);
         if let Some(error) = wrong.or_else(|| self.check_logon(message)) {
             self.quit(CloseReason::LogonRefused(error.tag), now, on_event);
             return;
@@ -153,14 +157,18 @@ impl Core {
         if is_reset && is_acceptor {
             self.reset_numbers();
         } else if is_reset && !self.config.is_reset_on_logon {
-            // The acceptor begins anew and we did not ask for it: our Logon was the first message of the new session.
+            // The acceptor begins anew and we did not ask for it: our Logon was the first message of the new session, and
+            // what waits follows it.
             self.next_in = 1;
+            self.store.renumber(self.next_wire, 2);
+            self.next_wire = 2;
         }
         if number < self.next_in && message.flag(tags::POSS_DUP_FLAG) != Ok(true) {
             let expected = self.next_in;
             return self.quit(CloseReason::NumberTooLow { expected, received: number }, now, on_event);
         }
-        let before = self.store.next_number();
+        // What the other side can have: an acceptor's answer was not written then, what waits is not on the wire.
+        let before = if is_acceptor { self.store.next_number() } else { self.next_wire };
         (self.state, self.state_time) = (State::Active, now);
         if is_acceptor {
             self.heartbeat = peregrine_types::Nanos::from_secs(i64::from(heartbeat_s));
@@ -172,6 +180,7 @@ impl Core {
             self.on_next_expected(wanted, before, now, on_event);
         }
         if self.state == State::Active && number > self.next_in {
+            self.early.insert(number, message.bytes(), true);
             self.on_too_high(number, now, on_event);
         } else if number == self.next_in {
             self.advance(number.saturating_add(1), now, on_event);
@@ -204,12 +213,11 @@ impl Core {
 
     /// NextExpectedMsgSeqNum (789): what the other side has not got is sent without its asking.
     fn on_next_expected(&mut self, wanted: u64, before: u64, now: EpochNanos, on_event: &mut dyn FnMut(Event<'_>)) {
-        // An initiator's own Logon was sent before the answer was written: it counts as received.
         if wanted > before {
             let reason = CloseReason::NumberTooLow { expected: wanted, received: before };
             self.quit(reason, now, on_event);
         } else if wanted < before && wanted > 0 {
-            self.resend = Some(Resend { next: wanted, end: self.store.next_number().saturating_sub(1) });
+            self.resend = Some(Resend { next: wanted, end: self.next_wire.saturating_sub(1) });
         }
     }
 
@@ -232,20 +240,14 @@ impl Core {
     ) {
         let msg_type = message.msg_type();
         let is_fill = message.flag(tags::GAP_FILL_FLAG) == Ok(true);
-        let wrong = error.or_else(|| dictionary::check(&message).err());
+        let wrong = self.fault(&message, error);
         if msg_type == b"4" && !is_fill && wrong.is_none() {
             return self.on_reset(number, &message, now, on_event);
         }
-        // Both sides may begin again while they are connected.
-        if msg_type == b"A" && message.flag(tags::RESET_SEQ_NUM_FLAG) == Ok(true) && number == 1 && wrong.is_none() {
-            if self.config.role == Role::Acceptor {
-                self.reset_numbers();
-                self.send_logon(true, now);
-            } else {
-                self.next_in = 1;
-                self.gap = None;
-            }
-            on_event(Event::SequenceReset { expected: 1, new: 1 });
+        if msg_type == b"A" && number == 1 && wrong.is_none() && is_new_begin(&message) {
+            self.reset_numbers();
+            self.send_logon(true, now);
+            on_event(Event::SequenceReset { expected: 1, new: 1, is_fill: false });
             return self.advance(2, now, on_event);
         }
         match self.place(number, &message) {
@@ -259,25 +261,58 @@ impl Core {
             Some(Place::TooHigh) => {
                 // Answered although something is missing: without it two sides that both miss something would wait for
                 // each other.
+                let is_answered = msg_type == b"2" && wrong.is_none();
                 match msg_type {
-                    b"2" if wrong.is_none() => self.on_resend_request(&message, now, on_event),
+                    b"2" if is_answered => self.on_resend_request(&message, now, on_event),
                     b"5" => return self.on_logout(&message, now, on_event),
                     _ => {}
                 }
+                self.early.insert(number, message.bytes(), is_answered);
                 self.on_too_high(number, now, on_event);
             }
-            Some(Place::Expected) => {
-                if let Some(error) = wrong {
-                    self.refuse((number, &message), error, now, on_event);
-                    return self.advance(number.saturating_add(1), now, on_event);
-                }
-                self.on_expected(number, message, now, on_event);
+            Some(Place::Expected) => self.on_expected((number, message), wrong, now, on_event),
+        }
+    }
+
+    /// Takes what came early and is expected now.
+    pub(super) fn take_early(
+        &mut self,
+        fields: &mut Vec<FieldSpan>,
+        now: EpochNanos,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        while matches!(self.state, State::Active | State::LoggingOut) {
+            let number = self.next_in;
+            let Some(early) = self.early.take(number) else { return };
+            if early.is_answered {
+                self.advance(number.saturating_add(1), now, on_event);
+            } else {
+                let (message, error) = crate::message::parse(&early.bytes, fields);
+                let wrong = self.fault(&message, error);
+                self.on_expected((number, message), wrong, now, on_event);
             }
         }
     }
 
-    fn on_expected(&mut self, number: u64, message: Message<'_>, now: EpochNanos, on_event: &mut dyn FnMut(Event<'_>)) {
+    /// What is wrong with a message, beside its header.
+    fn fault(&self, message: &Message<'_>, error: Option<FieldError>) -> Option<FieldError> {
+        let user_field = || if self.config.is_user_field_taken { None } else { dictionary::user_field(message) };
+        error.or_else(|| dictionary::check(message).err()).or_else(user_field)
+    }
+
+    /// A message in its place.
+    fn on_expected(
+        &mut self,
+        (number, message): (u64, Message<'_>),
+        wrong: Option<FieldError>,
+        now: EpochNanos,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
         let next = number.saturating_add(1);
+        if let Some(error) = wrong {
+            self.refuse((number, &message), error, now, on_event);
+            return self.advance(next, now, on_event);
+        }
         match message.msg_type() {
             b"4" => return self.on_gap_fill(number, &message, now, on_event),
             b"5" => {
@@ -312,7 +347,8 @@ impl Core {
             let error = message.error(tags::NEW_SEQ_NO, RejectReason::Value);
             return self.refuse((number, message), error, now, on_event);
         }
-        on_event(Event::SequenceReset { expected, new });
+        self.early.clear();
+        on_event(Event::SequenceReset { expected, new, is_fill: false });
         self.advance(new, now, on_event);
     }
 
@@ -330,7 +366,7 @@ impl Core {
             self.refuse((number, message), error, now, on_event);
             return self.advance(number.saturating_add(1), now, on_event);
         }
-        on_event(Event::SequenceReset { expected: number, new });
+        on_event(Event::SequenceReset { expected: number, new, is_fill: true });
         self.advance(new, now, on_event);
     }
 
@@ -357,7 +393,9 @@ impl Core {
         }
         let kept = self.store.first_number().clamp(begin, end.saturating_add(1));
         on_event(Event::ResendAsked { begin, end, missing_count: kept.saturating_sub(begin) });
-        self.resend = Some(Resend { next: begin, end });
+        // What another request asked for and is still on its way goes with it.
+        let (next, end) = self.resend.map_or((begin, end), |old| (old.next.min(begin), old.end.max(end)));
+        self.resend = Some(Resend { next, end });
         self.pump(now);
     }
 
@@ -385,4 +423,10 @@ impl Core {
             self.gap = Some(Gap { progress_time: now, request_count: 1, ..gap });
         }
     }
+}
+
+/// Whether a Logon begins both sides anew while they are connected; either side may (FIX 4.4, volume 2, "Using the
+/// ResetSeqNumFlag"). One that is sent again does not.
+fn is_new_begin(message: &Message<'_>) -> bool {
+    message.flag(tags::RESET_SEQ_NUM_FLAG) == Ok(true) && message.flag(tags::POSS_DUP_FLAG) == Ok(false)
 }

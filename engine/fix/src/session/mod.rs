@@ -5,7 +5,7 @@
 //! | number | done |
 //! |---|---|
 //! | as expected | taken; a malformed message is answered with Reject and uses its number up |
-//! | too high | dropped and asked for again (one ResendRequest at a time, of at most [`SessionConfig::resend_len_max`] messages); a Logon, a Logout and a ResendRequest are answered all the same, a reset (SequenceReset without gap fill) is taken |
+//! | too high | kept until its turn comes, as far as [`SessionConfig::early_len_max`] reaches; what is missing is asked for (one ResendRequest at a time, of at most [`SessionConfig::resend_len_max`] messages); a Logon, a Logout and a ResendRequest are answered at once, a reset (SequenceReset without gap fill) is taken |
 //! | too low, PossDupFlag | ignored, if OrigSendingTime is sound |
 //! | too low | Logout, and the connection is closed: one of us has lost its memory |
 //!
@@ -17,10 +17,21 @@
 //! Every message is kept before it is sent. A ResendRequest is answered from the store as far as the outgoing buffer has
 //! room, the rest follows; messages of applications go out under their numbers with PossDupFlag, what belongs to the
 //! session, is older than [`SessionConfig::resend_age_max`] or no longer kept is stepped over by a gap fill. What is sent
-//! meanwhile waits behind it, so that numbers on the wire never go back but in a resend.
+//! meanwhile waits behind it, so that numbers on the wire never go back but in a resend. Behind a Logout nothing of the
+//! application goes out.
+//!
+//! When both sides begin anew (ResetSeqNumFlag), what was kept and not sent is forgotten: [`Event::LoggedOn`] and
+//! [`Event::SequenceReset`] say so, and the application decides what it says again.
+//!
+//! Every definition of QuickFIX's acceptance suite for FIX 4.4 is a case of `tests/acceptance.rs`; `docs/fix.md` has them
+//! all in a table, with what this session does otherwise and why.
 
+mod config;
+mod early;
 mod incoming;
 mod outgoing;
+
+pub use config::{Numbers, Role, SessionConfig};
 
 use peregrine_types::{EpochNanos, Nanos};
 
@@ -29,94 +40,7 @@ use crate::message::{FieldError, FieldSpan, Message};
 use crate::outbox::Outbox;
 use crate::store::SentStore;
 use crate::write::Body;
-
-/// Which side of the session it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Connects and logs on first.
-    Initiator,
-    /// Waits for a Logon.
-    Acceptor,
-}
-
-/// What a session needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// Which side it is.
-    pub role: Role,
-    /// Our name: SenderCompID (49) of what we send.
-    pub sender: String,
-    /// The other side's name: TargetCompID (56) of what we send.
-    pub target: String,
-    /// Username (553) and Password (554) of the Logon: an initiator sends them, an acceptor demands them.
-    pub login: Option<(String, String)>,
-    /// HeartBtInt (108) in seconds, 0 for none; an acceptor takes the initiator's.
-    pub heartbeat_s: u32,
-    /// An initiator's wish that both sides begin at 1 with each Logon (ResetSeqNumFlag, 141).
-    pub is_reset_on_logon: bool,
-    /// How long a Logon may take, or its answer: 10 s is usual.
-    pub logon_time_max: Nanos,
-    /// How long the answer to a Logout may take: 2–10 s are usual.
-    pub logout_time_max: Nanos,
-    /// How far SendingTime (52) may be from our clock, 120 s by the standard; `None`: any.
-    pub sending_time_max: Option<Nanos>,
-    /// Messages asked for at once, at least 1: many venues refuse more than 2,500.
-    pub resend_len_max: u64,
-    /// How often the same messages are asked for.
-    pub resend_count_max: u32,
-    /// How long a resend may make no progress until it is asked for again.
-    pub resend_time_max: Nanos,
-    /// Age from which a message of ours is stepped over instead of sent again; `None`: never.
-    pub resend_age_max: Option<Nanos>,
-    /// The longest message, in bytes.
-    pub message_len_max: usize,
-    /// How many outgoing bytes can wait; at least two messages'.
-    pub outbox_len_max: usize,
-    /// How many sent messages are kept.
-    pub store_count_max: usize,
-    /// How many bytes they have together, headers left out.
-    pub store_byte_count_max: usize,
-}
-
-impl SessionConfig {
-    /// Usual values for a session between two names.
-    #[must_use]
-    pub fn new(role: Role, sender: &str, target: &str) -> Self {
-        Self {
-            role,
-            sender: sender.to_owned(),
-            target: target.to_owned(),
-            login: None,
-            heartbeat_s: 30,
-            is_reset_on_logon: false,
-            logon_time_max: Nanos::from_secs(10),
-            logout_time_max: Nanos::from_secs(5),
-            sending_time_max: Some(Nanos::from_secs(120)),
-            resend_len_max: 2_500,
-            resend_count_max: 3,
-            resend_time_max: Nanos::from_secs(10),
-            resend_age_max: None,
-            message_len_max: 1 << 13,
-            outbox_len_max: 1 << 16,
-            store_count_max: 1 << 14,
-            store_byte_count_max: 1 << 21,
-        }
-    }
-}
-
-/// The numbers of the next messages. Who keeps them over a restart can go on with the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
-    /// Of our next message.
-    pub next_out: u64,
-    /// Of the other side's next one.
-    pub next_in: u64,
-}
-
-impl Numbers {
-    /// The begin of a session.
-    pub const START: Self = Self { next_out: 1, next_in: 1 };
-}
+use early::Early;
 
 /// Where the session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +157,16 @@ pub enum Event<'a> {
         text: &'a str,
     },
     /// A message of the other side was malformed and refused.
-    Refused(FieldError),
+    Refused {
+        /// Its number.
+        number: u64,
+        /// Its MsgType (35).
+        msg_type: &'a [u8],
+        /// What is wrong with it.
+        error: FieldError,
+        /// Whether its number is used up: what it said is not said again.
+        is_lost: bool,
+    },
     /// Bytes were garbled and ignored.
     Garbled(Garbled),
     /// Messages were missing and are asked for.
@@ -251,6 +184,9 @@ pub enum Event<'a> {
         expected: u64,
         /// What is expected now.
         new: u64,
+        /// Whether it is a gap fill: what is stepped over is the session's own, or not worth repeating. Otherwise
+        /// messages of the application may be lost.
+        is_fill: bool,
     },
     /// The other side asks for messages again.
     ResendAsked {
@@ -282,7 +218,7 @@ pub struct Counters {
     pub resend_request_count: u64,
     /// Messages that came once more and were ignored.
     pub duplicate_count: u64,
-    /// Messages that were dropped because earlier ones are missing.
+    /// Messages that came before others that are missing.
     pub early_count: u64,
     /// Messages refused.
     pub refused_count: u64,
@@ -330,6 +266,10 @@ struct Core {
     outbox: Outbox,
     resend: Option<Resend>,
     gap: Option<Gap>,
+    /// Messages that came before what is missing.
+    early: Early,
+    /// The number of the Logout that we said.
+    logout_number: u64,
     heartbeat: Nanos,
     state_time: EpochNanos,
     received_last: EpochNanos,
@@ -356,6 +296,8 @@ impl Session {
             outbox: Outbox::new(config.outbox_len_max.max(config.message_len_max.saturating_mul(2))),
             resend: None,
             gap: None,
+            early: Early::new(config.early_len_max),
+            logout_number: 0,
             heartbeat,
             state_time: EpochNanos::MIN,
             received_last: EpochNanos::MIN,
@@ -399,11 +341,16 @@ impl Session {
         self.core.config.is_reset_on_logon = is_reset;
     }
 
-    /// The connection stands: an initiator's Logon goes out.
-    pub fn connect(&mut self, now: EpochNanos) {
+    /// The connection stands: an initiator's Logon goes out. Whether the session takes it: one that has a connection takes
+    /// no second one, which is to be closed without a word (FIX 4.4, volume 2, test case 1S: a duplicate identity).
+    pub fn connect(&mut self, now: EpochNanos) -> bool {
+        if self.core.state != State::Disconnected {
+            return false;
+        }
         self.decoder.reset();
         let core = &mut self.core;
         core.outbox.clear();
+        core.early.clear();
         (core.resend, core.gap, core.is_tested) = (None, None, false);
         core.heartbeat = Nanos::from_secs(i64::from(core.config.heartbeat_s));
         (core.state, core.state_time) = (State::AwaitingLogon, now);
@@ -417,6 +364,7 @@ impl Session {
             let is_reset = core.config.is_reset_on_logon;
             core.send_logon(is_reset, now);
         }
+        true
     }
 
     /// The connection is gone. Tells it, unless the session closed it itself.
@@ -433,6 +381,7 @@ impl Session {
                 Ok(Some(frame)) => {
                     let (message, error) = crate::message::parse(frame, fields);
                     core.on_frame(message, error, now, on_event);
+                    core.take_early(fields, now, on_event);
                 }
                 Ok(None) => break,
                 Err(garbled) => core.on_garbled(garbled, on_event),
@@ -474,16 +423,18 @@ impl Session {
             State::LoggingOut => Some(core.state_time.plus(core.config.logout_time_max)),
             State::Active => {
                 let gap = core.gap.map(|gap| gap.progress_time.plus(core.config.resend_time_max));
-                let beat = (core.heartbeat.0 > 0).then(|| {
-                    let silence = core.silence_max(if core.is_tested { 24 } else { 12 });
-                    core.sent_last.plus(core.heartbeat).min(core.received_last.plus(silence))
-                });
-                gap.into_iter().chain(beat).min()
+                let silence = core.silence_max(if core.is_tested { 24 } else { 12 });
+                let silence = (core.heartbeat.0 > 0).then(|| core.received_last.plus(silence));
+                // Bytes that still wait are the sign of life: no heartbeat is due before they are gone.
+                let is_beating = core.heartbeat.0 > 0 && core.outbox.is_empty();
+                let beat = is_beating.then(|| core.sent_last.plus(core.heartbeat));
+                gap.into_iter().chain(silence).chain(beat).min()
             }
         }
     }
 
-    /// Sends a message of the application. Without a connection it is kept, and sent when the other side asks for it.
+    /// Sends a message of the application. Without a connection, and behind our Logout, it is kept, and sent when the other
+    /// side asks for it.
     ///
     /// # Errors
     /// [`SendError`]; no number was used then.
@@ -542,6 +493,7 @@ impl Session {
         let core = &mut self.core;
         match core.state {
             State::Active => {
+                core.logout_number = core.store.next_number();
                 core.send_logout(text, now);
                 (core.state, core.state_time) = (State::LoggingOut, now);
             }

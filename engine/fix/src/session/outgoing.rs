@@ -3,13 +3,16 @@
 use peregrine_types::{EpochNanos, Nanos};
 
 use super::{CloseReason, Core, Event, Gap, Resend, Role, State};
-use crate::message::FieldError;
+use crate::message::{FieldError, Message};
 use crate::store::Sent;
 use crate::tags;
+use crate::value::parse_int;
 use crate::write::{Body, Header, encode};
 
 /// Room that header and trailer of a message need, names included.
 const FRAME_LEN_MAX: usize = 256;
+/// Longest MsgType of the other side that is repeated in a Reject; FIX 4.4 has one and two characters.
+const REF_MSG_TYPE_LEN_MAX: usize = 16;
 
 impl Core {
     /// Room for a message's own fields.
@@ -47,6 +50,7 @@ impl Core {
         self.store.begin_at(1);
         self.next_wire = 1;
         (self.resend, self.gap) = (None, None);
+        self.early.clear();
     }
 
     pub(super) fn send_logon(&mut self, is_reset: bool, now: EpochNanos) {
@@ -68,12 +72,14 @@ impl Core {
         self.say("5", &body, now);
     }
 
-    pub(super) fn send_reject(&mut self, number: u64, msg_type: &[u8], error: FieldError, now: EpochNanos) {
+    pub(super) fn send_reject(&mut self, (number, message): (u64, &Message<'_>), error: FieldError, now: EpochNanos) {
         let mut body = Body::new();
-        body.field(tags::REF_SEQ_NUM, number);
-        body.option(tags::REF_TAG_ID, (error.tag > 0).then_some(error.tag));
-        let is_type = crate::dictionary::is_known_type(msg_type);
-        body.option(tags::REF_MSG_TYPE, core::str::from_utf8(msg_type).ok().filter(|_| is_type));
+        body.route_back(message).field(tags::REF_SEQ_NUM, number).option(tags::REF_TAG_ID, ref_tag_id(message, error));
+        let msg_type = core::str::from_utf8(message.msg_type()).ok().filter(|msg_type| {
+            let is_short = (1..=REF_MSG_TYPE_LEN_MAX).contains(&msg_type.len());
+            is_short && msg_type.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        body.option(tags::REF_MSG_TYPE, msg_type);
         body.field(tags::SESSION_REJECT_REASON, error.reason.code()).field(tags::TEXT, error);
         self.say("3", &body, now);
     }
@@ -135,8 +141,7 @@ impl Core {
             let number = self.next_wire;
             // What the store gave up before it was sent is asked for by the other side, and stepped over.
             let is_out = match self.store.get(number) {
-                // Before the Logon is answered nothing of the application goes out.
-                Some(sent) if self.state == State::AwaitingLogon && !sent.is_session => return,
+                Some(sent) if !sent.is_session && self.is_held(number) => return,
                 Some(sent) => {
                     // The body moves through a scratch copy: the store is not borrowed while the outbox is written.
                     let (mut body, msg_type) = (core::mem::take(&mut self.body), sent.msg_type.to_owned());
@@ -153,6 +158,16 @@ impl Core {
                 return;
             }
             self.next_wire = number.saturating_add(1);
+        }
+    }
+
+    /// Whether a message of the application waits: before the Logon is answered, and behind our Logout, nothing of it goes
+    /// out (FIX 4.4, volume 2, "Logout").
+    const fn is_held(&self, number: u64) -> bool {
+        match self.state {
+            State::AwaitingLogon => true,
+            State::LoggingOut => number >= self.logout_number,
+            State::Disconnected | State::Active => false,
         }
     }
 
@@ -240,4 +255,14 @@ impl Core {
             self.ask(gap.high, gap.request_count.saturating_add(1), now);
         }
     }
+}
+
+/// RefTagID (371): the tag that an error is about, also when it is a number that no tag can have.
+fn ref_tag_id(message: &Message<'_>, error: FieldError) -> Option<i64> {
+    if error.tag > 0 {
+        return Some(i64::from(error.tag));
+    }
+    let rest = message.bytes().get(error.offset..)?;
+    let equals = rest.iter().position(|byte| *byte == b'=')?;
+    parse_int(rest.get(..equals)?)
 }
