@@ -23,8 +23,8 @@ pub enum CopyNotice {
 }
 
 /// See the module. The first Logon begins the session anew: the venue tells the whole day, as possible repetitions. Later
-/// ones go on where the connection broke, unless the venue set its numbers forward: then the session logs out, and the next
-/// Logon begins anew.
+/// ones go on where the connection broke, unless the venue set its numbers forward or began anew on its own: then the session
+/// logs out, and the next Logon begins anew.
 #[derive(Debug)]
 pub struct CopyClient {
     session: Session,
@@ -114,8 +114,11 @@ impl CopyClient {
     fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
         let Self { session, check, notices, strange } = self;
         let mut reset = None;
+        let was_active = session.state() == State::Active;
         let (mut is_told, mut is_torn) = (false, false);
         act(session, &mut |event| match event {
+            // Begun anew while connected: what the venue had not sent yet may never come.
+            Event::LoggedOn { .. } if was_active => is_torn = true,
             Event::LoggedOn { .. } => {
                 is_told = true;
                 reset = Some(false);

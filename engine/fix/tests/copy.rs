@@ -331,3 +331,45 @@ fn a_bust_counts_once_however_often_it_is_told() {
     day.tell(fill(1), ExecType::TradeCancel);
     day.ends_with(&[Discrepancy::ToldTwice(fill(1))]);
 }
+
+#[test]
+fn a_copy_that_begins_anew_on_its_own_is_asked_for_the_day_again() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    let stamp = peregrine_fix::value::format_time(day.now);
+    let body = format!("35=A|49=VENUE|56=DESK|34=1|52={stamp}|98=0|108=1|141=Y|").replace('|', "\x01");
+    let mut logon = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
+    let sum = peregrine_fix::check_sum(&logon);
+    logon.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
+    day.client.receive(&logon, day.now);
+    assert_eq!(day.client.session().state(), State::LoggingOut);
+    day.connect();
+    day.steps(5);
+    let numbers = day.venue.numbers();
+    assert_eq!((day.venue.state(), numbers.next_in, numbers.next_out), (State::Active, 2, 2), "the day begins anew");
+    day.ends_with(&[]);
+}
+
+/// A venue that is asked to begin anew while connected is told so as by a Logon: it tells the day again.
+#[test]
+fn a_reset_while_connected_is_a_logon_that_begins_anew() {
+    let config = SessionConfig::new(Role::Acceptor, "VENUE", "DESK");
+    let mut venue = Session::new(config, Numbers::START);
+    let now = EpochNanos(1_767_623_400_000_000_000);
+    venue.connect(now);
+    let stamp = peregrine_fix::value::format_time(now);
+    let mut heard = Vec::new();
+    for reset in ["", "141=Y|"] {
+        let body = format!("35=A|49=DESK|56=VENUE|34=1|52={stamp}|98=0|108=1|{reset}").replace('|', "\x01");
+        let mut logon = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
+        let sum = peregrine_fix::check_sum(&logon);
+        logon.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
+        venue.receive(&logon, now, &mut |event| {
+            if let peregrine_fix::Event::LoggedOn { heartbeat_s, is_reset } = event {
+                heard.push((heartbeat_s, is_reset));
+            }
+        });
+    }
+    assert_eq!(heard, [(1, false), (1, true)]);
+}

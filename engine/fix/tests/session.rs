@@ -406,6 +406,10 @@ const INITIATOR: &[(&str, &str)] = &[
         "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30|789=10\n< 35=D|34=10|11=a\nout 11\nopen",
     ),
     (
+        "what the answer expects ends where the wire ends",
+        "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30|789=9\n< 35=4|34=9|36=10\n< 35=D|34=10|11=a\nout 11\nopen",
+    ),
+    (
         "an acceptor that expects what was never sent knows more than we do",
         "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30|789=11\n< 35=D|34=10\n< 35=5|34=11\nclosed",
     ),

@@ -247,7 +247,9 @@ impl Core {
         if msg_type == b"A" && number == 1 && wrong.is_none() && is_new_begin(&message) {
             self.reset_numbers();
             self.send_logon(true, now);
-            on_event(Event::SequenceReset { expected: 1, new: 1, is_fill: false });
+            self.counters.logon_count = self.counters.logon_count.saturating_add(1);
+            let heartbeat_s = u32::try_from(self.heartbeat.0.saturating_div(1_000_000_000)).unwrap_or(0);
+            on_event(Event::LoggedOn { heartbeat_s, is_reset: true });
             return self.advance(2, now, on_event);
         }
         match self.place(number, &message) {

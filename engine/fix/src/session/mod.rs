@@ -20,8 +20,8 @@
 //! meanwhile waits behind it, so that numbers on the wire never go back but in a resend. Behind a Logout nothing of the
 //! application goes out.
 //!
-//! When both sides begin anew (ResetSeqNumFlag), what was kept and not sent is forgotten: [`Event::LoggedOn`] and
-//! [`Event::SequenceReset`] say so, and the application decides what it says again.
+//! When both sides begin anew (ResetSeqNumFlag), what was kept and not sent is forgotten: [`Event::LoggedOn`] says so, and
+//! the application decides what it says again.
 //!
 //! Every definition of QuickFIX's acceptance suite for FIX 4.4 is a case of `tests/acceptance.rs`; `docs/fix.md` has them
 //! all in a table, with what this session does otherwise and why.
@@ -132,11 +132,11 @@ pub enum SendError {
 /// What a session tells.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Logged on.
+    /// Logged on, or begun anew while connected.
     LoggedOn {
         /// HeartBtInt in seconds.
         heartbeat_s: u32,
-        /// Whether both sides begin at 1.
+        /// Whether both sides begin at 1: what was kept and not sent is forgotten.
         is_reset: bool,
     },
     /// A message of the application, in order and once by its number. It may repeat another one's content when it says
