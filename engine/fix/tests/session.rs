@@ -376,6 +376,9 @@ fn an_acceptor_before_the_logon() {
     let login = SessionConfig { login: Some(("me".into(), "secret".into())), ..config(Role::Acceptor) };
     run("a password", login.clone(), Numbers::START, "> 35=A|34=1|98=0|108=30|553=me|554=secret\n< 35=A");
     run("a wrong password", login, Numbers::START, "> 35=A|34=1|98=0|108=30|553=me|554=wrong\n< 35=5\nclosed");
+    let name = SessionConfig { login: Some(("me".into(), String::new())), ..config(Role::Acceptor) };
+    run("a name alone", name.clone(), Numbers::START, "> 35=A|34=1|98=0|108=30|553=me\n< 35=A\nopen");
+    run("a password too much", name, Numbers::START, "> 35=A|34=1|98=0|108=30|553=me|554=x\n< 35=5\nclosed");
 }
 
 /// An initiator that expects number 5 and sends number 9 next.
@@ -425,6 +428,9 @@ fn an_initiator() {
     run("both begin anew", reset, Numbers { next_out: 9, next_in: 5 }, script);
     let login = SessionConfig { login: Some(("me".into(), "secret".into())), ..config(Role::Initiator) };
     run("a password", login, Numbers::START, "< 35=A|553=me|554=secret\n");
+    // The script's own check of what is said refuses a field without value.
+    let name = SessionConfig { login: Some(("me".into(), String::new())), ..config(Role::Initiator) };
+    run("a name alone", name, Numbers::START, "< 35=A|553=me\n> 35=A|34=1|98=0|108=30\nopen");
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub struct SessionConfig {
     pub sender: String,
     /// The other side's name: TargetCompID (56) of what we send.
     pub target: String,
-    /// Username (553) and Password (554) of the Logon: an initiator sends them, an acceptor demands them.
+    /// Username (553) and Password (554) of the Logon: an initiator sends them, an acceptor demands them. An empty one is
+    /// left out.
     pub login: Option<(String, String)>,
     /// HeartBtInt (108) in seconds, 0 for none; an acceptor takes the initiator's.
     pub heartbeat_s: u32,

@@ -200,11 +200,12 @@ impl Core {
         if is_reset && message.number(tags::MSG_SEQ_NUM) != Ok(Some(1)) {
             return wrong(tags::MSG_SEQ_NUM);
         }
+        let said = |tag| message.get(tag).unwrap_or_default();
         match (&self.config.login, self.config.role) {
-            (Some((username, _)), Role::Acceptor) if message.get(tags::USERNAME) != Some(username.as_bytes()) => {
+            (Some((username, _)), Role::Acceptor) if said(tags::USERNAME) != username.as_bytes() => {
                 wrong(tags::USERNAME)
             }
-            (Some((_, password)), Role::Acceptor) if message.get(tags::PASSWORD) != Some(password.as_bytes()) => {
+            (Some((_, password)), Role::Acceptor) if said(tags::PASSWORD) != password.as_bytes() => {
                 wrong(tags::PASSWORD)
             }
             (Some(_) | None, Role::Acceptor | Role::Initiator) => None,

@@ -60,7 +60,9 @@ impl Core {
         body.field(tags::ENCRYPT_METHOD, 0).field(tags::HEART_BT_INT, seconds);
         body.flag(tags::RESET_SEQ_NUM_FLAG, is_reset);
         if let (Role::Initiator, Some((username, password))) = (self.config.role, &self.config.login) {
-            body.field(tags::USERNAME, username).field(tags::PASSWORD, password);
+            // A field without a value is malformed: an empty name or password is none.
+            body.option(tags::USERNAME, (!username.is_empty()).then_some(username));
+            body.option(tags::PASSWORD, (!password.is_empty()).then_some(password));
         }
         self.say("A", &body, now);
         self.body = body;
