@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 const LATENCY: ConstantLatency = ConstantLatency { to_venue: Nanos(10), from_venue: Nanos(5) };
+/// Own messages that can be on their way at once, and own orders that can rest.
+const ROOM: usize = 8;
 const FEES: Fees = Fees { added: Price(-2_000_000), removed: Price(3_000_000) };
 
 /// The books of these tests count in 10⁻⁹; symbol 3 has a step of 5.
@@ -31,7 +33,7 @@ impl Floor {
             level_count_max: 1024,
             is_unknown_state_tradable: true,
         };
-        let paper = PaperConfig { symbol_count_max: 4, order_count_max: 8, fees: FEES, ticks: ticks() };
+        let paper = PaperConfig { symbol_count_max: 4, order_count_max: ROOM, fees: FEES, ticks: ticks() };
         let venue = PaperVenue::new(paper, FifoQueue, LATENCY).unwrap();
         Self { books: NaiveBooks::new(config).unwrap(), venue, out: Vec::new(), next_order: 1 }
     }
@@ -319,9 +321,18 @@ proptest! {
         let mut floor = Floor::new();
         let mut said = Vec::new();
         let mut ordered = std::collections::BTreeMap::new();
+        let mut on_their_way: Vec<i64> = Vec::new();
         let mut at = 0;
+        let pass = |floor: &mut Floor, at: i64, detail: u8| floor.market(MarketEvent { detail, ..Floor::event(EventKind::SystemEvent, at) });
         for (what, id, price, qty) in steps {
             at += 3;
+            if what >= 8 && on_their_way.len() == ROOM {
+                // So many own messages in a row find no room: time passes, and those before have arrived.
+                at += LATENCY.to_venue.0;
+                said.extend(pass(&mut floor, at, b'Q'));
+                on_their_way.clear();
+            }
+            if what >= 8 { on_their_way.push(at) } else { on_their_way.retain(|sent| sent + LATENCY.to_venue.0 > at) }
             let side = if id % 2 == 0 { Side::Buy } else { Side::Sell };
             let executions = match what {
                 0..=3 => floor.add(at, at as u64, side, price, qty),
@@ -340,7 +351,7 @@ proptest! {
             prop_assert!(added <= qty, "one event of {} filled {}", qty, added);
             said.extend(executions);
         }
-        said.extend(floor.market({ let mut m = Floor::event(EventKind::SystemEvent, at + 100); m.detail = b'M'; m }));
+        said.extend(pass(&mut floor, at + 100, b'M'));
         for pair in said.windows(2) {
             prop_assert!(pair[0].visible_time <= pair[1].visible_time);
         }
