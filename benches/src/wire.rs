@@ -23,8 +23,12 @@ pub struct Play {
     pub warm_up_count: usize,
     /// Messages that count, each in a packet of its own.
     pub count: usize,
-    /// How long an answer is waited for before the next packet leaves.
+    /// How long an answer is waited for before the next packet of messages leaves.
     pub answer_time_max: Duration,
+    /// Time between two heartbeats while an answer is waited for. A feed does not rest because its packets gave no reason for
+    /// an order: without them the sender's own path, and the receiver's, would be colder for who answers seldom than for who
+    /// answers always, and the difference would count as the answerer's.
+    pub beat: Duration,
     /// Silence between an answer and the next packet.
     pub pause: Duration,
 }
@@ -84,7 +88,7 @@ pub fn play<'m>(
     for message in messages.take(plan.count) {
         let start = timer.ticks();
         market.send(&[message])?;
-        match desk.await_order(timer, plan.answer_time_max)? {
+        match answer(market, desk, (plan, timer))? {
             Some(end) => played.spans.push(timer.nanos(end.saturating_sub(start))),
             None => played.unanswered_count += 1,
         }
@@ -97,6 +101,18 @@ pub fn play<'m>(
         (capture.spans, dropped)
     });
     Ok(played)
+}
+
+/// Waits for an order while the feed's heart beats; gives the ticks of the moment when its bytes had been read.
+fn answer(market: &mut Market, desk: &mut Desk, (plan, timer): (&Play, &Timer)) -> Result<Option<u64>, BenchError> {
+    let started = Instant::now();
+    while started.elapsed() < plan.answer_time_max {
+        if let Some(end) = desk.await_order(timer, plan.beat)? {
+            return Ok(Some(end));
+        }
+        market.heartbeat()?;
+    }
+    Ok(None)
 }
 
 /// Serves the desk, and reads the capture, until nothing has come for so long.

@@ -239,6 +239,7 @@ fn round(
         count,
         // Most packets are no reason for an order: waiting long for what never comes would make hours of it.
         answer_time_max: Duration::from_micros(200),
+        beat: Duration::from_micros(20),
         pause: Duration::from_micros(20),
     };
     // On a thread of its own: a pinned thread hands its core on to every process that it starts.

@@ -9,11 +9,12 @@ use peregrine_gateway::ouch50::{EnterOrder, MESSAGE_LEN_MAX, MessageBuilder};
 use peregrine_gateway::soup::{
     ClientConfig, ClientEvent, ClientSession, ClientState, HEARTBEAT_INTERVAL, Password, Position, Username,
 };
+use peregrine_node::live::READ_INTERVAL;
 use peregrine_runtime::TscClock;
 use peregrine_source::live::{
     LineAddress, LiveSource, PacketRingSource, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
 };
-use peregrine_types::Nanos;
+use peregrine_types::{EpochNanos, Nanos};
 use peregrine_wire::moldudp64::Packet;
 
 use super::desk::{PASSWORD, USERNAME};
@@ -63,7 +64,8 @@ impl Received {
     }
 }
 
-/// Answers one packet in `every` of those that reach `line` by `way` with an order to `venue`, until the venue hangs up.
+/// Answers one packet in `every` of those that reach `line` by `way` with an order to `venue`, until the venue hangs up. Its
+/// words are read as often as the engine reads them.
 ///
 /// # Errors
 /// What the sockets say.
@@ -77,6 +79,7 @@ pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, e
     session.connect(clock.now());
     let (mut number, mut is_over) = (0_u32, false);
     let (mut buffer, mut packet_count) = (vec![0; 1 << 16], 0_u64);
+    let mut read_at = EpochNanos::MIN;
     while !is_over {
         let has_messages = source.advance()?
             && source
@@ -88,7 +91,8 @@ pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, e
             let order = EnterOrder { user_ref_num: number.into(), side: b'B', ..EnterOrder::blank() };
             let mut message = [0; MESSAGE_LEN_MAX];
             session.send(MessageBuilder::new(&mut message, &order)?.finish(), clock.now())?;
-        } else {
+        } else if clock.now().since(read_at) >= READ_INTERVAL {
+            read_at = clock.now();
             match stream.read(&mut buffer) {
                 Ok(0) => is_over = true,
                 Ok(len) => {

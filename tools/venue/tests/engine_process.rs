@@ -2,7 +2,8 @@
 //! against this exchange, and started again. No order lives twice, no fill is lost, every order on the wire is in the log,
 //! and the positions are the venue's. `PEREGRINE_LIVE_KILL_CYCLES` sets how often (16), `PEREGRINE_LIVE_KILL_LIFE_MS` how long
 //! a process lives at most (300). Beside it the whole engine, as `peregrine run` starts it, trades a compressed session with
-//! faults on, and is killed in the same way (`PEREGRINE_PROGRAM_KILL_CYCLES`, 4).
+//! faults on, and is killed in the same way (`PEREGRINE_PROGRAM_KILL_CYCLES`, 4; `PEREGRINE_PROGRAM_KILL_LIFE_MS`, 600;
+//! `PEREGRINE_PROGRAM_KILL_SEED`, 12, so that several can run beside each other).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how much was tried")]
@@ -765,7 +766,8 @@ const PROGRAM_SESSION: Duration = Duration::from_secs(40);
 #[test]
 fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
     let cycles = setting("PEREGRINE_PROGRAM_KILL_CYCLES", 4);
-    let mut chance = ChaCha8Rng::seed_from_u64(12);
+    let life_ms = u64::from(setting("PEREGRINE_PROGRAM_KILL_LIFE_MS", 600));
+    let mut chance = ChaCha8Rng::seed_from_u64(setting("PEREGRINE_PROGRAM_KILL_SEED", 12).into());
     let (mut done, mut orders, mut fills, mut runs) = (0, 0, 0, 0);
     while done < cycles {
         let folder = tempfile::tempdir().unwrap();
@@ -782,7 +784,7 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
             let run = format!("run-{started:06}");
             let mut child = spawn_program(folder.path(), &run, &set, 60);
             let note = folder.path().join(&run).join(history::NOTE_NAME);
-            let (mut since, life) = (Instant::now(), Duration::from_millis(10 + chance.next_u64() % 600));
+            let (mut since, life) = (Instant::now(), Duration::from_millis(10 + chance.next_u64() % life_ms));
             while since.elapsed() < life {
                 if child.try_wait().unwrap().is_some() {
                     break;

@@ -287,3 +287,24 @@ pub fn names(symbols: &[Symbol]) -> Vec<String> {
 pub const fn last_number(history: &History) -> OrderId {
     history.account.last_number
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_has_one_run_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let out_dir = folder.path().join("runs");
+        let take = |address: &str, username: &str| SessionLock::take(&out_dir, address, username);
+        let first = take("127.0.0.1:30031", "desk1").unwrap();
+        let refused = take("127.0.0.1:30031", "DESK1").unwrap_err();
+        assert_eq!(refused.exit, crate::exit::Exit::Usage);
+        let said = refused.to_string();
+        assert!(said.contains("another run") && said.contains("DESK1") && said.contains("127.0.0.1:30031"), "{said}");
+        let (_other_user, _other_port) =
+            (take("127.0.0.1:30031", "desk2").unwrap(), take("[::1]:30031", "desk1").unwrap());
+        drop(first);
+        take("127.0.0.1:30031", "desk1").unwrap();
+    }
+}

@@ -8,5 +8,5 @@ pub mod session;
 mod silence;
 
 pub use copy::{CopyConfig, CopyEnd, CopyTap, CopyWatch};
-pub use send::{LiveEnd, LiveSend, LiveSendConfig};
+pub use send::{LiveEnd, LiveSend, LiveSendConfig, READ_INTERVAL};
 pub use silence::{FeedSilence, SilenceWatch};

@@ -21,6 +21,10 @@ use crate::stage::machine::Inbox;
 use crate::stage::path::{Permit, SendPath};
 use crate::stage::send::{cancel_transition, report_transition};
 
+/// How often the connection is read at most: a receive call takes as long as the engine needs for two events, and market
+/// data that arrives meanwhile, or waits in the same packet, waits for it. Shorter than any venue's answer.
+pub const READ_INTERVAL: Nanos = Nanos::from_micros(2);
+
 /// How the connection is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveSendConfig {
@@ -41,6 +45,8 @@ pub struct LiveSend {
     notices: IndexProducer<Notice>,
     /// A clock that no step of the system's clock moves: time-outs are spans.
     clock: TscClock,
+    /// When the connection was read last.
+    read_at: EpochNanos,
     stop_time_max: Nanos,
     silence: FeedSilence,
     is_feed_silent: bool,
@@ -87,13 +93,14 @@ impl LiveSend {
         let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
         let silence = FeedSilence::default();
         let (is_feed_silent, stopping, is_logged_out) = (false, None, false);
-        let copy = None;
+        let (read_at, copy) = (EpochNanos::MIN, None);
         Self {
             client,
             link,
             journal,
             notices,
             clock,
+            read_at,
             stop_time_max,
             silence,
             is_feed_silent,
@@ -131,8 +138,8 @@ impl LiveSend {
     }
 
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
-    fn turn(&mut self, out: &mut Inbox) {
-        let now = self.clock.now();
+    fn turn(&mut self, now: EpochNanos, out: &mut Inbox) {
+        self.read_at = now;
         self.heed_silence();
         let Self { client, link, journal, .. } = self;
         let mut io = Outlet { journal, executions: out };
@@ -237,7 +244,10 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
 
     #[inline]
     fn poll(&mut self, out: &mut Inbox) {
-        self.turn(out);
+        let now = self.clock.now();
+        if now.since(self.read_at) >= READ_INTERVAL || !self.client.pending().is_empty() {
+            self.turn(now, out);
+        }
     }
 
     #[inline]
@@ -253,6 +263,8 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
 
     fn stop(&mut self) {
         self.client.halt(ReasonCode::StopRequested);
+        // What is open is cancelled in the very next turn.
+        self.read_at = EpochNanos::MIN;
     }
 
     /// Cancels everything, waits for the venue's word on it, and logs out.
@@ -260,7 +272,7 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
         let now = self.clock.now();
         let since = *self.stopping.get_or_insert(now);
         self.client.halt(ReasonCode::StopRequested);
-        self.turn(out);
+        self.turn(now, out);
         let is_late = now.since(since) >= self.stop_time_max;
         if !self.is_logged_out && (self.is_settled() || is_late) {
             self.is_logged_out = true;
