@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{generator, shipped};
+use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{EventLog, LogConfig, LogReader, Recorder, RunFacts, Stream};
 use peregrine_generate::Session;
@@ -15,12 +16,15 @@ use peregrine_node::config::Loaded;
 use peregrine_node::run::{MachineParts, ReplayMachine, latency_guard, machine};
 use peregrine_node::stage::decide::Guard;
 use peregrine_node::stage::log::LosslessLog;
+use peregrine_node::stage::machine::{Inbox, Machine};
+use peregrine_node::stage::path::{Permit, SendPath};
 use peregrine_node::stage::schedule::{Pace, Schedule};
 use peregrine_risk::{ApprovedOrder, InstrumentRules, LimitsConfig, RiskContext, RiskGate};
 use peregrine_runtime::{NullStopwatch, StopFlag, TscClock};
 use peregrine_types::{
-    BookState, EpochNanos, EventKind, EventSeq, Execution, ExecutionKind, Full, MarketEvent, Nanos, NewOrder, Notional,
-    OrderId, OrderIntent, Price, Qty, ReasonCode, Side, SymbolId, TimeInForce, TopOfBook,
+    BookState, EpochNanos, EventKind, EventSeq, Execution, ExecutionKind, Full, Liquidity, MarketEvent, MatchNumber,
+    Nanos, NewOrder, Notional, OrderCommand, OrderId, OrderIntent, Price, Qty, ReasonCode, Side, Sink, SymbolId,
+    TimeInForce, TopOfBook,
 };
 use peregrine_wire::FileFeed;
 use peregrine_wire::itch50::Decoder;
@@ -215,4 +219,93 @@ fn an_order_on_its_way_into_a_gap_does_not_stay() {
     }
     let open: Vec<_> = ends.iter().filter(|(_, has_ended)| !**has_ended).map(|(id, _)| id).collect();
     assert!(ends.len() > 50 && open.is_empty(), "{} orders, left in a stale book: {open:?}", ends.len());
+}
+
+/// A live venue that answers when it is told to.
+#[derive(Debug, Default)]
+struct SlowVenue {
+    now: EpochNanos,
+    sent: Vec<OrderCommand>,
+    reports: Vec<Execution>,
+}
+
+impl<B: MarketBooks> SendPath<B> for SlowVenue {
+    const IS_LIVE: bool = true;
+
+    fn before_event(&mut self, _: EpochNanos, _: &B, _: &mut Inbox) {}
+
+    fn after_event(&mut self, _: &MarketEvent, _: &BookUpdate, _: &B, _: &mut Inbox) {}
+
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+        self.sent.push(*approved.command());
+        Ok(())
+    }
+
+    fn poll(&mut self, out: &mut Inbox) {
+        for report in self.reports.drain(..) {
+            out.push(report).unwrap();
+        }
+    }
+
+    fn permit(&self) -> Permit {
+        Permit { now: self.now, ..Permit::default() }
+    }
+
+    fn visible_by(&self, _: EpochNanos) -> EpochNanos {
+        EpochNanos::MAX
+    }
+
+    fn finish(&mut self, _: &B, _: &mut Inbox) -> bool {
+        true
+    }
+}
+
+/// The gap opens before the venue has answered, and no event comes any more: once the order is accepted it is cancelled.
+#[test]
+fn an_order_accepted_within_a_gap_is_cancelled_though_no_event_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let Rig { machine, .. } = rig(dir.path(), &["decide.take_margin_ticks=1000.0"], |_| {});
+    let Machine { books, decide, inbox, .. } = machine;
+    let mut machine = Machine { books, decide, send: SlowVenue::default(), inbox };
+    let mut is_decided = |event: &MarketEvent| {
+        machine.on_event(event);
+        !machine.send.sent.is_empty()
+    };
+    let mut now = events().iter().find(|event| is_decided(event)).unwrap().recv_time.plus(Nanos(1));
+    machine.on_event(&MarketEvent::new(EventKind::GapStart, SymbolId::MARKET, now, now));
+    let mut poll = |reports: Vec<Execution>, now| {
+        (machine.send.reports, machine.send.now) = (reports, now);
+        machine.poll();
+        std::mem::take(&mut machine.send.sent)
+    };
+    let sent = poll(Vec::new(), now);
+    assert!(sent.iter().all(|command| matches!(command, OrderCommand::New { .. })), "{sent:?}");
+    now = now.plus(Nanos::from_millis(1));
+    let of = |command: &OrderCommand, kind| {
+        let OrderCommand::New { order_id, order, .. } = *command else { panic!("{command:?}") };
+        let NewOrder { symbol, side, price, qty, .. } = order;
+        let (reason, match_number) = (ReasonCode::None, MatchNumber(0));
+        let (venue_time, visible_time, liquidity, fee) = (now, now, Liquidity::Added, Notional(0));
+        let leaves_qty = qty;
+        Execution {
+            order_id,
+            symbol,
+            side,
+            kind,
+            liquidity,
+            reason,
+            price,
+            qty,
+            leaves_qty,
+            match_number,
+            venue_time,
+            visible_time,
+            fee,
+        }
+    };
+    let withdrawn = poll(sent.iter().map(|command| of(command, ExecutionKind::Accepted)).collect(), now);
+    let ids = |commands: &[OrderCommand]| commands.iter().map(OrderCommand::order_id).collect::<Vec<_>>();
+    assert!(withdrawn.iter().all(|command| matches!(command, OrderCommand::Cancel { .. })), "{withdrawn:?}");
+    assert_eq!(ids(&withdrawn), ids(&sent));
+    assert_eq!(poll(Vec::new(), now.plus(Nanos::from_secs(5))), [], "each once");
 }

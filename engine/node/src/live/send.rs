@@ -253,7 +253,8 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     #[inline]
     fn permit(&self) -> Permit {
         let of_feed = self.is_feed_silent.then_some(ReasonCode::DataStale);
-        Permit { block: self.client.block().or(of_feed), last_number: self.client.last_number() }
+        let (block, last_number) = (self.client.block().or(of_feed), self.client.last_number());
+        Permit { block, last_number, now: self.read_at }
     }
 
     #[inline]

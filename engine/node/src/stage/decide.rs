@@ -8,6 +8,7 @@ mod held;
 mod record;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 use std::marker::PhantomData;
 
@@ -115,6 +116,8 @@ pub struct DecideStage<B, W> {
     warm_step_count: u64,
     /// Why the way to the venue takes nothing new, as it was said last.
     block: Option<ReasonCode>,
+    /// The event that orders were withdrawn on last.
+    withdrawn_on: Option<(EventSeq, MarketEvent)>,
     books: PhantomData<fn(&B)>,
 }
 
@@ -219,6 +222,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             idle_since: None,
             warm_step_count: 0,
             block: None,
+            withdrawn_on: None,
             books: PhantomData,
         }
     }
@@ -335,20 +339,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         if let Some(end) = laps.ends.advance {
             self.times.advance.record(self.stopwatch.between(start, end));
         }
-    }
-
-    /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
-    /// refused, is cancelled as soon as it can be, however silent its symbol is.
-    #[cold]
-    fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
-        let now = input.event.recv_time;
-        if self.risk.mode() == TradingMode::Halted {
-            self.intents.clear();
-            self.strategy.withdraw_all(now, &mut self.intents);
-        } else {
-            self.strategy.keep_withdrawing(now, books, &mut self.intents);
-        }
-        self.act(input, false, books, out);
     }
 
     /// Decides nothing on events before `from`; books and features follow them all the same.

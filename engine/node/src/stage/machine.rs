@@ -97,12 +97,16 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
         }
     }
 
-    /// Hears what a live venue said, and what it permits. The orders of the last event are on their way.
+    /// Hears what a live venue said, and what it permits. The orders of the last event are on their way. What was on its way
+    /// when its book went bad is withdrawn as soon as the venue has it: in a gap no event will come.
     #[inline]
     pub fn poll(&mut self) {
         self.send.poll(&mut self.inbox);
         self.hear_all();
-        self.decide.on_permit(&self.send.permit());
+        let Self { books, decide, send, .. } = self;
+        let permit = send.permit();
+        decide.on_permit(&permit);
+        decide.withdraw_without_event(permit.now, books, &mut |order| send.accept(order));
     }
 
     fn hear_all(&mut self) {

@@ -13,6 +13,8 @@ pub struct Permit {
     pub block: Option<ReasonCode>,
     /// The next order's number must lie above this one.
     pub last_number: OrderId,
+    /// The moment, by the clock of the way: for what is to be done though no event comes.
+    pub now: EpochNanos,
 }
 
 /// A way for orders to a venue, and for its reports back. All of it runs on the thread of the decide stage.

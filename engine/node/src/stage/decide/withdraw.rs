@@ -1,0 +1,39 @@
+//! Orders that are to leave: after a halt, or from a book that is not good.
+
+use peregrine_book::{BookAction, BookUpdate, MarketBooks};
+use peregrine_decide::Input;
+use peregrine_risk::{ApprovedOrder, TradingMode};
+use peregrine_runtime::Stopwatch;
+use peregrine_types::{EpochNanos, MarketEvent, Sink};
+
+use super::DecideStage;
+
+impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
+    /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
+    /// refused, is cancelled as soon as it can be, however silent its symbol is.
+    #[cold]
+    pub(super) fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+        let now = input.event.recv_time;
+        self.withdrawn_on = Some((input.seq, *input.event));
+        if self.risk.mode() == TradingMode::Halted {
+            self.intents.clear();
+            self.strategy.withdraw_all(now, &mut self.intents);
+        } else {
+            self.strategy.keep_withdrawing(now, books, &mut self.intents);
+        }
+        self.act(input, false, books, out);
+    }
+
+    /// Nothing came of the market, but the venue may have spoken by `now`: what is to be withdrawn and could not be yet, is.
+    /// Without it an order whose acceptance was awaited when a gap opened would rest blind until the gap is closed.
+    #[inline]
+    pub fn withdraw_without_event(&mut self, now: EpochNanos, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+        if let Some((seq, event)) = self.withdrawn_on
+            && (self.risk.mode() == TradingMode::Halted || self.strategy.is_withdrawal_due())
+        {
+            let event = MarketEvent { recv_time: event.recv_time.max(now), ..event };
+            let update = BookUpdate::new(event.symbol, BookAction::NoChange);
+            self.keep_withdrawing(&Input { seq, event: &event, update: &update }, books, out);
+        }
+    }
+}
