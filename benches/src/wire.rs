@@ -3,6 +3,7 @@
 //! between them.
 
 pub mod capture;
+pub mod cause;
 pub mod desk;
 pub mod echo;
 pub mod market;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::percentiles::Timer;
-use capture::Capture;
+use capture::{Capture, Captured};
 use desk::Desk;
 use market::Market;
 
@@ -36,12 +37,13 @@ pub struct Play {
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Played {
-    /// From before the call that sent a packet until the first bytes of an order were read, nanoseconds.
+    /// From before the call that sent a packet until the first bytes of an order were read, nanoseconds; what comes after its
+    /// time counts for the next packet.
     pub spans: Vec<f64>,
     /// Packets that no order answered in time.
     pub unanswered_count: usize,
-    /// The same spans by a capture on the wire, where there was one, and the frames that it dropped.
-    pub captured: Option<(Vec<f64>, u64)>,
+    /// What a capture on the wire has of it, where there was one.
+    pub captured: Option<Captured>,
 }
 
 /// Time for the market before the measurement: a packet of several messages, then room to handle it.
@@ -94,12 +96,10 @@ pub fn play<'m>(
         }
         quiet(desk, plan.pause, &mut capture)?;
     }
+    // What is late arrives too.
+    quiet(desk, Duration::from_millis(200), &mut capture)?;
     market.end()?;
-    played.captured = capture.map(|mut capture| {
-        capture.drain();
-        let dropped = capture.dropped_count();
-        (capture.spans, dropped)
-    });
+    played.captured = capture.map(Capture::end);
     Ok(played)
 }
 

@@ -6,7 +6,8 @@
 //!
 //! `--over loopback`, `veth` (two namespaces that the program makes, as root) or `both`; `--source` names the ways of
 //! receiving, with commas; over loopback it is UDP alone. Spans are taken from a capture on the venue's side of the wire, where
-//! that is permitted: from the kernel's stamp of the packet that leaves to its stamp of the order that arrives.
+//! that is permitted: from the kernel's stamp of the packet that leaves to its stamp of the first order that answers it, by
+//! what the order says of itself (echo) or the log of it (engine), so that a late answer is a long span.
 //! `--count`, `--rounds`: packets of a round (60,000) and rounds (3). `--record FILE` appends what is printed.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
@@ -15,7 +16,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peregrine_benches::BenchError;
 use peregrine_benches::hops::pin;
@@ -23,6 +24,7 @@ use peregrine_benches::host::Machine;
 use peregrine_benches::percentiles::{Percentiles, Timer};
 use peregrine_benches::session::LoadedSession;
 use peregrine_benches::wire::capture::Capture;
+use peregrine_benches::wire::cause::Causes;
 use peregrine_benches::wire::desk::{Desk, PASSWORD, USERNAME};
 use peregrine_benches::wire::echo::Received;
 use peregrine_benches::wire::market::Market;
@@ -187,23 +189,23 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
 }
 
 /// A row of the table, and its median.
-fn row(contender: Contender<'_>, way: Received, played: Played) -> (String, f64) {
+fn row(contender: Contender<'_>, way: Received, (played, causes): (Played, Causes)) -> (String, f64) {
     let Played { spans, unanswered_count, captured } = played;
-    let answered = spans.len();
+    let packet_count = spans.len() + unanswered_count;
     let own = Percentiles::of(spans.clone()).p50;
-    let (spans, dropped) = captured.unwrap_or((spans, 0));
-    let captured = spans.len();
+    let dropped_count = captured.as_ref().map_or(0, |captured| captured.dropped_count);
+    let spans = captured.map_or(spans, |captured| causes.spans(&captured));
+    let answered = spans.len();
     let Percentiles { p50, p90, p99, p999, max } = Percentiles::of(spans);
     let name = match contender {
         Contender::Echo(1) => "bare echo of every packet".to_owned(),
         Contender::Echo(every) => format!("bare echo of one in {every}"),
         Contender::Engine(_) => "engine".to_owned(),
     };
-    let lost = if dropped > 0 { format!(", {dropped} frames not captured") } else { String::new() };
+    let lost = if dropped_count > 0 { format!(", {dropped_count} frames not captured") } else { String::new() };
     let row = format!(
-        "| {} | {name} | {captured} of {}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} |",
+        "| {} | {name} | {answered} of {packet_count}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} |",
         way.name(),
-        answered + unanswered_count
     );
     (row, p50)
 }
@@ -213,7 +215,7 @@ fn round(
     place: &Place,
     session: &LoadedSession,
     (count, timer, core): (usize, &Timer, usize),
-) -> Result<Played, BenchError> {
+) -> Result<(Played, Causes), BenchError> {
     let mut desk = Desk::listen(SocketAddrV4::new(place.venue, 0))?;
     let mut market = Market::new(GROUP, place.venue)?;
     let folder = tempfile::tempdir()?;
@@ -251,10 +253,25 @@ fn round(
         };
         scope.spawn(measure).join()
     });
-    let played = measuring.map_err(|_| "the measuring thread broke off")?.map_err(BenchError::from);
+    let played = measuring.map_err(|_| "the measuring thread broke off")?.map_err(BenchError::from)?;
     drop(desk);
-    child.0.wait()?;
-    played
+    child.end()?;
+    let causes = match contender {
+        Contender::Echo(_) => Causes::Identifier,
+        Contender::Engine(_) => Causes::of_run(&run_of(folder.path())?, session.messages())?,
+    };
+    Ok((played, causes))
+}
+
+/// The run's folder: the only one with a log.
+fn run_of(folder: &Path) -> Result<PathBuf, BenchError> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            return Ok(path);
+        }
+    }
+    Err("the engine left no run".into())
 }
 
 /// The name that the session's first directory message gives.
@@ -292,6 +309,20 @@ fn configuration(
 
 /// A process that does not outlive its round.
 struct Answering(Child);
+
+impl Answering {
+    /// Waits for its end. One that missed the end of the feed's session, or of the orders', is told.
+    fn end(&mut self) -> Result<(), BenchError> {
+        let since = Instant::now();
+        while self.0.try_wait()?.is_none() {
+            if since.elapsed() > Duration::from_secs(20) {
+                return Err("whoever answers did not end with the session: the machine is too busy".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {

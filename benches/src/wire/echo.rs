@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
-use peregrine_gateway::ouch50::{EnterOrder, MESSAGE_LEN_MAX, MessageBuilder};
+use peregrine_gateway::ouch50::{EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, Text};
 use peregrine_gateway::soup::{
     ClientConfig, ClientEvent, ClientSession, ClientState, HEARTBEAT_INTERVAL, Password, Position, Username,
 };
@@ -81,14 +81,17 @@ pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, e
     let (mut buffer, mut packet_count) = (vec![0; 1 << 16], 0_u64);
     let mut read_at = EpochNanos::MIN;
     while !is_over {
-        let has_messages = source.advance()?
-            && source
-                .current()
-                .is_some_and(|packet| Packet::parse(packet.bytes).is_ok_and(|packet| packet.message_count() > 0));
-        packet_count += u64::from(has_messages);
-        if has_messages && packet_count.is_multiple_of(every) && session.state() == ClientState::Active {
+        let is_new = source.advance()?;
+        let current = source.current().filter(|_| is_new).and_then(|packet| Packet::parse(packet.bytes).ok());
+        let first = current.filter(|packet| packet.message_count() > 0).map(|packet| packet.sequence_number());
+        packet_count += u64::from(first.is_some());
+        if let Some(first) = first
+            && packet_count.is_multiple_of(every)
+            && session.state() == ClientState::Active
+        {
             number += 1;
-            let order = EnterOrder { user_ref_num: number.into(), side: b'B', ..EnterOrder::blank() };
+            let clordid = decimal(first);
+            let order = EnterOrder { user_ref_num: number.into(), side: b'B', clordid, ..EnterOrder::blank() };
             let mut message = [0; MESSAGE_LEN_MAX];
             session.send(MessageBuilder::new(&mut message, &order)?.finish(), clock.now())?;
         } else if clock.now().since(read_at) >= READ_INTERVAL {
@@ -119,6 +122,16 @@ pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, e
         }
     }
     Ok(())
+}
+
+/// A number as text, its last 14 digits.
+fn decimal(number: u64) -> Text<14> {
+    let (mut text, mut rest) = (Text([b'0'; 14]), number);
+    for digit in text.0.iter_mut().rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    text
 }
 
 fn client() -> Result<ClientConfig, BenchError> {
