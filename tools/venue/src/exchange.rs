@@ -284,6 +284,8 @@ impl Exchange {
         for index in 0..self.ports.len() {
             let mut is_closed = false;
             while let Some((symbol, match_number)) = self.ports.get_mut(index).and_then(|port| port.next_bust(now)) {
+                // Both sides of the trade may have been chosen; it is broken once.
+                self.ports.iter_mut().for_each(|port| port.forget_bust(match_number));
                 self.apply(&Command::Break { symbol, match_number }, now, feed);
             }
             if let Some(port) = self.ports.get_mut(index) {

@@ -117,6 +117,8 @@ pub struct Server {
     schedule: DaySchedule,
     incidents: Incidents,
     session_message_count_max: u64,
+    /// Messages at the begin of the feed's session that tell the state of the day.
+    told_count: u64,
     digest: Digest,
     /// When the feed said its end first.
     ended: Option<EpochNanos>,
@@ -227,6 +229,7 @@ impl Server {
             schedule: settings.schedule,
             incidents: Incidents::new(&settings.incidents, settings.start),
             session_message_count_max: settings.session_message_count_max,
+            told_count: 0,
             digest: Digest::default(),
             ended: None,
             buffer: vec![0; READ_LEN].into_boxed_slice(),
@@ -388,7 +391,8 @@ impl Server {
                 self.exchange.apply(&command, now, &mut self.stream);
             }
         }
-        let message_count = self.stream.next_sequence_number() - 1;
+        // A session that had to roll for what it told at its begin would never tell anything else.
+        let message_count = (self.stream.next_sequence_number() - 1).saturating_sub(self.told_count);
         if self.session_message_count_max > 0 && message_count >= self.session_message_count_max {
             self.roll(next_session(self.stream.session()), now);
         }
@@ -412,6 +416,7 @@ impl Server {
                 stream.on_message(time, message);
             }
         });
+        self.told_count = self.stream.next_sequence_number() - 1;
     }
 
     /// Ends the sessions of the ports and the feed, once.

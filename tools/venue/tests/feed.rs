@@ -297,6 +297,26 @@ fn a_session_that_rolls_in_the_middle_of_the_day_gives_no_wrong_book() {
     assert!(names.len() == 3 && names.windows(2).all(|pair| pair[0].qty != pair[1].qty), "{names:?}");
 }
 
+/// What a session tells of the day at its begin is longer than the session may be: it is not counted, and trading goes on in
+/// between.
+#[test]
+fn a_short_session_rolls_for_its_news_alone() {
+    let lines = free_lines();
+    let venue = Plan { lines, start: "09:45:00", speed: 60, faults: "session_message_count_max = 40" }.start();
+    let mut plan = live_plan(lines);
+    plan.recovery = Some(recovery(&venue.addresses, true));
+    let mut input = LiveInput::open(&plan, &[]).unwrap();
+    let mut reader = Reader::new();
+    let starts = |reader: &Reader| reader.events.iter().filter(|event| event.kind == EventKind::SessionStart).count();
+    drive(&mut input, &mut reader, |_, reader| starts(reader) > 6);
+    venue.stop.request();
+    venue.thread.join().unwrap().unwrap();
+    // Every other message or so of the flow takes something away; nothing of what is told at the begin does.
+    let is_change = |kind| matches!(kind, EventKind::DeleteOrder | EventKind::ExecuteOrder | EventKind::CancelOrder);
+    let changes = reader.events.iter().filter(|event| is_change(event.kind)).count();
+    assert!(changes > 6 * 10, "{changes} changes in {} sessions", starts(&reader));
+}
+
 /// A session that begins again under its own name cannot be told from its own past: nothing of it is believed, and the
 /// books stay closed.
 #[test]

@@ -142,6 +142,9 @@ impl OuchPort {
         let order = PortOrder { order_ref, open, spent, ..order };
         self.consume(order.user_ref_num);
         self.orders.push(order);
+        if self.has_fault(PortChaos::loses_answer) {
+            return;
+        }
         let answer = OrderReplaced {
             timestamp: self.time.0.into(),
             orig_user_ref_num: orig_user_ref_num.into(),

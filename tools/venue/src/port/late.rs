@@ -44,6 +44,11 @@ impl OuchPort {
         self.busts.pop_front_if(|(due, ..)| *due <= now).map(|(_, symbol, match_number)| (symbol, match_number))
     }
 
+    /// The trade is broken already.
+    pub(crate) fn forget_bust(&mut self, match_number: u64) {
+        self.busts.retain(|(.., number)| *number != match_number);
+    }
+
     /// When its faults have something to do.
     pub(crate) fn next_fault(&self) -> Option<EpochNanos> {
         let bust = self.busts.front().map(|(due, ..)| *due);
