@@ -9,6 +9,7 @@
 use peregrine_fix::value::format_time;
 use peregrine_fix::{Body, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, check_sum, message};
 use peregrine_types::{EpochNanos, Nanos};
+use proptest::prelude::*;
 
 const START: EpochNanos = EpochNanos(1_767_623_400_000_000_000);
 const HEADER: [&str; 8] = ["35", "49", "56", "34", "43", "97", "52", "122"];
@@ -580,5 +581,113 @@ fn a_connection_cut_at_every_byte_loses_and_doubles_nothing() {
     assert_eq!(whole, vec![vec![1, 6, 11, 16, 21, 26]; 2]);
     for cut in 1..len.min(2_600) {
         assert_eq!(talk(cut).0, whole, "cut at byte {cut}");
+    }
+}
+
+/// Two sides over a line that damages or swallows messages: what happens to the next ones, again and again.
+struct BadLine {
+    sides: [Session; 2],
+    seen: [Vec<u64>; 2],
+    fates: Vec<u8>,
+    fate: usize,
+    now: EpochNanos,
+}
+
+impl BadLine {
+    fn new((resend_len_max, early_len_max): (u64, usize), fates: Vec<u8>) -> Self {
+        let sides = [Role::Initiator, Role::Acceptor].map(|role| {
+            let (us, them) = if role == Role::Initiator { ("A", "B") } else { ("B", "A") };
+            let config = SessionConfig {
+                heartbeat_s: 5,
+                resend_time_max: Nanos::from_secs(1),
+                resend_count_max: 1_000,
+                message_len_max: 512,
+                outbox_len_max: 1_024,
+                resend_len_max,
+                early_len_max,
+                ..SessionConfig::new(role, us, them)
+            };
+            Session::new(config, Numbers::START)
+        });
+        let mut line = Self { sides, seen: [vec![], vec![]], fates, fate: 0, now: START };
+        line.sides.iter_mut().rev().for_each(|side| assert!(side.connect(START)));
+        line.carry(false);
+        line.carry(false);
+        assert!(line.sides.iter().all(|side| side.state() == State::Active));
+        line
+    }
+
+    /// Everything that either side has to say goes over the line once.
+    fn carry(&mut self, is_bad: bool) {
+        self.now = self.now.plus(Nanos::from_millis(100));
+        for from in [0, 1] {
+            let (mut bytes, now) = (Vec::new(), self.now);
+            while !self.sides[from].pending().is_empty() {
+                bytes.extend_from_slice(self.sides[from].pending());
+                let count = self.sides[from].pending().len();
+                self.sides[from].sent(count, now);
+            }
+            let (mut decoder, mut input, mut over) = (FrameDecoder::new(512), &bytes[..], Vec::new());
+            while let Some(frame) = decoder.next(&mut input).unwrap() {
+                let fate = self.fates[self.fate % self.fates.len()];
+                self.fate += 1;
+                let begin = over.len();
+                match fate {
+                    0 if is_bad => {}
+                    1 if is_bad => {
+                        over.extend_from_slice(frame);
+                        let at = begin + frame.len() / 2;
+                        over[at] = over[at].wrapping_add(1);
+                    }
+                    _ => over.extend_from_slice(frame),
+                }
+            }
+            let list = &mut self.seen[1 - from];
+            let mut on_event = |event: Event<'_>| {
+                if let Event::Message { message, .. } = event {
+                    list.push(message.number(11).unwrap().unwrap());
+                }
+                assert!(!matches!(event, Event::Closed(_)), "{event:?}");
+            };
+            self.sides[1 - from].receive(&over, now, &mut on_event);
+            self.sides[1 - from].poll(now, &mut on_event);
+        }
+    }
+
+    fn send(&mut self, from: usize, name: u64) {
+        let mut body = Body::new();
+        body.field(11, name).field(55, "X").char(54, b'1').time(60, self.now).char(40, b'1');
+        self.sides[from].send("D", &body, self.now).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the line loses, in requests, repetitions and gap fills too: every message arrives once and in order.
+    #[test]
+    fn a_line_that_loses_messages_loses_nothing(
+        fates in prop::collection::vec(0_u8..8, 1..40),
+        sends in prop::collection::vec(0_usize..4, 1..60),
+        resend_len_max in prop::sample::select(vec![1_u64, 2, 3, 2_500]),
+        early_len_max in prop::sample::select(vec![0_usize, 300, 1 << 16]),
+    ) {
+        // A line that loses everything is none.
+        let fates = [fates, vec![7]].concat();
+        let mut line = BadLine::new((resend_len_max, early_len_max), fates);
+        let mut sent = [vec![], vec![]];
+        for (name, kind) in (1..).zip(&sends) {
+            for from in [0, 1] {
+                if kind & (1 << from) != 0 {
+                    line.send(from, name);
+                    sent[from].push(name);
+                }
+            }
+            line.carry(true);
+        }
+        (0..600).for_each(|_| line.carry(false));
+        let [first, second] = sent;
+        prop_assert_eq!(&line.seen, &[second, first]);
+        prop_assert!(line.sides.iter().all(|side| !side.has_gap()));
     }
 }

@@ -33,7 +33,8 @@ pub struct SessionConfig {
     pub logout_time_max: Nanos,
     /// How far SendingTime (52) may be from our clock, 120 s by the standard; `None`: any.
     pub sending_time_max: Option<Nanos>,
-    /// Messages asked for at once, at least 1: many venues refuse more than 2,500.
+    /// Messages asked for at once, at least 2: many venues refuse more than 2,500. A request is a message itself: two sides
+    /// that both miss something, and ask for one message at a time, would never catch up with each other's requests.
     pub resend_len_max: u64,
     /// How often the same messages are asked for.
     pub resend_count_max: u32,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// One message that came too early.
 #[derive(Debug)]
 pub(super) struct EarlyMessage {
-    /// All its bytes.
+    /// All its bytes; none when it was answered.
     pub(super) bytes: Vec<u8>,
     /// Whether it was answered when it came: only its number is left to be used up.
     pub(super) is_answered: bool,

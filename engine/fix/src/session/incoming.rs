@@ -180,7 +180,7 @@ impl Core {
             self.on_next_expected(wanted, before, now, on_event);
         }
         if self.state == State::Active && number > self.next_in {
-            self.early.insert(number, message.bytes(), true);
+            self.early.insert(number, &[], true);
             self.on_too_high(number, now, on_event);
         } else if number == self.next_in {
             self.advance(number.saturating_add(1), now, on_event);
@@ -270,7 +270,7 @@ impl Core {
                     b"5" => return self.on_logout(&message, now, on_event),
                     _ => {}
                 }
-                self.early.insert(number, message.bytes(), is_answered);
+                self.early.insert(number, if is_answered { &[] } else { message.bytes() }, is_answered);
                 self.on_too_high(number, now, on_event);
             }
             Some(Place::Expected) => self.on_expected((number, message), wrong, now, on_event),

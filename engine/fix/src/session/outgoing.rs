@@ -208,7 +208,7 @@ impl Core {
     /// Asks for what is missing, as much as may be asked for at once.
     pub(super) fn ask(&mut self, high: u64, request_count: u32, now: EpochNanos) {
         let begin = self.next_in;
-        let len_max = self.config.resend_len_max.max(1);
+        let len_max = self.config.resend_len_max.max(2);
         let is_all = high.saturating_sub(begin) < len_max;
         let end = begin.saturating_add(len_max).saturating_sub(1);
         let mut body = Body::new();
