@@ -1,17 +1,60 @@
 //! How long an order takes to the venue and a report back.
 
-use peregrine_types::{EpochNanos, Nanos};
+use peregrine_types::{EpochNanos, ExecutionKind, Nanos};
 
-/// A latency model; firms plug in their own (row B4). Calls come in the order of time, so that a model may keep state,
-/// and must be deterministic: same calls, same answers.
+use super::recorded::RecordedLatency;
+
+/// What a message of ours asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// A new order.
+    Submit,
+    /// A replacement.
+    Replace,
+    /// A cancel.
+    Cancel,
+}
+
+/// What a message of the venue answers, or tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportKind {
+    /// A new order was taken or refused.
+    Submit,
+    /// A replacement took its place or was refused.
+    Replace,
+    /// What was left of an order is gone, asked for or not, or a cancel was refused.
+    Cancel,
+    /// A trade, or that one was broken.
+    Fill,
+}
+
+impl ReportKind {
+    /// What a report is about. A refusal is taken for that of a new order: of a replacement, say
+    /// [`ReportKind::Replace`].
+    #[must_use]
+    pub const fn of(kind: ExecutionKind) -> Self {
+        match kind {
+            ExecutionKind::Accepted | ExecutionKind::Rejected => Self::Submit,
+            ExecutionKind::Replaced => Self::Replace,
+            ExecutionKind::Canceled | ExecutionKind::CancelRejected | ExecutionKind::Reduced => Self::Cancel,
+            ExecutionKind::Filled | ExecutionKind::Busted => Self::Fill,
+        }
+    }
+}
+
+/// A latency model; firms plug in their own (row B4). Calls of either way come in the order of their times, so that a
+/// model may keep state, and must be deterministic: same calls, same answers. Messages of one direction never overtake
+/// each other, whatever a model answers: one that would is there together with the one before it.
 pub trait LatencyModel {
     /// From the decision at `sent` to the matching engine.
-    fn way_there(&mut self, sent: EpochNanos) -> Nanos;
+    fn way_there(&mut self, kind: RequestKind, sent: EpochNanos) -> Nanos;
     /// From the matching engine at `venue_time` back to the decision.
-    fn way_back(&mut self, venue_time: EpochNanos) -> Nanos;
-    /// The least that [`LatencyModel::way_there`] can answer, at least 1 ns: how far the venue stage may run ahead.
+    fn way_back(&mut self, kind: ReportKind, venue_time: EpochNanos) -> Nanos;
+    /// The least that [`LatencyModel::way_there`] can answer for any kind, at least 1 ns: how far the venue stage may run
+    /// ahead.
     fn way_there_min(&self) -> Nanos;
-    /// The least that [`LatencyModel::way_back`] can answer, at least 1 ns: how far the decide role may run ahead.
+    /// The least that [`LatencyModel::way_back`] can answer for any kind, at least 1 ns: how far the decide role may run
+    /// ahead.
     fn way_back_min(&self) -> Nanos;
 }
 
@@ -25,11 +68,11 @@ pub struct ConstantLatency {
 }
 
 impl LatencyModel for ConstantLatency {
-    fn way_there(&mut self, _sent: EpochNanos) -> Nanos {
+    fn way_there(&mut self, _kind: RequestKind, _sent: EpochNanos) -> Nanos {
         self.to_venue
     }
 
-    fn way_back(&mut self, _venue_time: EpochNanos) -> Nanos {
+    fn way_back(&mut self, _kind: ReportKind, _venue_time: EpochNanos) -> Nanos {
         self.from_venue
     }
 
@@ -39,5 +82,44 @@ impl LatencyModel for ConstantLatency {
 
     fn way_back_min(&self) -> Nanos {
         self.from_venue
+    }
+}
+
+/// One of the models that this crate has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VenueLatency {
+    /// The same for every message.
+    Constant(ConstantLatency),
+    /// As it was recorded.
+    Recorded(RecordedLatency),
+}
+
+impl LatencyModel for VenueLatency {
+    fn way_there(&mut self, kind: RequestKind, sent: EpochNanos) -> Nanos {
+        match self {
+            Self::Constant(latency) => latency.way_there(kind, sent),
+            Self::Recorded(latency) => latency.way_there(kind, sent),
+        }
+    }
+
+    fn way_back(&mut self, kind: ReportKind, venue_time: EpochNanos) -> Nanos {
+        match self {
+            Self::Constant(latency) => latency.way_back(kind, venue_time),
+            Self::Recorded(latency) => latency.way_back(kind, venue_time),
+        }
+    }
+
+    fn way_there_min(&self) -> Nanos {
+        match self {
+            Self::Constant(latency) => latency.way_there_min(),
+            Self::Recorded(latency) => latency.way_there_min(),
+        }
+    }
+
+    fn way_back_min(&self) -> Nanos {
+        match self {
+            Self::Constant(latency) => latency.way_back_min(),
+            Self::Recorded(latency) => latency.way_back_min(),
+        }
     }
 }

@@ -11,12 +11,14 @@
 //! of market hours. What it leaves out: the
 //! market does not react to our orders, and own orders take no part in auctions.
 //!
-//! Time is `recv_time`, the clock of the input; the configured way to the venue therefore includes the way of the feed.
+//! Time is `recv_time`, the clock of the input; the way to the venue, constant or recorded, therefore includes the way of
+//! the feed.
 
 mod arrivals;
 mod fill;
 mod latency;
 mod orders;
+mod recorded;
 mod replace;
 mod taken;
 
@@ -31,8 +33,9 @@ use peregrine_types::{
 pub use arrivals::Arrival;
 use arrivals::Arrivals;
 pub use fill::{FifoQueue, FillModel, Market, OwnOrder, TradeThrough};
-pub use latency::{ConstantLatency, LatencyModel};
+pub use latency::{ConstantLatency, LatencyModel, ReportKind, RequestKind, VenueLatency};
 use orders::{Orders, Resting, SlotIndex};
+pub use recorded::{RECORDING_HEADER, RecordedLatency, Recording, RecordingError};
 use taken::Taken;
 
 /// Levels that one marketable order may walk through.
@@ -181,8 +184,8 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
     }
 
     fn send(&mut self, command: OrderCommand) -> Result<(), Full<OrderCommand>> {
-        let sent = command.decision_time();
-        let at = sent.plus(self.latency.way_there(sent));
+        let (sent, kind) = (command.decision_time(), request_kind(&command));
+        let at = sent.plus(self.latency.way_there(kind, sent));
         self.arrivals.push(Arrival { at, command })
     }
 
@@ -224,7 +227,12 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
             self.counters.rejected = self.counters.rejected.saturating_add(1);
             let (symbol, side, limit) = (order.symbol, order.side, order.price);
             let place = Place { order_id, symbol, side, limit, now: arrival.at };
-            self.report(place, Report::new(ExecutionKind::Rejected, reason, order.qty, Qty::ZERO), out);
+            let rejected = Report::new(ExecutionKind::Rejected, reason, order.qty, Qty::ZERO);
+            let answers = match request_kind(&arrival.command) {
+                RequestKind::Replace => ReportKind::Replace,
+                RequestKind::Submit | RequestKind::Cancel => rejected.answers,
+            };
+            self.report(place, Report { answers, ..rejected }, out);
         }
     }
 
@@ -479,7 +487,8 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
 
     /// A report; reports become visible in the order in which they are made, as on one session.
     fn made(&mut self, place: Place, report: Report) -> Execution {
-        let visible_time = place.now.plus(self.latency.way_back(place.now)).max(self.last_visible);
+        let way_back = self.latency.way_back(report.answers, place.now);
+        let visible_time = place.now.plus(way_back).max(self.last_visible);
         self.last_visible = visible_time;
         Execution {
             order_id: place.order_id,
@@ -510,6 +519,8 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
 #[derive(Clone, Copy, Debug)]
 struct Report {
     kind: ExecutionKind,
+    /// By whose way back it comes.
+    answers: ReportKind,
     reason: ReasonCode,
     qty: Qty,
     leaves_qty: Qty,
@@ -517,7 +528,16 @@ struct Report {
 
 impl Report {
     const fn new(kind: ExecutionKind, reason: ReasonCode, qty: Qty, leaves_qty: Qty) -> Self {
-        Self { kind, reason, qty, leaves_qty }
+        Self { kind, answers: ReportKind::of(kind), reason, qty, leaves_qty }
+    }
+}
+
+/// What a message of ours asks for.
+const fn request_kind(command: &OrderCommand) -> RequestKind {
+    match command {
+        OrderCommand::New { .. } => RequestKind::Submit,
+        OrderCommand::Replace { .. } => RequestKind::Replace,
+        OrderCommand::Cancel { .. } => RequestKind::Cancel,
     }
 }
 

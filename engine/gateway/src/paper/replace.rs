@@ -11,7 +11,7 @@ use peregrine_book::MarketBooks;
 use peregrine_types::{BookState, Execution, ExecutionKind, NewOrder, OrderId, Qty, ReasonCode, Sink};
 
 use super::orders::{Resting, SlotIndex};
-use super::{FillModel, LatencyModel, PaperVenue, Place, Report};
+use super::{FillModel, LatencyModel, PaperVenue, Place, Report, ReportKind};
 
 impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
     /// Lets the replacement at `place` meet the books; `order.qty` is the total of the chain.
@@ -73,6 +73,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
 
     fn reject_replacement(&mut self, place: Place, reason: ReasonCode, qty: Qty, out: &mut impl Sink<Execution>) {
         self.counters.rejected = self.counters.rejected.saturating_add(1);
-        self.report(place, Report::new(ExecutionKind::Rejected, reason, qty, Qty::ZERO), out);
+        let rejected = Report::new(ExecutionKind::Rejected, reason, qty, Qty::ZERO);
+        self.report(place, Report { answers: ReportKind::Replace, ..rejected }, out);
     }
 }

@@ -18,15 +18,25 @@ fn ticks() -> TickTables {
     ticks
 }
 
-struct Floor {
+struct Floor<L = ConstantLatency> {
     books: NaiveBooks,
-    venue: PaperVenue<FifoQueue, ConstantLatency>,
+    venue: PaperVenue<FifoQueue, L>,
     out: Vec<Execution>,
     next_order: u64,
 }
 
 impl Floor {
     fn new() -> Self {
+        Self::with(LATENCY)
+    }
+
+    fn event(kind: EventKind, at: i64) -> MarketEvent {
+        MarketEvent::new(kind, SymbolId(0), EpochNanos(at), EpochNanos(at))
+    }
+}
+
+impl<L: LatencyModel> Floor<L> {
+    fn with(latency: L) -> Self {
         let config = BookConfig {
             symbol_count_max: 4,
             order_count_max: 1024,
@@ -34,7 +44,7 @@ impl Floor {
             is_unknown_state_tradable: true,
         };
         let paper = PaperConfig { symbol_count_max: 4, order_count_max: ROOM, fees: FEES, ticks: ticks() };
-        let venue = PaperVenue::new(paper, FifoQueue, LATENCY).unwrap();
+        let venue = PaperVenue::new(paper, FifoQueue, latency).unwrap();
         Self { books: NaiveBooks::new(config).unwrap(), venue, out: Vec::new(), next_order: 1 }
     }
 
@@ -53,19 +63,15 @@ impl Floor {
         std::mem::take(&mut self.out)
     }
 
-    fn event(kind: EventKind, at: i64) -> MarketEvent {
-        MarketEvent::new(kind, SymbolId(0), EpochNanos(at), EpochNanos(at))
-    }
-
     #[expect(clippy::too_many_arguments, reason = "a test spells an event out")]
     fn add(&mut self, at: i64, order: u64, side: Side, price: i64, qty: u64) -> Vec<Execution> {
-        let mut event = Self::event(EventKind::AddOrder, at);
+        let mut event = Floor::event(EventKind::AddOrder, at);
         (event.id_a, event.side, event.price, event.qty) = (order, side, Price(price), Qty(qty));
         self.market(event)
     }
 
     fn reduce(&mut self, kind: EventKind, at: i64, order: u64, qty: u64) -> Vec<Execution> {
-        let mut event = Self::event(kind, at);
+        let mut event = Floor::event(kind, at);
         (event.id_a, event.qty) = (order, Qty(qty));
         event.flags = peregrine_types::EventFlags::PRINTABLE;
         self.market(event)
@@ -310,6 +316,83 @@ fn impossible_capacities_and_latencies_are_refused() {
     let instant = ConstantLatency { to_venue: Nanos(1), from_venue: Nanos(0) };
     let error = PaperVenue::new(paper(1), FifoQueue, instant).unwrap_err();
     assert!(error.to_string().contains("from_venue"));
+}
+
+/// Another way for every kind.
+struct ByKind;
+
+impl LatencyModel for ByKind {
+    fn way_there(&mut self, kind: RequestKind, _: EpochNanos) -> Nanos {
+        match kind {
+            RequestKind::Submit => Nanos(100),
+            RequestKind::Replace => Nanos(20),
+            RequestKind::Cancel => Nanos(1),
+        }
+    }
+
+    fn way_back(&mut self, kind: ReportKind, _: EpochNanos) -> Nanos {
+        match kind {
+            ReportKind::Submit => Nanos(50),
+            ReportKind::Replace => Nanos(70),
+            ReportKind::Cancel => Nanos(30),
+            ReportKind::Fill => Nanos(2),
+        }
+    }
+
+    fn way_there_min(&self) -> Nanos {
+        Nanos(1)
+    }
+
+    fn way_back_min(&self) -> Nanos {
+        Nanos(2)
+    }
+}
+
+/// Messages take the way of their kind, but none overtakes another of its direction: a quick cancel is there with the slow
+/// order before it, a quick fill is heard with the slow acceptance before it.
+#[test]
+fn messages_take_the_way_of_their_kind_and_none_overtakes_another() {
+    let mut floor = Floor::with(ByKind);
+    let when = |said: &[Execution]| -> Vec<_> {
+        said.iter().map(|said| (said.kind, said.venue_time.0, said.visible_time.0)).collect()
+    };
+    floor.add(100, 1, Side::Sell, 60, 10);
+    let first = floor.order(100, Side::Buy, 60, 4);
+    floor.cancel(101, first);
+    use ExecutionKind::{Accepted, CancelRejected, Canceled, Filled, Rejected};
+    assert_eq!(floor.add(199, 2, Side::Sell, 70, 1), []);
+    let said = floor.add(200, 3, Side::Sell, 70, 1);
+    assert_eq!(when(&said), [(Accepted, 200, 250), (Filled, 200, 250), (CancelRejected, 200, 250)]);
+    // By itself a cancel is quick, and so is a fill.
+    let resting = floor.order(300, Side::Buy, 50, 5);
+    assert_eq!(when(&floor.add(400, 4, Side::Sell, 70, 1)), [(Accepted, 400, 450)]);
+    floor.add(500, 5, Side::Sell, 70, 1);
+    assert_eq!(when(&floor.add(510, 6, Side::Sell, 50, 2)), [(Filled, 510, 512)]);
+    floor.cancel(520, resting);
+    assert_eq!(when(&floor.add(521, 7, Side::Sell, 70, 1)), [(Canceled, 521, 551)]);
+    // The refusal of a replacement comes as the answer to a replacement.
+    let order = NewOrder {
+        symbol: SymbolId(0),
+        side: Side::Buy,
+        price: Price(40),
+        qty: Qty(1),
+        time_in_force: TimeInForce::Day,
+        is_post_only: false,
+    };
+    let (cause, decision_time) = (EventSeq(0), EpochNanos(600));
+    let (order_id, replaces) = (OrderId(90), resting);
+    floor.venue.send(OrderCommand::Replace { order_id, replaces, order, cause, decision_time }).unwrap();
+    assert_eq!(when(&floor.add(620, 8, Side::Sell, 70, 1)), [(Rejected, 620, 690)]);
+    let arrival = Arrival {
+        at: EpochNanos(700),
+        command: OrderCommand::Replace { order_id, replaces, order, cause, decision_time },
+    };
+    let mut said = Vec::new();
+    floor.venue.refuse(&arrival, ReasonCode::VenueReplaceTooLate, &mut |execution| {
+        said.push(execution);
+        Ok(())
+    });
+    assert_eq!(when(&said), [(Rejected, 700, 770)]);
 }
 
 proptest! {
