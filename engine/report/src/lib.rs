@@ -3,7 +3,7 @@
 //! The wiring fills a [`RunReport`] (plain structs, units in the names) and shows it with [`to_terminal`],
 //! [`to_json`] and [`to_html`]. [`table::Table`] and [`mod@format`] serve every command that prints a table.
 //! [`STYLE`], [`plot::Frame`] and [`pretty`] serve every other report that is a page or JSON.
-//! [`order_story`] and [`log_summary`] read the event log.
+//! [`order_story`], [`log_summary`] and [`latency_triples`] read the event log.
 //!
 //! Money, prices and quantities stay integers up to the moment they are written; JSON carries money and prices as
 //! decimal strings, never as floats. Floats are used for shares, quantiles and pixels alone.
@@ -19,6 +19,7 @@ mod story;
 mod summary;
 pub mod table;
 mod terminal;
+mod triples;
 
 pub use html::{STYLE, to_html};
 pub use json::{REPORT_FORMAT_VERSION, pretty, to_json};
@@ -29,3 +30,4 @@ pub use story::{
 };
 pub use summary::{KindCount, LogSummary, log_summary};
 pub use terminal::to_terminal;
+pub use triples::{ClockCheck, LatencyTriple, LatencyTriples, LeftOut, TripleKind, WayFigures, latency_triples};

@@ -280,7 +280,7 @@ pub fn order_story(dir: &Path, order_id: OrderId, feature_names: &[&str]) -> Res
 }
 
 /// What is to be said of a stream that was not closed.
-fn damage(reader: &LogReader) -> Option<String> {
+pub(crate) fn damage(reader: &LogReader) -> Option<String> {
     let (stream, count) = (reader.stream(), crate::format::count(reader.record_count()));
     let text = format!(
         "stream {stream} ends after {count} records without its closing mark: the run goes on, was cut off, or a record \
