@@ -1,6 +1,7 @@
 //! A live run: lines in, orders out, and before the first order the history of the venue's session.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use peregrine_fix::{Role, SessionConfig};
@@ -85,7 +86,8 @@ impl RunPlan {
         let address: SocketAddr = ouch.address.parse().map_err(Failure::usage)?;
         let out_dir = self.dir.parent().unwrap_or(&self.dir);
         let _locked = SessionLock::take(out_dir, &ouch.address, &ouch.username)?;
-        let named = session::ask(address, order_entry.session)?;
+        let pause = Duration::from_millis(u64::from(ouch.reconnect_ms));
+        let named = session::ask(address, order_entry.session, pause, &mut || heed(interrupted, on_progress))?;
         let past = note_of(&ouch, named, &symbols);
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
@@ -140,6 +142,12 @@ impl RunPlan {
         }
         Ok(history)
     }
+}
+
+/// Whether the run is to stop before it has begun; whoever watches it decides that when it is told of the progress.
+fn heed(interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> bool {
+    on_progress(Progress { event_count: 0, read_len: 0, total_len: 0 });
+    interrupted.is_requested()
 }
 
 fn say_lines(input: &LiveInput) {
