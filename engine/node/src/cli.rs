@@ -301,6 +301,8 @@ pub enum LogCommand {
     Why(WhyArgs),
     /// Check every record and the hash chain of a log.
     Check(LogCheckArgs),
+    /// Say how long messages of a live run took to the venue and back, and write the triples that the paper venue takes.
+    Latencies(LatenciesArgs),
 }
 
 /// `peregrine log why`.
@@ -321,6 +323,25 @@ pub struct WhyArgs {
 pub struct LogCheckArgs {
     /// Folder of the run.
     pub run: PathBuf,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peregrine log latencies`.
+#[derive(Debug, Args)]
+pub struct LatenciesArgs {
+    /// Folder of a live run.
+    pub run: PathBuf,
+    /// Writes the triples as CSV: what `[paper] latency_file` of a profile reads.
+    #[arg(long, value_name = "FILE.csv")]
+    pub out: Option<PathBuf>,
+    /// Adds this to every time of the venue, ns: how far its clock is behind ours.
+    #[arg(long, value_name = "NS", allow_hyphen_values = true, conflicts_with = "halve")]
+    pub venue_offset: Option<i64>,
+    /// Puts every time of the venue in the middle of its round trip, and leaves out fills, which have none.
+    #[arg(long)]
+    pub halve: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,

@@ -182,6 +182,10 @@ fn facts(run: &Run) -> Vec<Fact> {
     facts.push(Fact::new("run", "kernel backend", format!("{:?}", run.decide.strategy.kernel().backend())));
     facts.push(Fact::new("run", "weights", run.decide.strategy.model().precision().name()));
     facts.push(Fact::new("run", "configuration SHA-256", manifest.config_sha256.clone()));
+    if let Some(file) = &manifest.latency {
+        let text = format!("recorded: {}, SHA-256 {}", file.path.display(), file.sha256);
+        facts.push(Fact::new("run", "latencies", text));
+    }
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
     facts.extend(run.venue.facts());

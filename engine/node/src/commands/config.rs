@@ -6,7 +6,7 @@ use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::commands::{load_profile, print, print_json};
 use crate::config::{ConfigError, KeyDoc, Loaded, SECTIONS, schema_text};
 use crate::exit::{Exit, Failure};
-use crate::run::hex;
+use crate::run::{LatencyFile, hex};
 
 pub(super) fn run(command: &ConfigCommand) -> Result<Exit, Failure> {
     match command {
@@ -32,13 +32,14 @@ fn schema(is_json: bool) -> Result<(), Failure> {
 
 fn check(args: &ConfigArgs) -> Result<(), Failure> {
     let loaded = load_profile(&args.config, &args.set)?;
+    LatencyFile::of(&loaded)?;
     print(&format!("{}: sound, effective SHA-256 {}\n", args.config.display(), hex(&loaded.config.sha256())))
 }
 
 /// The answer for machines: violations are part of it, not of standard error.
 fn check_json(args: &ConfigArgs) -> Result<Exit, Failure> {
     let file = args.config.display().to_string();
-    match Loaded::read(&args.config, &args.set) {
+    match Loaded::read(&args.config, &args.set).and_then(|loaded| LatencyFile::of(&loaded).map(|_| loaded)) {
         Ok(loaded) => {
             let sha256 = hex(&loaded.config.sha256());
             print_json(&json!({"file": file, "is_sound": true, "sha256": sha256, "violations": []}))?;

@@ -1,4 +1,4 @@
-//! `peregrine log why` and `peregrine log check`.
+//! `peregrine log why`, `peregrine log check` and `peregrine log latencies`.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ pub(super) fn run(command: &LogCommand) -> Result<Exit, Failure> {
     match command {
         LogCommand::Why(args) => why(args),
         LogCommand::Check(args) => check(args),
+        LogCommand::Latencies(args) => super::latencies::run(args),
     }
 }
 

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod generate;
 mod inspect;
+mod latencies;
 mod log;
 mod replay;
 mod run;

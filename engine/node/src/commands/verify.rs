@@ -28,7 +28,8 @@ pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Resu
     let mut differences = check_log(dir, &manifest)?;
     differences.extend(check_config(dir, &manifest)?);
     if differences.is_empty() {
-        let inputs = check_inputs(&manifest, &args.files)?;
+        let mut inputs = check_inputs(&manifest, &args.files)?;
+        inputs.extend(check_latency(&manifest));
         let scratch = Scratch::new()?;
         match (repeat(dir, &manifest, args, &scratch.0, interrupted), inputs.is_empty()) {
             (Ok(again), _) if again.is_interrupted => {
@@ -106,6 +107,18 @@ fn check_inputs(manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<Difference
         }
     }
     Ok(differences)
+}
+
+/// The file of the paper venue's latencies: it is configuration, and nobody may give another one.
+fn check_latency(manifest: &Manifest) -> Option<Difference> {
+    let expected = manifest.latency.as_ref()?;
+    let what = format!("latencies {} ({} bytes before)", expected.path.display(), expected.len);
+    let found = match InputFile::of(&expected.path) {
+        Ok(found) if found.sha256 == expected.sha256 => return None,
+        Ok(found) => format!("sha256 {} ({} bytes)", found.sha256, found.len),
+        Err(failure) => failure.to_string(),
+    };
+    Some(Difference { what, expected: format!("sha256 {}", expected.sha256), found })
 }
 
 fn repeat(

@@ -17,7 +17,7 @@ use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, DropCopySection, FeedSection, GatewaySection, GuardSection,
-    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection,
+    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PaperSection,
     PrecisionChoice, ProtectSection, RiskSection, RuntimeSection, SourceChoice, Wait, Wiring,
 };
 pub use ticks::TickRule;
@@ -62,6 +62,8 @@ pub struct Config {
     pub ouch: Option<OuchSection>,
     /// Orders that the engine holds; left out where none is.
     pub protect: Option<ProtectSection>,
+    /// Recorded latencies of the paper venue; left out where they are constant.
+    pub paper: Option<PaperSection>,
     /// The drop copy of a live run, where the profile has one.
     pub drop_copy: Option<DropCopySection>,
 }
@@ -75,8 +77,11 @@ pub struct Loaded {
     pub file: PathBuf,
     /// Whether the file is a shipped one that is not there, so that the copy within the program was taken.
     pub is_bundled: bool,
-    origins: BTreeMap<(String, String), String>,
+    origins: BTreeMap<(String, String), Place>,
 }
+
+/// Where a key is written: the file, and its line from 1, `None` on the command line.
+type Place = (PathBuf, Option<usize>);
 
 /// Why a profile was refused.
 #[derive(Debug)]
@@ -140,6 +145,8 @@ impl Config {
         let live = has_live.then(|| LiveSection::read(reader));
         let has_protect = reader.has_section(ProtectSection::SECTION);
         let protect = has_protect.then(|| ProtectSection::read(reader));
+        let has_paper = reader.has_section(PaperSection::SECTION);
+        let paper = has_paper.then(|| PaperSection::read(reader));
         let has_ouch = reader.has_section(OuchSection::SECTION);
         let ouch = has_ouch.then(|| OuchSection::read(reader));
         let has_drop_copy = reader.has_section(DropCopySection::SECTION);
@@ -159,6 +166,7 @@ impl Config {
             live: live.flatten(),
             ouch: ouch.flatten(),
             protect: protect.flatten(),
+            paper: paper.flatten(),
             drop_copy: drop_copy.flatten(),
         };
         config.check_across(reader);
@@ -212,6 +220,7 @@ impl Config {
             self.log.print(origin),
         ];
         sections.extend(self.protect.as_ref().map(|protect| protect.print(origin)));
+        sections.extend(self.paper.as_ref().map(|paper| paper.print(origin)));
         sections.extend(self.live.as_ref().map(|live| live.print(origin)));
         sections.extend(self.ouch.as_ref().map(|ouch| ouch.print(origin)));
         sections.extend(self.drop_copy.as_ref().map(|copy| copy.print(origin)));
@@ -247,6 +256,7 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     (LiveSection::SECTION, LiveSection::KEYS),
     (OuchSection::SECTION, OuchSection::KEYS),
     (ProtectSection::SECTION, ProtectSection::KEYS),
+    (PaperSection::SECTION, PaperSection::KEYS),
     (DropCopySection::SECTION, DropCopySection::KEYS),
 ];
 
@@ -277,7 +287,8 @@ impl Loaded {
         let files: fn(&Path) -> Option<&'static str> = if is_bundled { bundled } else { |_| None };
         collect(file, 0, files, &mut entries, &mut violations)?;
         apply_overrides(overrides, &mut entries, &mut violations)?;
-        let origins = entries.iter().map(|entry| ((entry.section.clone(), entry.key.clone()), origin(entry))).collect();
+        let place = |entry: &Entry| (entry.file.clone(), entry.line);
+        let origins = entries.iter().map(|entry| ((entry.section.clone(), entry.key.clone()), place(entry))).collect();
         let mut reader = Reader { file: file.to_owned(), entries, violations };
         let config = Config::read(&mut reader);
         match (config, reader.violations.is_empty()) {
@@ -295,8 +306,22 @@ impl Loaded {
 
     /// Where a value came from: file and line, or the command line.
     #[must_use]
-    pub fn origin(&self, section: &str, key: &str) -> Option<&str> {
-        self.origins.get(&(section.to_owned(), key.to_owned())).map(String::as_str)
+    pub fn origin(&self, section: &str, key: &str) -> Option<String> {
+        self.place(section, key).map(|(file, line)| match line {
+            None => file.display().to_string(),
+            Some(line) => format!("{}:{line}", file.display()),
+        })
+    }
+
+    fn place(&self, section: &str, key: &str) -> Option<&Place> {
+        self.origins.get(&(section.to_owned(), key.to_owned()))
+    }
+
+    /// What is wrong with what a key names, at the place where the key is written.
+    #[must_use]
+    pub fn violation(&self, section: &str, key: &str, what: String) -> Violation {
+        let (file, line) = self.place(section, key).cloned().unwrap_or_else(|| (self.file.clone(), None));
+        Violation { file, line, key: format!("{section}.{key}"), what }
     }
 
     /// A path of the configuration, seen from the profile's folder.
@@ -309,13 +334,6 @@ impl Loaded {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    }
-}
-
-fn origin(entry: &Entry) -> String {
-    match entry.line {
-        None => entry.file.display().to_string(),
-        Some(line) => format!("{}:{line}", entry.file.display()),
     }
 }
 

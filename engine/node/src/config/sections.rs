@@ -256,6 +256,16 @@ section! {
     }
 }
 
+section! {
+    /// Recorded latencies of the paper venue; a profile without this section has the constant ones of `[gateway]`.
+    PaperSection = "paper" {
+        /// File of (request, venue, response) times as `peregrine log latencies` writes it, relative to the profile's folder; matched by the time of day.
+        latency_file: String, "a path", |file| !file.is_empty();
+        /// Its SHA-256; empty: any.
+        latency_sha256: String, "64 hex digits or empty", |hex| hex.is_empty() || is_sha256(hex);
+    }
+}
+
 choice! {
     /// Where the orders of a live run go.
     ModeChoice {
@@ -335,7 +345,7 @@ section! {
         reject_count_max: u32, "1 to 10000", |count| (1..=10_000).contains(count);
         /// Cancels, each with the venue's word behind it, to which an unknown order must be silent until it is closed.
         probe_count: u32, "1 to 100", |count| (1..=100).contains(count);
-        /// Time between two tries to connect, ms.
+        /// Time between two tries to connect, ms: at the start ten of them, later as many as it takes.
         reconnect_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
         /// How long a stop waits for the last confirmations, ms.
         stop_ms: u32, "100 to 60000", |ms| (100..=60_000).contains(ms);

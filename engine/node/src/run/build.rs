@@ -7,7 +7,7 @@ use std::time::Duration;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_decide::{Strategy, StrategyConfig, Watch};
 use peregrine_eventlog::{Decide, EventLog, LogConfig, Measure, Recorder, RunFacts, Send, StreamWriter};
-use peregrine_gateway::{ConstantLatency, Fees, FifoQueue, PaperConfig, PaperVenue};
+use peregrine_gateway::{Fees, FifoQueue, PaperConfig, PaperVenue, VenueLatency};
 use peregrine_model::{AccuracyError, Backend, DecisionRule, Kernel, Model, Precision, accuracy_gate, seeded_walk};
 use peregrine_risk::{InstrumentRules, RiskGate};
 use peregrine_runtime::{
@@ -17,8 +17,11 @@ use peregrine_runtime::{
 };
 use peregrine_types::{EpochNanos, Nanos, Symbol, SymbolId};
 
-use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
-use crate::config::{BackendChoice, Config, HugePagesChoice, Loaded, PrecisionChoice, RuntimeSection, Wait, Wiring};
+use super::latency::{self, LatencyFile};
+use super::{Flags, InputFile, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
+use crate::config::{
+    BackendChoice, Config, HugePagesChoice, Loaded, ModeChoice, PrecisionChoice, RuntimeSection, Wait, Wiring,
+};
 use crate::exit::Failure;
 use crate::stage::decide::{DecideParts, DecideStage, DecideTimes, Guard};
 use crate::stage::feed::FeedLog;
@@ -49,6 +52,8 @@ pub(super) struct Built {
     pub(super) readers: Vec<IntervalReader>,
     pub(super) settings: Vec<SettingReport>,
     pub(super) flags: Flags,
+    /// The file of the paper venue's latencies.
+    pub(super) latency: Option<InputFile>,
 }
 
 /// Builds every stage of `plan`.
@@ -60,6 +65,9 @@ pub(super) fn build(
 ) -> Result<Built, Failure> {
     let config = &plan.loaded.config;
     let model = load_model(&plan.loaded)?;
+    // Orders that go to a real venue take as long as they take.
+    let is_live = plan.live.is_some_and(|live| live.mode == ModeChoice::Live);
+    let latency = if is_live { None } else { latency::of_run(&plan.loaded)? };
     let facts = RunFacts {
         start_time: system_now(),
         host_flags: 0,
@@ -77,7 +85,8 @@ pub(super) fn build(
         stopwatch: TscStopwatch::new(clock),
     };
     let scope = huge_pages(&config.runtime);
-    let (machine, readers) = machine_of(config, midnight, model, parts)?;
+    let way = latency::venue_latency(config, latency.as_ref(), midnight);
+    let (machine, readers) = machine_of(config, midnight, (model, way), parts)?;
     let mut settings = scope.finish();
     if config.runtime.lock_memory {
         settings.push(lock_memory());
@@ -88,7 +97,8 @@ pub(super) fn build(
     }
     let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()), midnight);
     let (recorder, measure) = (log.recorder, log.measure);
-    Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags })
+    let latency = latency.map(Into::into);
+    Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags, latency })
 }
 
 /// Huge pages for what this thread builds until the scope ends, as the profile wants them.
@@ -119,19 +129,20 @@ pub struct MachineParts<W> {
 /// Books, decide stage and send stage of a replay as the profile wants them, and the readers of their histograms.
 ///
 /// # Errors
-/// [`Failure`] when the model is refused or values do not hold together.
+/// [`Failure`] when the model or the file of latencies is refused or values do not hold together.
 pub fn machine<W: Stopwatch>(
     loaded: &Loaded,
     midnight: EpochNanos,
     parts: MachineParts<W>,
 ) -> Result<(ReplayMachine<W>, Vec<IntervalReader>), Failure> {
-    machine_of(&loaded.config, midnight, load_model(loaded)?, parts)
+    let way = latency::venue_latency(&loaded.config, LatencyFile::of(loaded)?.as_ref(), midnight);
+    machine_of(&loaded.config, midnight, (load_model(loaded)?, way), parts)
 }
 
 fn machine_of<W: Stopwatch>(
     config: &Config,
     midnight: EpochNanos,
-    model: Model,
+    (model, latency): (Model, VenueLatency),
     parts: MachineParts<W>,
 ) -> Result<(ReplayMachine<W>, Vec<IntervalReader>), Failure> {
     let mut readers = Vec::new();
@@ -147,7 +158,7 @@ fn machine_of<W: Stopwatch>(
         keep_warm: Some(config.model.keep_warm_us).filter(|us| *us > 0).map(|us| Nanos::from_micros(i64::from(us))),
     });
     let symbols = symbol_count(config);
-    let send = SendStage::new(venue(config)?, parts.send_log, symbols, order_count(config), FILL_COUNT_MAX);
+    let send = SendStage::new(venue(config, latency)?, parts.send_log, symbols, order_count(config), FILL_COUNT_MAX);
     let books = Books::new(book_config(config)).map_err(Failure::usage)?;
     let inbox = Inbox::new(config.runtime.order_slots.saturating_mul(2));
     Ok((Machine { books, decide, send, inbox }, readers))
@@ -313,7 +324,7 @@ fn risk(config: &Config) -> Result<RiskGate, Failure> {
     Ok(gate)
 }
 
-fn venue(config: &Config) -> Result<PaperVenue<FifoQueue, ConstantLatency>, Failure> {
+fn venue(config: &Config, latency: VenueLatency) -> Result<PaperVenue<FifoQueue, VenueLatency>, Failure> {
     let section = &config.gateway;
     let paper = PaperConfig {
         symbol_count_max: symbol_count(config),
@@ -321,7 +332,6 @@ fn venue(config: &Config) -> Result<PaperVenue<FifoQueue, ConstantLatency>, Fail
         fees: Fees { added: section.fee_added, removed: section.fee_removed },
         ticks: config.tick_tables().map_err(Failure::usage)?,
     };
-    let latency = ConstantLatency { to_venue: Nanos(section.to_venue_ns), from_venue: Nanos(section.from_venue_ns) };
     PaperVenue::new(paper, FifoQueue, latency).map_err(|error| Failure::usage(format_args!("[gateway]: {error}")))
 }
 

@@ -59,6 +59,9 @@ pub struct Manifest {
     pub config_dir: Option<PathBuf>,
     /// SHA-256 of the model.
     pub model_sha256: String,
+    /// The file of the paper venue's latencies; left out where they were constant, or orders went to a real venue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<InputFile>,
     /// SHA-256 of the program.
     pub binary_sha256: String,
     /// Hash over the hashed streams of the log.
@@ -96,6 +99,7 @@ impl Manifest {
             config_sha256: hex(&plan.loaded.config.sha256()),
             config_dir: fs::canonicalize(plan.loaded.folder()).ok(),
             model_sha256: decide.strategy.model().sha256_hex(),
+            latency: None,
             binary_sha256: hex(&binary_sha256()),
             log_hash: hex(&log.log_hash()),
             state_hash: hex(&state_hash(decide)),

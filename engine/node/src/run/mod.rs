@@ -2,6 +2,7 @@
 
 mod build;
 mod facts;
+mod latency;
 mod live;
 mod parts;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use peregrine_book::{Books, MarketBooks};
 use peregrine_eventlog::records::GuardHalt;
 use peregrine_eventlog::{LogReport, Measure, Recorder, StreamWriter};
-use peregrine_gateway::{ConstantLatency, FifoQueue, LatencyModel};
+use peregrine_gateway::{FifoQueue, LatencyModel, VenueLatency};
 use peregrine_report::ThroughputPoint;
 use peregrine_runtime::{
     FinishedRole, IntervalReader, Role, RunningRole, SettingReport, SlotConsumer, StopFlag, ThreadPlans, TscClock,
@@ -39,6 +40,7 @@ pub(crate) use build::thread_plans;
 pub use build::{BUNDLED_NAME, MachineParts, bundled_model, huge_pages, latency_guard, log_config, machine};
 pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file};
 pub(crate) use facts::{hex, write_file};
+pub use latency::LatencyFile;
 pub use live::LiveSettings;
 pub use parts::{RunInput, RunVenue};
 
@@ -51,7 +53,7 @@ const SERIES_INTERVAL_MIN: Duration = Duration::from_millis(5);
 /// The stages as a replay runs them.
 pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
 /// The send stage of a replay.
-pub type ReplaySend = SendStage<FifoQueue, ConstantLatency>;
+pub type ReplaySend = SendStage<FifoQueue, VenueLatency>;
 
 /// Books, decide stage and send stage of a replay.
 pub type ReplayMachine<W = TscStopwatch> = Machine<Books, W, ReplaySend>;
@@ -201,7 +203,7 @@ impl RunPlan {
     {
         let Launching { input, built, clock, schedule, send, four } = launching;
         let flags = built.flags.clone();
-        let (mut settings, mut measure) = (built.settings, built.measure);
+        let (mut settings, mut measure, latency) = (built.settings, built.measure, built.latency);
         facts::write_start(&mut measure, &settings)?;
         let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
         let mut throughput = Vec::new();
@@ -245,11 +247,13 @@ impl RunPlan {
             started: started_utc,
             throughput,
             measure,
+            latency,
         })
     }
 
     fn conclude<I: Into<RunInput>, S: Into<RunVenue>>(self, with: Concluding<I, S>) -> Result<Run, Failure> {
-        let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure } = with;
+        let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure, latency } =
+            with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
             return Err(Failure::io(error));
@@ -274,6 +278,7 @@ impl RunPlan {
         facts::write_measurements(measure, wiring, &decide, &latencies)?;
         let log = close_log(recorder)?;
         let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
+        let manifest = Manifest { latency, ..manifest };
         manifest.write(&self.dir)?;
         write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
         let state_hash = facts::state_hash(&decide);
@@ -355,7 +360,8 @@ impl RunPlan {
         let (executions_in, executions_out) = index_ring(slots).map_err(Failure::usage)?;
         let end = InputEnd::default();
         let lockstep = Lockstep::new(end.clone(), feed.flags.failed.clone());
-        let latency = *send.venue().latency();
+        let latency = send.venue().latency();
+        let (way_there_min, way_back_min) = (latency.way_there_min(), latency.way_back_min());
         let scope = build::huge_pages(&self.loaded.config.runtime);
         let venue_books = Books::new(build::book_config(&self.loaded.config)).map_err(Failure::usage)?;
         let granted = scope.finish();
@@ -366,7 +372,7 @@ impl RunPlan {
             books,
             decide,
             inbox,
-            way_back_min: latency.way_back_min(),
+            way_back_min,
             lockstep: lockstep.clone(),
             is_done: false,
         };
@@ -376,7 +382,7 @@ impl RunPlan {
             executions: executions_in,
             books: venue_books,
             send,
-            way_there_min: latency.way_there_min(),
+            way_there_min,
             lockstep,
             is_done: false,
         };
@@ -429,6 +435,8 @@ struct Concluding<I, S> {
     started: EpochNanos,
     throughput: Vec<ThroughputPoint>,
     measure: StreamWriter<Measure>,
+    /// The file of the paper venue's latencies.
+    latency: Option<InputFile>,
 }
 
 /// What the feed role is made of, before it is known where its events go.

@@ -1,7 +1,7 @@
 //! What a run reads and where its orders go, of either kind, for those who look at it afterwards.
 
 use peregrine_gateway::live::OrderClientCounters;
-use peregrine_gateway::{ConstantLatency, FifoQueue, OrderTable, PaperVenue};
+use peregrine_gateway::{FifoQueue, OrderTable, PaperVenue, VenueLatency};
 use peregrine_report::{Fact, InputReport};
 use peregrine_source::{Carrier, End, Session};
 use peregrine_wire::MoldFeed;
@@ -189,7 +189,7 @@ fn file_row(input: &Input, index: usize, file: &InputFile) -> InputReport {
 #[derive(Debug)]
 pub enum RunVenue {
     /// The paper venue.
-    Paper(Box<PaperVenue<FifoQueue, ConstantLatency>>, OrderTable),
+    Paper(Box<PaperVenue<FifoQueue, VenueLatency>>, OrderTable),
     /// The client of a real one.
     Live(Box<LiveEnd>),
 }

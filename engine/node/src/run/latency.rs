@@ -1,0 +1,139 @@
+//! The paper venue's latencies as the profile wants them: constant, or as a live run recorded them.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use peregrine_gateway::{ConstantLatency, RecordedLatency, Recording, ReportKind, VenueLatency};
+use peregrine_source::session::{date_of, session_midnight};
+use peregrine_types::{EpochNanos, Nanos};
+use sha2::{Digest, Sha256};
+
+use super::facts::{InputFile, hex};
+use crate::commands::note;
+use crate::config::{Config, ConfigError, Loaded, PaperSection};
+use crate::exit::Failure;
+
+/// Bytes of a file of latencies at most: more rows than are taken do not fit.
+const LEN_MAX: u64 = 1 << 27;
+
+/// A file of latencies, read and found fit for its purpose.
+#[derive(Clone, Debug)]
+pub struct LatencyFile {
+    recording: Recording,
+    midnight: EpochNanos,
+    file: InputFile,
+}
+
+impl LatencyFile {
+    /// Reads the file that the profile names; `None` when it names none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Violations`] at the key that names it: the file is missing, another one than the digest says, malformed,
+    /// or of more than one day.
+    pub fn of(loaded: &Loaded) -> Result<Option<Self>, ConfigError> {
+        let Some(section) = &loaded.config.paper else { return Ok(None) };
+        Self::read(loaded, section).map(Some)
+    }
+
+    fn read(loaded: &Loaded, section: &PaperSection) -> Result<Self, ConfigError> {
+        let path = loaded.resolve(&section.latency_file);
+        let wrong = |key: &str, what: &dyn Display| {
+            let what = format!("{}: {what}", path.display());
+            ConfigError::Violations(vec![loaded.violation(PaperSection::SECTION, key, what)])
+        };
+        let bytes = bytes_of(&path).map_err(|error| {
+            let remedy = "`peregrine log latencies RUN --out FILE` writes one";
+            wrong("latency_file", &format_args!("{error}; {remedy}"))
+        })?;
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if len > LEN_MAX {
+            let what = "is longer than 128 MiB; cut it to the part of the day that you need";
+            return Err(wrong("latency_file", &what));
+        }
+        let sha256 = hex(&Sha256::digest(&bytes));
+        if !section.latency_sha256.is_empty() && !section.latency_sha256.eq_ignore_ascii_case(&sha256) {
+            return Err(wrong(
+                "latency_sha256",
+                &format_args!("its SHA-256 is {sha256}: another file, or a changed one"),
+            ));
+        }
+        let recording = Recording::parse(&bytes).map_err(|error| wrong("latency_file", &error))?;
+        let midnight = midnight_of(&recording, &loaded.config).map_err(|error| wrong("latency_file", &error))?;
+        let path = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        Ok(Self { recording, midnight, file: InputFile { path, len, sha256 } })
+    }
+
+    /// Its latencies in a session of the day that begins at `midnight`: at each time of the day what was recorded at that
+    /// time.
+    fn on_day(&self, midnight: EpochNanos) -> RecordedLatency {
+        RecordedLatency::new(&self.recording, midnight.since(self.midnight))
+    }
+
+    /// What is in it, for people: kinds without rows are named with what is taken instead.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let kinds = ReportKind::ALL.iter().zip(self.recording.counts()).map(|(kind, count)| match count {
+            0 => format!("no {} (those of submit are taken)", kind.name()),
+            _ => format!("{count} {}", kind.name()),
+        });
+        let (first, _) = self.recording.span();
+        let day = peregrine_report::format::utc(first);
+        format!(
+            "{} from {day} on, by the time of day: {}",
+            self.file.path.display(),
+            kinds.collect::<Vec<_>>().join(", ")
+        )
+    }
+}
+
+fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LEN_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The midnight from which the recording's times of day count.
+fn midnight_of(recording: &Recording, config: &Config) -> Result<EpochNanos, String> {
+    let zone = &config.feed.venue_zone;
+    let (first, last) = recording.span();
+    let unknown = || format!("feed.venue_zone = \"{zone}\" is no zone of the IANA table");
+    let (first, last) = (date_of(first, zone).ok_or_else(unknown)?, date_of(last, zone).ok_or_else(unknown)?);
+    if first != last {
+        return Err(format!(
+            "holds times of {first} and of {last} ({zone}): a file has one day, because it is matched by the time of day"
+        ));
+    }
+    session_midnight(first, zone).map_err(|error| error.to_string())
+}
+
+/// The latency model of the paper venue in a session of the day that begins at `midnight`.
+pub(super) fn venue_latency(config: &Config, file: Option<&LatencyFile>, midnight: EpochNanos) -> VenueLatency {
+    let section = &config.gateway;
+    match file {
+        Some(file) => VenueLatency::Recorded(file.on_day(midnight)),
+        None => VenueLatency::Constant(ConstantLatency {
+            to_venue: Nanos(section.to_venue_ns),
+            from_venue: Nanos(section.from_venue_ns),
+        }),
+    }
+}
+
+/// Reads the file for a run and says what is in it.
+///
+/// # Errors
+/// As [`LatencyFile::of`].
+pub(super) fn of_run(loaded: &Loaded) -> Result<Option<LatencyFile>, Failure> {
+    let file = LatencyFile::of(loaded)?;
+    if let Some(file) = &file {
+        note(format_args!("latency {}", file.text()));
+    }
+    Ok(file)
+}
+
+impl From<LatencyFile> for InputFile {
+    fn from(file: LatencyFile) -> Self {
+        file.file
+    }
+}
