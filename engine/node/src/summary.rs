@@ -143,6 +143,13 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
     let halts = run.decide.counters.guard_halts;
     say(halts == 0, "The latency guard did not halt.".to_owned(), format!("The latency guard halted {halts} times."));
     verdicts.push(anomaly_verdict(run));
+    let beyond = run.decide.counters.held_beyond_limits;
+    if beyond > 0 {
+        let text = format!(
+            "{beyond} times an engine-held order had to wait: no order within the limits of [risk] could bring it about."
+        );
+        verdicts.push(Verdict::new(VerdictOutcome::Warn, text));
+    }
     if run.decide.strategy.counters().decision_count == 0 && !is_nothing && run.event_count > 0 {
         let text = "Nothing was decided: no watched symbol had a good book whose best bid or ask changed.";
         verdicts.push(Verdict::new(VerdictOutcome::Warn, text));

@@ -32,6 +32,20 @@ impl TopOfBook {
         }
     }
 
+    /// The price that orders are held against: the middle of the book, rounded towards zero to a price unit; with one side
+    /// empty the other one's best, `None` with both.
+    #[must_use]
+    pub fn reference_price(&self) -> Option<Price> {
+        match (self.bid, self.ask) {
+            (Some(bid), Some(ask)) => {
+                let sum = i128::from(bid.price.0).saturating_add(i128::from(ask.price.0));
+                i64::try_from(sum / 2).ok().map(Price)
+            }
+            (Some(level), None) | (None, Some(level)) => Some(level.price),
+            (None, None) => None,
+        }
+    }
+
     /// Whether the best bid is above the best ask.
     #[must_use]
     pub fn is_crossed(&self) -> bool {

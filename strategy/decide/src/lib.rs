@@ -25,7 +25,8 @@ pub use features::{
     FeatureVector, SymbolFeatures, WatchRefused, definition_hash, definition_hash_hex, definition_text,
 };
 pub use held::{
-    HeldAction, HeldChange, HeldConfig, HeldIntent, HeldKind, HeldMemory, HeldOrders, HeldView, PegReference, RestOrder,
+    HeldAction, HeldChange, HeldConfig, HeldIntent, HeldKind, HeldLimits, HeldMemory, HeldOrders, HeldView,
+    PegReference, RestOrder,
 };
 pub use intents::{INTENTS_PER_SYMBOL_MAX, IntentBatch};
 pub use math::{exp_neg, log2};

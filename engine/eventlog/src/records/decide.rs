@@ -58,6 +58,8 @@ pub enum HeldAction {
     Done = 4,
     /// It was let go, or lapsed with its position.
     Canceled = 5,
+    /// It waits: no order within the risk limits could bring it about now.
+    BeyondLimits = 6,
 }
 
 /// What a resting order follows.

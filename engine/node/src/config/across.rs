@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use peregrine_decide::{DecideConfig, HeldConfig, INTENTS_PER_SYMBOL_MAX};
+use peregrine_decide::{DecideConfig, HeldConfig, HeldLimits, INTENTS_PER_SYMBOL_MAX};
 use peregrine_gateway::REPORTS_PER_ORDER_MAX;
 use peregrine_risk::LimitsConfig;
 use peregrine_types::{BookState, Nanos, Notional, Qty};
@@ -112,7 +112,11 @@ impl Config {
             take_profit_ticks: section.take_profit_ticks,
             is_stop_on_trade: section.is_stop_on_trade,
             exit_slippage_ticks: section.exit_slippage_ticks,
-            exit_qty_max: Qty(self.risk.order_qty_max),
+            limits: HeldLimits {
+                order_qty_max: Qty(self.risk.order_qty_max),
+                order_notional_max: Notional(i128::from(self.risk.order_notional_max.0)),
+                price_collar_bps: self.risk.price_collar_bps,
+            },
             cooldown: Nanos(section.cooldown_ns),
             retry_pause: Nanos(section.retry_pause_ns),
             is_for_controllers: section.is_for_controllers,

@@ -23,7 +23,7 @@ use peregrine_types::{
 };
 
 pub use held::held_change;
-use record::{fill_intent, guard_action, heads_of, record_of, reference_price};
+use record::{fill_intent, guard_action, heads_of, record_of};
 
 use super::hash::RunningHash;
 use super::laps::{Laps, StageEnds};
@@ -87,6 +87,8 @@ pub struct DecideCounters {
     pub guard_halts: u64,
     /// Approved orders that could not be handed over.
     pub undelivered: u64,
+    /// Times that an engine-held order began to wait because no order within the risk limits could bring it about.
+    pub held_beyond_limits: u64,
     /// Most live orders that the books held at once.
     pub live_orders_max: usize,
 }
@@ -390,7 +392,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let top = books.top(symbol);
         let context = RiskContext {
             book_state: books.state(symbol),
-            reference_price: reference_price(&top),
+            reference_price: top.reference_price(),
             top,
             data_time: self.strategy.data_time(symbol).unwrap_or(EpochNanos::MIN),
             is_input_finite: decision.is_none_or(|decision| decision.non_finite.is_none()),

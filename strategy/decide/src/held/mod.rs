@@ -24,13 +24,22 @@
 //! is larger than the position, so that nothing is sold twice; what an exit leaves goes out again until the position is
 //! flat. A denied or rejected exit waits for `retry_pause`. Afterwards the controller stays aside for `cooldown`.
 //!
+//! An exit fits the limits of one order that the risk gate has ([`HeldLimits`]): its price goes no further than the collar
+//! around the reference price of the book, and it is of no more than quantity and value allow, so that a large position
+//! leaves in several. Where no order fits (one share is worth more than an order may be, or the opposite best price lies
+//! beyond the collar) that is told once, as [`HeldAction::BeyondLimits`], and the exit waits until one does.
+//!
 //! # Resting orders
 //!
 //! Limit near mid, and pegs: a post-only order that stands `offset_ticks` behind the middle of the book, or behind the best
 //! price of its own side, and is replaced when the price wanted is `reprice_ticks` or more away from its own. It is
 //! cancelled while the book is not good, and stands again on the first good one. Where it is alone at the best price it
 //! follows itself: by the primary price it then stays where it is.
+//!
+//! It is of no more than one order may be; what is left follows when that is done. Where its price lies beyond the collar
+//! nothing stands until it does not, which is told once.
 
+mod limits;
 mod protect;
 mod rest;
 #[cfg(test)]
@@ -40,11 +49,12 @@ mod tests;
 use std::collections::VecDeque;
 
 use peregrine_types::{
-    BookState, EpochNanos, Execution, ExecutionKind, Nanos, OrderId, OrderIntent, Position, Price, Qty, ReasonCode,
-    Side, SymbolId, TickTable, TopOfBook,
+    BookState, EpochNanos, Execution, ExecutionKind, Nanos, Notional, OrderId, OrderIntent, Position, Price, Qty,
+    ReasonCode, Side, SymbolId, TickTable, TopOfBook,
 };
 
 use crate::IntentBatch;
+pub use limits::HeldLimits;
 use protect::Protection;
 use rest::Resting;
 
@@ -62,8 +72,8 @@ pub struct HeldConfig {
     pub is_stop_on_trade: bool,
     /// Ticks through the opposite best price that an exit may go.
     pub exit_slippage_ticks: u32,
-    /// Largest quantity of one exit, at least 1.
-    pub exit_qty_max: Qty,
+    /// The risk gate's limits of one order: exits and resting orders are made to fit them.
+    pub limits: HeldLimits,
     /// How long the controller stands aside after an exit; from 0.
     pub cooldown: Nanos,
     /// Pause after a denied or rejected message; from 0.
@@ -79,7 +89,7 @@ impl HeldConfig {
         take_profit_ticks: 0,
         is_stop_on_trade: false,
         exit_slippage_ticks: 0,
-        exit_qty_max: Qty(1),
+        limits: HeldLimits { order_qty_max: Qty(1), order_notional_max: Notional(1), price_collar_bps: 1 },
         cooldown: Nanos::ZERO,
         retry_pause: Nanos::ZERO,
         is_for_controllers: false,
@@ -165,6 +175,8 @@ pub enum HeldAction {
     Done = 4,
     /// It was let go, or lapsed with its position.
     Canceled = 5,
+    /// It waits: no order within the risk limits could bring it about now. Said once, until an order fits again.
+    BeyondLimits = 6,
 }
 
 /// A change of what is held, for the log.
@@ -212,7 +224,7 @@ impl HeldMemory {
         let known = memories.iter_mut().find(|memory| is_it(memory));
         match (change.action, known) {
             (HeldAction::Done | HeldAction::Canceled, Some(_)) => memories.retain(|memory| !is_it(memory)),
-            (HeldAction::Done | HeldAction::Canceled, None) => {}
+            (HeldAction::Done | HeldAction::Canceled, None) | (HeldAction::BeyondLimits, _) => {}
             // What has fired goes on, whatever is left of the position.
             (HeldAction::Changed, Some(memory)) if memory.has_fired() => {}
             (HeldAction::Changed, Some(memory)) => {
@@ -383,10 +395,10 @@ impl HeldOrders {
         let has_fired = slot.protection.on_event(config, view, &mut told);
         let is_exiting = slot.protection.is_fired();
         for rest in &mut slot.rests {
-            rest.on_event(is_exiting, (symbol, view), out);
+            rest.on_event(&config.limits, (symbol, is_exiting), view, (out, &mut told));
         }
         let has_others = view.has_others || slot.rests.iter().any(Resting::has_order);
-        slot.protection.exit(config, (symbol, has_others), view, out);
+        slot.protection.exit(config, (symbol, has_others), view, (out, &mut told));
         has_fired
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Protection {
     fired: Option<Fired>,
     exit: Option<Exit>,
     exit_not_before: EpochNanos,
+    /// Whether it was said that no exit within the limits can be sent.
+    is_beyond_limits: bool,
     /// The controller stands aside until then, once nothing has fired any more.
     aside_until: EpochNanos,
     /// The last trade since it was armed; 0: none.
@@ -53,6 +55,7 @@ impl Protection {
         fired: None,
         exit: None,
         exit_not_before: EpochNanos::MIN,
+        is_beyond_limits: false,
         aside_until: EpochNanos::MIN,
         last_trade: Price(0),
     };
@@ -178,25 +181,38 @@ impl Protection {
         config: &HeldConfig,
         (symbol, has_others): (SymbolId, bool),
         view: &HeldView<'_>,
-        out: &mut IntentBatch,
+        (out, told): (&mut IntentBatch, &mut Told<'_>),
     ) {
         let is_due = self.fired.is_some() && self.exit.is_none() && view.now >= self.exit_not_before;
         if !is_due || has_others || !view.state.is_good() || self.position == Position::FLAT {
             return;
         }
-        let side = self.exit_side();
-        let Some(best) = view.top.side(side.opposite()) else { return };
-        let price = match side {
-            Side::Sell => view.ticks.down(best.price, config.exit_slippage_ticks),
-            Side::Buy => view.ticks.up(best.price, config.exit_slippage_ticks),
+        let Some((price, qty)) = self.fitting_exit(config, view) else {
+            if !self.is_beyond_limits {
+                told.tell(self.change(HeldAction::BeyondLimits));
+                self.is_beyond_limits = true;
+            }
+            return;
         };
-        let Some(price) = price.filter(|price| price.0 > 0) else { return };
-        let qty = self.position.abs().min(config.exit_qty_max);
-        let time_in_force = TimeInForce::ImmediateOrCancel;
+        self.is_beyond_limits = false;
+        let (side, time_in_force) = (self.exit_side(), TimeInForce::ImmediateOrCancel);
         let order = NewOrder { symbol, side, price, qty, time_in_force, is_post_only: false };
         if out.push(OrderIntent::New(order)).is_ok() {
             self.exit = Some(Exit { order, order_id: OrderId(0) });
         }
+    }
+
+    /// Price and quantity of the next exit within the limits of the risk gate; `None` where there is none now.
+    fn fitting_exit(&self, config: &HeldConfig, view: &HeldView<'_>) -> Option<(Price, Qty)> {
+        let side = self.exit_side();
+        let (best, reference) = (view.top.side(side.opposite())?.price, view.top.reference_price()?);
+        let price = match side {
+            Side::Sell => view.ticks.down(best, config.exit_slippage_ticks),
+            Side::Buy => view.ticks.up(best, config.exit_slippage_ticks),
+        };
+        let price = config.limits.exit_price((side, price), (best, reference), view.ticks)?;
+        let qty = self.position.abs().min(config.limits.qty_max(side, price, reference));
+        (qty > Qty::ZERO).then_some((price, qty))
     }
 
     pub(super) fn on_approved(&mut self, intent: &OrderIntent, order_id: OrderId) {
@@ -259,6 +275,7 @@ impl Protection {
             told.tell(self.change(HeldAction::Canceled));
         }
         (self.stop, self.take, self.is_asked, self.is_armed) = (Price(0), Price(0), false, false);
+        self.is_beyond_limits = false;
     }
 
     /// Moves the position by a fill: what is added counts at its price, what is closed leaves the average as it was.
@@ -290,9 +307,11 @@ impl Protection {
         let (fired, action) = match change.action {
             HeldAction::StopFired => (Some(Fired::Stop), HeldAction::StopFired),
             HeldAction::TakeFired => (Some(Fired::Take), HeldAction::TakeFired),
-            HeldAction::Armed | HeldAction::Changed | HeldAction::Done | HeldAction::Canceled => {
-                (None, HeldAction::Armed)
-            }
+            HeldAction::Armed
+            | HeldAction::Changed
+            | HeldAction::Done
+            | HeldAction::Canceled
+            | HeldAction::BeyondLimits => (None, HeldAction::Armed),
         };
         // One record: what has fired is never merely armed in the log.
         told.tell(self.change(action));
@@ -312,7 +331,7 @@ impl Protection {
             Some(Fired::Stop) => 1,
             Some(Fired::Take) => 2,
         };
-        write(&[u8::from(self.is_asked), u8::from(self.is_armed), fired]);
+        write(&[u8::from(self.is_asked), u8::from(self.is_armed), fired, u8::from(self.is_beyond_limits)]);
         write(&self.position.0.to_le_bytes());
         write(&self.cost.to_le_bytes());
         for price in [self.stop, self.take, self.last_trade] {

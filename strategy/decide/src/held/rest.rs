@@ -2,10 +2,10 @@
 
 use peregrine_types::{
     EpochNanos, Execution, ExecutionKind, MidX2, NewOrder, OrderId, OrderIntent, Price, Qty, ReasonCode, Side, Sink,
-    SymbolId, TickTable, TimeInForce, TopOfBook,
+    SymbolId, TimeInForce, TopOfBook,
 };
 
-use super::{HeldAction, HeldChange, HeldKind, HeldView, PegReference, RestOrder, Told};
+use super::{HeldAction, HeldChange, HeldKind, HeldLimits, HeldView, PegReference, RestOrder, Told};
 use crate::IntentBatch;
 
 /// How far its order has come.
@@ -30,9 +30,22 @@ struct Working {
     order_id: OrderId,
     order: NewOrder,
     leaves_qty: Qty,
+    /// What is still to be executed beyond it, because one order may not be of so much.
+    short: Qty,
     stage: Stage,
-    /// The replacement on its way: its id (0 until it is approved), price and total.
-    next: Option<(OrderId, Price, Qty)>,
+    /// The replacement on its way.
+    next: Option<Next>,
+}
+
+/// What is to take the order's place.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    /// 0 until it is approved.
+    order_id: OrderId,
+    price: Price,
+    /// What it and all that it replaces may execute.
+    total: Qty,
+    short: Qty,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +54,13 @@ pub(super) struct Resting {
     held: Option<RestOrder>,
     working: Option<Working>,
     not_before: EpochNanos,
+    /// Whether it was said that no order within the limits can stand where it belongs.
+    is_beyond_limits: bool,
 }
 
 impl Resting {
-    pub(super) const NONE: Self = Self { held: None, working: None, not_before: EpochNanos::MIN };
+    pub(super) const NONE: Self =
+        Self { held: None, working: None, not_before: EpochNanos::MIN, is_beyond_limits: false };
 
     pub(super) const fn has_order(&self) -> bool {
         self.working.is_some()
@@ -61,7 +77,7 @@ impl Resting {
     }
 
     pub(super) fn is_order(&self, order_id: OrderId) -> bool {
-        let is_it = |w: Working| w.order_id == order_id || w.next.is_some_and(|next| next.0 == order_id);
+        let is_it = |w: Working| w.order_id == order_id || w.next.is_some_and(|next| next.order_id == order_id);
         order_id.0 != 0 && self.working.is_some_and(is_it)
     }
 
@@ -71,6 +87,7 @@ impl Resting {
         }
         let action = if self.held.is_some() { HeldAction::Changed } else { HeldAction::Armed };
         self.held = Some(RestOrder { reprice_ticks: order.reprice_ticks.max(1), ..order });
+        self.is_beyond_limits = false;
         self.tell((action, true), told);
     }
 
@@ -78,6 +95,7 @@ impl Resting {
         if self.held.is_some() {
             self.tell((HeldAction::Canceled, true), told);
             self.held = None;
+            self.is_beyond_limits = false;
         }
     }
 
@@ -89,9 +107,10 @@ impl Resting {
     /// Brings the order to where it belongs, one step.
     pub(super) fn on_event(
         &mut self,
-        is_exiting: bool,
-        (symbol, view): (SymbolId, &HeldView<'_>),
-        out: &mut IntentBatch,
+        limits: &HeldLimits,
+        (symbol, is_exiting): (SymbolId, bool),
+        view: &HeldView<'_>,
+        (out, told): (&mut IntentBatch, &mut Told<'_>),
     ) {
         if self.held.is_none() && self.working.is_none() {
             return;
@@ -101,39 +120,62 @@ impl Resting {
         let Some((held, price)) = wanted else {
             return self.cancel(symbol, view.now, out);
         };
+        let room = view.top.reference_price().map_or(Qty::ZERO, |at| limits.qty_max(held.side, price, at));
+        if room == Qty::ZERO {
+            if !self.is_beyond_limits {
+                self.tell((HeldAction::BeyondLimits, false), told);
+                self.is_beyond_limits = true;
+            }
+            return self.cancel(symbol, view.now, out);
+        }
+        self.is_beyond_limits = false;
         if view.now < self.not_before {
             return;
         }
         match self.working {
-            None => self.enter(symbol, (held.side, price, held.qty), out),
-            Some(working) => self.move_to(working, (&held, price), view.ticks, out),
+            None => self.enter(symbol, (&held, price, room), out),
+            Some(working) => self.move_to(working, (&held, price, room), view, out),
         }
     }
 
-    fn enter(&mut self, symbol: SymbolId, (side, price, qty): (Side, Price, Qty), out: &mut IntentBatch) {
+    fn enter(&mut self, symbol: SymbolId, (held, price, room): (&RestOrder, Price, Qty), out: &mut IntentBatch) {
+        let (side, qty) = (held.side, held.qty.min(room));
         let order = NewOrder { symbol, side, price, qty, time_in_force: TimeInForce::Day, is_post_only: true };
         if out.push(OrderIntent::New(order)).is_ok() {
             let (order_id, leaves_qty, stage) = (OrderId(0), qty, Stage::Asked);
-            self.working = Some(Working { order_id, order, leaves_qty, stage, next: None });
+            let short = held.qty.saturating_sub(qty);
+            self.working = Some(Working { order_id, order, leaves_qty, short, stage, next: None });
         }
     }
 
     fn move_to(
         &mut self,
         working: Working,
-        (held, price): (&RestOrder, Price),
-        ticks: &TickTable,
+        (held, price, room): (&RestOrder, Price, Qty),
+        view: &HeldView<'_>,
         out: &mut IntentBatch,
     ) {
-        let step = ticks.tick(price).0.unsigned_abs().saturating_mul(u64::from(held.reprice_ticks));
+        let step = view.ticks.tick(price).0.unsigned_abs().saturating_mul(u64::from(held.reprice_ticks));
         let is_far = working.order.price.0.abs_diff(price.0) >= step;
-        if working.stage != Stage::Live || (!is_far && working.leaves_qty == held.qty) {
+        let is_resized = working.leaves_qty.saturating_add(working.short) != held.qty;
+        if working.stage != Stage::Live || !(is_far || is_resized) {
             return;
         }
+        let (order_id, symbol) = (working.order_id, working.order.symbol);
+        // The limits count what the whole chain may execute: where that is used up another chain begins.
         let done = working.order.qty.saturating_sub(working.leaves_qty);
-        let (order_id, symbol, qty) = (working.order_id, working.order.symbol, done.saturating_add(held.qty));
-        if out.push(OrderIntent::Replace { order_id, symbol, price, qty }).is_ok() {
-            let next = Some((OrderId(0), price, qty));
+        let open = held.qty.min(room.saturating_sub(done));
+        let short = held.qty.saturating_sub(open);
+        if open == Qty::ZERO {
+            return self.cancel(symbol, view.now, out);
+        }
+        if !is_far && open == working.leaves_qty {
+            self.working = Some(Working { short, ..working });
+            return;
+        }
+        let total = done.saturating_add(open);
+        if out.push(OrderIntent::Replace { order_id, symbol, price, qty: total }).is_ok() {
+            let next = Some(Next { order_id: OrderId(0), price, total, short });
             self.working = Some(Working { stage: Stage::Replacing, next, ..working });
         }
     }
@@ -157,7 +199,7 @@ impl Resting {
         let Some(working) = &mut self.working else { return };
         match intent {
             OrderIntent::New(_) => (working.order_id, working.stage) = (order_id, Stage::Sent),
-            OrderIntent::Replace { .. } => working.next = working.next.map(|(_, price, qty)| (order_id, price, qty)),
+            OrderIntent::Replace { .. } => working.next = working.next.map(|next| Next { order_id, ..next }),
             OrderIntent::Cancel { .. } => {}
         }
     }
@@ -218,12 +260,14 @@ impl Resting {
         write(&held.reprice_ticks.to_le_bytes());
         write(&held.limit.0.to_le_bytes());
         write(&self.not_before.0.to_le_bytes());
+        write(&[u8::from(self.is_beyond_limits)]);
         if let Some(working) = &self.working {
             write(&[working.stage as u8]);
             write(&working.order_id.0.to_le_bytes());
             write(&working.order.price.0.to_le_bytes());
             write(&working.leaves_qty.0.to_le_bytes());
-            write(&working.next.map_or(0, |next| next.0.0).to_le_bytes());
+            write(&working.short.0.to_le_bytes());
+            write(&working.next.map_or(0, |next| next.order_id.0).to_le_bytes());
         }
     }
 }
@@ -281,8 +325,8 @@ fn kept(working: Working) -> Working {
 }
 
 fn replaced(working: Working, leaves_qty: Qty) -> Working {
-    let Some((order_id, price, qty)) = working.next else { return working };
-    kept(Working { order_id, order: NewOrder { price, qty, ..working.order }, leaves_qty, ..working })
+    let Some(Next { order_id, price, total, short }) = working.next else { return working };
+    kept(Working { order_id, order: NewOrder { price, qty: total, ..working.order }, leaves_qty, short, ..working })
 }
 
 fn left(working: Working) -> Option<Working> {

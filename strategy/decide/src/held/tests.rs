@@ -1,13 +1,17 @@
 //! Engine-held orders against scripted moments, and over restarts at every record; against a slow twin in `twin`.
 
+mod gate;
 mod twin;
 
-use peregrine_types::{Level, Liquidity, MatchNumber, NewOrder, Notional, TimeInForce};
+use peregrine_types::{Level, Liquidity, MatchNumber, NewOrder, TimeInForce};
 
 use super::*;
 
 const TICK: i64 = 10_000_000;
 const SYMBOL: SymbolId = SymbolId(0);
+/// 100 shares, and as many of $100.05: above that price one order is of less.
+const LIMITS: HeldLimits =
+    HeldLimits { order_qty_max: Qty(100), order_notional_max: Notional(10_005 * 1_000_000_000), price_collar_bps: 500 };
 
 fn config() -> HeldConfig {
     HeldConfig {
@@ -15,7 +19,7 @@ fn config() -> HeldConfig {
         take_profit_ticks: 8,
         is_stop_on_trade: true,
         exit_slippage_ticks: 2,
-        exit_qty_max: Qty(100),
+        limits: LIMITS,
         cooldown: Nanos(50),
         retry_pause: Nanos(10),
         is_for_controllers: true,

@@ -13,6 +13,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     #[inline]
     pub(super) fn write_held(&mut self, seq: EventSeq) {
         while let Some(change) = self.strategy.take_held_change() {
+            self.counters.held_beyond_limits += u64::from(change.action == HeldAction::BeyondLimits);
             let record = held_record(&change, (seq, self.last_time));
             self.hash.value(&record);
             self.log.append(&record);
@@ -63,6 +64,7 @@ fn held_record(change: &HeldChange, (event_seq, recv_time): (EventSeq, EpochNano
             HeldAction::TakeFired => records::HeldAction::TakeFired,
             HeldAction::Done => records::HeldAction::Done,
             HeldAction::Canceled => records::HeldAction::Canceled,
+            HeldAction::BeyondLimits => records::HeldAction::BeyondLimits,
         },
         side: change.rest.side,
         reference: match change.rest.reference {
@@ -90,6 +92,7 @@ pub fn held_change(record: &HeldRecord, symbol: SymbolId) -> HeldChange {
             records::HeldAction::TakeFired => HeldAction::TakeFired,
             records::HeldAction::Done => HeldAction::Done,
             records::HeldAction::Canceled => HeldAction::Canceled,
+            records::HeldAction::BeyondLimits => HeldAction::BeyondLimits,
         },
         is_asked: record.is_asked,
         position: record.position,

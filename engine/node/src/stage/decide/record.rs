@@ -85,19 +85,6 @@ pub(super) fn fill_intent(
     record.horizons_and_intent = DecisionRecord::pack_counts(horizon_count, number);
 }
 
-/// The price that a new order is held against: the middle of the book, rounded down to a price unit; with one side
-/// empty the other one's best.
-pub(super) fn reference_price(top: &TopOfBook) -> Option<peregrine_types::Price> {
-    match (top.bid, top.ask) {
-        (Some(bid), Some(ask)) => {
-            let sum = i128::from(bid.price.0) + i128::from(ask.price.0);
-            i64::try_from(sum / 2).ok().map(peregrine_types::Price)
-        }
-        (Some(level), None) | (None, Some(level)) => Some(level.price),
-        (None, None) => None,
-    }
-}
-
 /// What a step of the latency guard is in the log.
 pub(super) const fn guard_action(transition: &GuardTransition) -> Option<GuardAction> {
     match transition.to {

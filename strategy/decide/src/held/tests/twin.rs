@@ -94,7 +94,15 @@ impl Twin {
         }
         if self.has_fired && self.exit.is_none() && !desk.has_others && desk.now + 1 >= self.not_before {
             let slip = i64::from(config.exit_slippage_ticks);
-            let qty = position.unsigned_abs().min(config.exit_qty_max.0);
+            // A sale may fetch the middle of the book; a purchase costs no more than its price.
+            let worst = if is_long {
+                (at(desk.bid - slip).0).max((at(desk.bid).0 + at(desk.ask).0) / 2)
+            } else {
+                at(desk.ask + slip).0
+            };
+            let fits = |qty: u64| i128::from(worst) * i128::from(qty) <= config.limits.order_notional_max.0;
+            let qty =
+                (1..=position.unsigned_abs().min(config.limits.order_qty_max.0)).rev().find(|qty| fits(*qty)).unwrap();
             wanted.push(if is_long {
                 exit(Side::Sell, qty, desk.bid - slip)
             } else {
