@@ -18,6 +18,7 @@ pub struct IntentBatch {
     /// What a controller asks the engine to hold.
     held: Box<[HeldIntent]>,
     held_count: usize,
+    is_held_open: bool,
 }
 
 impl IntentBatch {
@@ -27,7 +28,8 @@ impl IntentBatch {
     pub fn for_symbols(watched_count: u32) -> Self {
         let count = SymbolId(watched_count).index().saturating_mul(INTENTS_PER_SYMBOL_MAX);
         let filler = OrderIntent::Cancel { order_id: peregrine_types::OrderId(0), symbol: SymbolId::MARKET };
-        Self { intents: vec![filler; count].into_boxed_slice(), count: 0, held: Box::default(), held_count: 0 }
+        let intents = vec![filler; count].into_boxed_slice();
+        Self { intents, count: 0, held: Box::default(), held_count: 0, is_held_open: true }
     }
 
     /// As [`IntentBatch::for_symbols`], with room for what engine-held orders send and for what a controller asks them.
@@ -41,16 +43,23 @@ impl IntentBatch {
             count: 0,
             held: vec![HeldIntent::LetGo(Side::Buy); HELD_INTENTS_PER_SYMBOL_MAX].into_boxed_slice(),
             held_count: 0,
+            is_held_open: true,
         }
+    }
+
+    /// Whether the engine takes anything to hold now.
+    pub(crate) const fn set_held_open(&mut self, is_open: bool) {
+        self.is_held_open = is_open;
     }
 
     /// Asks the engine to hold an order of the symbol that is decided on, or to let go of one.
     ///
     /// # Errors
     /// [`Full`] with the intent when there is no room for it, or when nothing is held for controllers
-    /// (`protect.is_for_controllers`).
+    /// (`protect.is_for_controllers`), or not yet: before the first order of a live run positions are not known.
     pub fn hold(&mut self, intent: HeldIntent) -> Result<(), Full<HeldIntent>> {
-        let Some(place) = self.held.get_mut(self.held_count) else { return Err(Full(intent)) };
+        let is_open = self.is_held_open;
+        let Some(place) = self.held.get_mut(self.held_count).filter(|_| is_open) else { return Err(Full(intent)) };
         *place = intent;
         self.held_count = self.held_count.saturating_add(1);
         Ok(())

@@ -284,9 +284,9 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     #[inline]
     pub fn on_permit(&mut self, permit: &Permit) {
         self.risk.begin_after(permit.last_number);
+        self.begin_held_if_due(permit.block);
         if permit.block != self.block {
             self.block = permit.block;
-            self.begin_held_if_due(permit.block);
             let may_trade = permit.block.is_none() && self.counters.guard_halts == 0;
             self.risk.set_mode(if may_trade { TradingMode::Active } else { TradingMode::Halted });
         }
@@ -308,9 +308,8 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let mut laps = Laps::new(&self.stopwatch);
         let input = Input { seq, event, update };
         let is_decision = self.strategy.on_event(&input, books, &mut laps, &mut self.intents);
-        let ends = laps.ends;
+        let (ends, mut inference) = (laps.ends, None);
         self.write_held(seq);
-        let mut inference = None;
         if !self.intents.is_empty() || is_decision {
             let handed_over = self.act(&input, is_decision, books, out);
             if is_decision {

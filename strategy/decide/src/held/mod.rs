@@ -50,7 +50,7 @@ use std::collections::VecDeque;
 
 use peregrine_types::{
     BookState, EpochNanos, Execution, ExecutionKind, Nanos, Notional, OrderId, OrderIntent, Position, Price, Qty,
-    ReasonCode, Side, SymbolId, TickTable, TopOfBook,
+    ReasonCode, Side, SymbolId, TickTable, TickTables, TopOfBook,
 };
 
 use crate::IntentBatch;
@@ -58,7 +58,9 @@ pub use limits::HeldLimits;
 use protect::Protection;
 use rest::Resting;
 
-/// Changes that can wait to be written: more than one event or report can cause.
+/// Changes that can wait to be written: more than one event, one report or one step of a beginning can cause. An event has
+/// a trigger, three waits for limits, and three asks of a controller; a report the end and the begin of a protection, and a
+/// fill of each resting order.
 const CHANGE_COUNT_MAX: usize = 16;
 
 /// How engine-held orders behave.
@@ -293,6 +295,10 @@ pub struct HeldOrders {
     changes: VecDeque<HeldChange>,
     /// What earlier runs left, until the run begins.
     memories: Vec<HeldMemory>,
+    /// Whether positions are the venue's. Until then fills move them, and nothing is held against the market.
+    is_begun: bool,
+    /// The next slot that is looked at for a position without protection when the run begins.
+    next_slot: usize,
 }
 
 impl HeldOrders {
@@ -302,7 +308,8 @@ impl HeldOrders {
         let count = if config.is_on() { SymbolId(watched_count_max).index() } else { 0 };
         let slot = Slot { symbol: SymbolId::MARKET, protection: Protection::NONE, rests: [Resting::NONE; 2] };
         let changes = VecDeque::with_capacity(if config.is_on() { CHANGE_COUNT_MAX } else { 0 });
-        Self { config, slots: vec![slot; count].into_boxed_slice(), changes, memories: Vec::new() }
+        let (memories, is_begun, next_slot) = (Vec::new(), true, 0);
+        Self { config, slots: vec![slot; count].into_boxed_slice(), changes, memories, is_begun, next_slot }
     }
 
     /// Whether anything can be held.
@@ -381,15 +388,15 @@ impl HeldOrders {
 
     /// A trade printed in the symbol of a slot.
     pub fn on_trade(&mut self, slot: usize, price: Price) {
-        if let Some(slot) = self.slots.get_mut(slot) {
+        if let Some(slot) = self.slots.get_mut(slot).filter(|_| self.is_begun) {
             slot.protection.on_trade(price);
         }
     }
 
     /// Holds everything of a slot against a moment. True when something fired: the controller's orders are to be withdrawn.
     pub fn on_event(&mut self, (slot, symbol): (usize, SymbolId), view: &HeldView<'_>, out: &mut IntentBatch) -> bool {
-        let Self { config, slots, changes, .. } = self;
-        let Some(slot) = slots.get_mut(slot) else { return false };
+        let Self { config, slots, changes, is_begun, .. } = self;
+        let Some(slot) = slots.get_mut(slot).filter(|_| *is_begun) else { return false };
         slot.symbol = symbol;
         let mut told = Told { changes, symbol };
         let has_fired = slot.protection.on_event(config, view, &mut told);
@@ -430,61 +437,55 @@ impl HeldOrders {
 
     /// The venue reported on an order of the symbol, whosever it is: fills move the position.
     pub fn on_execution(&mut self, (slot, symbol): (usize, SymbolId), execution: &Execution, ticks: &TickTable) {
-        let Self { config, slots, changes, memories } = self;
+        let Self { config, slots, changes, memories, is_begun, .. } = self;
         let Some(slot) = slots.get_mut(slot) else { return };
         slot.symbol = symbol;
-        let is_begun = memories.is_empty();
         if execution.kind == ExecutionKind::Filled {
             memories.iter_mut().for_each(|memory| memory.on_fill(execution));
         }
         let mut told = Told { changes, symbol };
-        slot.protection.on_execution(config, (execution, ticks, is_begun), &mut told);
+        slot.protection.on_execution(config, (execution, ticks, *is_begun), &mut told);
         let resume = execution.visible_time.plus(config.retry_pause);
         slot.rests.iter_mut().for_each(|rest| rest.on_execution(execution, resume, &mut told));
     }
 
-    /// Keeps in mind what earlier runs left held, until [`HeldOrders::begin`].
+    /// Keeps in mind what earlier runs left held, be it nothing, and holds nothing until [`HeldOrders::begin`]: the fills
+    /// that come first are those of earlier runs, and a position is not known before the last of them.
     pub fn remember(&mut self, memories: Vec<HeldMemory>) {
         if self.is_on() {
-            self.memories = memories;
+            (self.memories, self.is_begun, self.next_slot) = (memories, false, 0);
         }
     }
 
-    /// Whether something of earlier runs waits for the run to begin.
+    /// Whether the run has yet to begin: see [`HeldOrders::remember`].
     #[must_use]
     #[inline]
     pub const fn is_waiting(&self) -> bool {
-        !self.memories.is_empty()
+        !self.is_begun
     }
 
-    /// The next thing that earlier runs left held, taken up now: positions are those of the venue. `slot_of` names the slot
-    /// of a symbol. False when there is nothing more. Its changes are to be written before the next call.
-    pub fn begin(&mut self, slot_of: impl Fn(SymbolId) -> Option<usize>) -> bool {
-        let Some(memory) = self.memories.pop() else { return false };
-        let symbol = memory.change.symbol;
-        let Some(slot) = slot_of(symbol).and_then(|slot| self.slots.get_mut(slot)) else { return true };
-        slot.symbol = symbol;
-        let mut told = Told { changes: &mut self.changes, symbol };
-        match memory.change.kind {
-            HeldKind::Protection => slot.protection.restore(&memory.change, &mut told),
-            HeldKind::Rest => {
-                if let Some(rest) = slot.rests.get_mut(memory.change.rest.side.index())
-                    && memory.change.rest.qty > Qty::ZERO
-                {
-                    rest.arm(memory.change.rest, &mut told);
-                }
+    /// Positions are those of the venue: takes up the next thing that earlier runs left held, and after the last one gives
+    /// the next position that they left without protection the configured one. `slot_of` names the slot of a symbol. One
+    /// thing a call, whose changes are to be written before the next; false when there is nothing more and the run has begun.
+    pub fn begin(&mut self, slot_of: impl Fn(SymbolId) -> Option<usize>, ticks: &TickTables) -> bool {
+        let Self { config, slots, changes, .. } = self;
+        if let Some(memory) = self.memories.pop() {
+            let symbol = memory.change.symbol;
+            if let Some(slot) = slot_of(symbol).and_then(|slot| slots.get_mut(slot)) {
+                slot.symbol = symbol;
+                slot.take_up(&memory, &mut Told { changes, symbol });
+            }
+            return true;
+        }
+        while let Some(slot) = slots.get_mut(self.next_slot) {
+            self.next_slot = self.next_slot.saturating_add(1);
+            let (symbol, ticks) = (slot.symbol, ticks.of(slot.symbol));
+            if slot.protection.begin(config, ticks, &mut Told { changes, symbol }) {
+                return true;
             }
         }
-        true
-    }
-
-    /// After everything of earlier runs was taken up: a position that they left without protection gets the configured one.
-    pub fn protect(&mut self, (slot, symbol): (usize, SymbolId), ticks: &TickTable) {
-        let Self { config, slots, changes, .. } = self;
-        if let Some(slot) = slots.get_mut(slot) {
-            slot.symbol = symbol;
-            slot.protection.begin(config, ticks, &mut Told { changes, symbol });
-        }
+        self.is_begun = true;
+        false
     }
 
     /// Feeds everything remembered to `write`, in a fixed order and byte order; nothing when nothing can be held.
@@ -497,6 +498,22 @@ impl HeldOrders {
     }
 }
 
+impl Slot {
+    /// Takes up what an earlier run left.
+    fn take_up(&mut self, memory: &HeldMemory, told: &mut Told<'_>) {
+        match memory.change.kind {
+            HeldKind::Protection => self.protection.restore(&memory.change, told),
+            HeldKind::Rest => {
+                if let Some(rest) = self.rests.get_mut(memory.change.rest.side.index())
+                    && memory.change.rest.qty > Qty::ZERO
+                {
+                    rest.arm(memory.change.rest, told);
+                }
+            }
+        }
+    }
+}
+
 /// Where changes of one symbol are told.
 struct Told<'a> {
     changes: &'a mut VecDeque<HeldChange>,
@@ -504,9 +521,10 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Notes a change. The list is drained after every event and report, each of which causes fewer than it has room for;
-    /// said as a condition, so that the code for growing is not even there.
+    /// Notes a change. The list is drained after every event, report and step of a beginning, each of which causes fewer
+    /// than it has room for; said as a condition, so that the code for growing is not even there.
     fn tell(&mut self, change: HeldChange) {
+        debug_assert!(self.changes.len() < self.changes.capacity(), "changes are to be taken after every call");
         if self.changes.len() < self.changes.capacity() {
             self.changes.push_back(HeldChange { symbol: self.symbol, ..change });
         }

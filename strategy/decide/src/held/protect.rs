@@ -319,10 +319,13 @@ impl Protection {
     }
 
     /// At the begin of a run: a position that earlier runs left without protection gets the configuration's.
-    pub(super) fn begin(&mut self, config: &HeldConfig, ticks: &TickTable, told: &mut Told<'_>) {
+    /// Whether it did.
+    pub(super) fn begin(&mut self, config: &HeldConfig, ticks: &TickTable, told: &mut Told<'_>) -> bool {
         if !self.is_armed {
             self.settle(config, ticks, told);
+            return self.is_armed;
         }
+        false
     }
 
     pub(super) fn write_state(&self, write: &mut dyn FnMut(&[u8])) {

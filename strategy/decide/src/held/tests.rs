@@ -126,6 +126,13 @@ impl Desk {
         self.next_id
     }
 
+    fn begin(&mut self) {
+        while self.held.begin(|symbol| Some(symbol.index()), &TickTables::new(self.ticks)) {
+            self.drain();
+        }
+        self.drain();
+    }
+
     fn ask(&mut self, intent: HeldIntent) {
         self.held.ask((0, SYMBOL), &intent, &self.ticks);
         self.drain();
@@ -364,11 +371,7 @@ fn restart(log: &[Logged], unlogged: u64) -> (i64, u64) {
         position += sign * i64::try_from(qty).unwrap();
         desk.report(id, side, (ExecutionKind::Filled, qty, 0), 10_001);
     }
-    while desk.held.begin(|_| Some(0)) {
-        desk.drain();
-    }
-    desk.held.protect((0, SYMBOL), &desk.ticks);
-    desk.drain();
+    desk.begin();
     // The price has come back: only what has fired before goes on.
     let has_fired = log.iter().any(|r| matches!(r, Logged::Change(c) if c.action == HeldAction::StopFired));
     if has_fired {
@@ -425,8 +428,53 @@ fn what_a_resting_order_executed_unseen_is_done_after_a_restart() {
         desk.report(id, Side::Buy, (ExecutionKind::Filled, qty, 20), 10_001);
     }
     assert!(desk.event().is_empty() && desk.held.is_waiting());
-    while desk.held.begin(|_| Some(0)) {}
-    desk.drain();
+    desk.begin();
     let intents = desk.event();
     assert!(intents.contains(&resting(Side::Buy, 15, 10_001)), "30 less 5 known and 10 learnt: {intents:?}");
+}
+
+/// A live run that finds no memory of earlier ones still gets their fills, a part each turn: a price between two parts
+/// touches no stop of the whole position.
+#[test]
+fn nothing_fires_on_a_position_that_is_not_whole_yet() {
+    let mut desk = Desk::new(config());
+    desk.held.remember(vec![]);
+    desk.fill(Side::Buy, 100, 10_000);
+    assert!(desk.held.is_waiting());
+    desk.held.on_trade(0, at(9_990));
+    assert_eq!((desk.quote(9_990, 9_992), desk.actions()), (vec![], vec![]), "the stop of what is known lies at 9,995");
+    assert!(!desk.held.is_blocking(0, EpochNanos(desk.now)));
+    desk.fill(Side::Buy, 100, 9_986);
+    desk.begin();
+    assert!(!desk.held.is_waiting());
+    assert_eq!((desk.changes[0].stop, desk.changes[0].rest.qty, desk.changes.len()), (at(9_988), Qty(200), 1));
+    assert_eq!(desk.event(), []);
+    assert_eq!(desk.quote(9_988, 9_990), [exit(Side::Sell, 100, 9_986)]);
+    assert_eq!(desk.actions(), [HeldAction::Armed, HeldAction::StopFired]);
+}
+
+/// More positions, and more that earlier runs left, than changes can wait: each step of the beginning is written.
+#[test]
+fn the_beginning_of_a_run_tells_every_change() {
+    let (count, config) = (20, config());
+    let mut held = HeldOrders::new(config, count);
+    let symbols = || (0..count).map(SymbolId);
+    let rest = RestOrder { qty: Qty(30), reprice_ticks: 1, ..RestOrder::default() };
+    let change = HeldChange { symbol: SymbolId(7), kind: HeldKind::Rest, rest, ..HeldChange::default() };
+    let mut memories = vec![];
+    HeldMemory::fold(&mut memories, change);
+    held.remember(memories);
+    for symbol in symbols() {
+        let report = Execution { symbol, ..execution(1, Side::Buy, (ExecutionKind::Filled, 10, 0), 10_000, 5) };
+        held.on_execution((symbol.index(), symbol), &report, &TickTable::US_EQUITY);
+    }
+    assert_eq!(held.take_change(), None);
+    let mut told = vec![];
+    while held.begin(|symbol| Some(symbol.index()), &TickTables::new(TickTable::US_EQUITY)) {
+        told.extend(std::iter::from_fn(|| held.take_change()));
+    }
+    assert_eq!(held.take_change(), None);
+    assert!(told.iter().all(|change| change.action == HeldAction::Armed));
+    let of = |kind| told.iter().filter(|change| change.kind == kind).map(|change| change.symbol).collect::<Vec<_>>();
+    assert_eq!((of(HeldKind::Protection), of(HeldKind::Rest)), (symbols().collect(), vec![SymbolId(7)]));
 }

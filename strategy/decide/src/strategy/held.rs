@@ -16,6 +16,7 @@ impl<C: Controller> Strategy<C> {
         out: &mut IntentBatch,
     ) -> bool {
         let (symbol, now) = (input.update.symbol, input.event.recv_time);
+        out.set_held_open(!self.held.is_waiting());
         if self.is_halted || now < self.decide_from {
             return false;
         }
@@ -56,31 +57,25 @@ impl<C: Controller> Strategy<C> {
         self.held.is_on() && self.features.slot(intent.symbol()).is_some_and(|slot| self.held.owns(slot, intent))
     }
 
-    /// Keeps in mind what earlier runs of the session left held, until [`Strategy::begin_held`].
+    /// Keeps in mind what earlier runs of the session left held, be it nothing: until [`Strategy::begin_held`] nothing is
+    /// held, because fills of those runs may still come.
     pub fn remember_held(&mut self, memories: Vec<HeldMemory>) {
         self.held.remember(memories);
     }
 
-    /// Whether engine-held orders of earlier runs wait for the run to begin.
+    /// Whether engine-held orders wait for the run to begin.
     #[must_use]
     #[inline]
     pub const fn is_held_waiting(&self) -> bool {
         self.held.is_waiting()
     }
 
-    /// Positions are the venue's: takes up the next thing that earlier runs left held, and after the last one protects what
-    /// has no protection. False when that is done; changes are to be written after each call.
+    /// Positions are the venue's: takes up the next thing that earlier runs left held, and after the last one protects the
+    /// next position that has no protection. False when that is done; changes are to be written after each call.
     #[cold]
     pub fn begin_held(&mut self) -> bool {
         let features = &self.features;
-        if self.held.begin(|symbol| features.slot(symbol)) {
-            return true;
-        }
-        for slot in 0..self.watched.len() {
-            let symbol = self.watched.get(slot).map_or(SymbolId::MARKET, |watched| watched.symbol);
-            self.held.protect((slot, symbol), self.config.ticks.of(symbol));
-        }
-        false
+        self.held.begin(|symbol| features.slot(symbol), &self.config.ticks)
     }
 
     /// A report on an order of the controller or of the engine's own: fills move both positions.

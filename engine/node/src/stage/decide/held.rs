@@ -20,18 +20,23 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         }
     }
 
-    /// Keeps in mind what earlier runs of the venue's session left held, until the venue's account is equal to ours.
+    /// Keeps in mind what earlier runs of the venue's session left held, be it nothing, and holds nothing until the venue's
+    /// account is equal to ours.
     pub fn remember_held(&mut self, memories: Vec<HeldMemory>) {
         self.strategy.remember_held(memories);
     }
 
     /// Orders, fills and positions are the venue's once nothing stands against new orders: what earlier runs left held is
     /// held again.
-    #[cold]
+    #[inline]
     pub(super) fn begin_held_if_due(&mut self, block: Option<ReasonCode>) {
-        if block.is_some() || !self.strategy.is_held_waiting() {
-            return;
+        if block.is_none() && self.strategy.is_held_waiting() {
+            self.begin_held();
         }
+    }
+
+    #[cold]
+    fn begin_held(&mut self) {
         while self.strategy.begin_held() {
             self.write_held(EventSeq(self.next_seq));
         }

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use peregrine_book::Books;
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
 use peregrine_runtime::{NullStopwatch, StopFlag, TscClock};
-use peregrine_types::{EventKind, NewOrder, Price, Qty, Side, SymbolId, TimeInForce};
+use peregrine_types::{
+    EventKind, ExecutionKind, Liquidity, MatchNumber, NewOrder, Notional, OrderCommand, Price, Qty, Side, SymbolId,
+    TimeInForce,
+};
 
 use super::*;
 use crate::config::Loaded;
@@ -14,7 +18,7 @@ use crate::stage::schedule::Pace;
 
 const CENT: i64 = 10_000_000;
 
-fn replay_machine(dir: &Path) -> ReplayMachine<NullStopwatch> {
+fn replay_machine(dir: &Path, more: &[&str]) -> ReplayMachine<NullStopwatch> {
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/demo.toml");
     let set = [
         "book.order_count_max=1024",
@@ -23,7 +27,8 @@ fn replay_machine(dir: &Path) -> ReplayMachine<NullStopwatch> {
         "feed.symbol_count_max=4",
         "risk.data_age_ns_max=1000",
     ];
-    let loaded = Loaded::read(&profile, &set.map(str::to_owned)).unwrap();
+    let words: Vec<String> = set.iter().chain(more).map(|word| (*word).to_owned()).collect();
+    let loaded = Loaded::read(&profile, &words).unwrap();
     let log = LogConfig {
         dir: dir.join("log"),
         staging_dir: Some(dir.to_owned()),
@@ -66,7 +71,7 @@ fn buy(symbol: u32, price: i64) -> OrderIntent {
 #[test]
 fn the_age_of_data_is_that_of_the_orders_own_symbol() {
     let dir = tempfile::tempdir().unwrap();
-    let Machine { mut books, mut decide, .. } = replay_machine(dir.path());
+    let Machine { mut books, mut decide, .. } = replay_machine(dir.path(), &[]);
     let mut is_sent = |event: MarketEvent, price: i64, symbol: Option<u32>| {
         let update = books.apply(&event);
         decide.on_event(&Applied { started: Started(None), event: &event, update: &update }, &books, &mut |_| Ok(()));
@@ -93,7 +98,7 @@ fn the_age_of_data_is_that_of_the_orders_own_symbol() {
 #[test]
 fn an_order_that_cannot_be_handed_over_is_not_open() {
     let dir = tempfile::tempdir().unwrap();
-    let Machine { mut books, mut decide, .. } = replay_machine(dir.path());
+    let Machine { mut books, mut decide, .. } = replay_machine(dir.path(), &[]);
     for (id, side, price) in [(1, Side::Buy, 9_000), (2, Side::Sell, 9_002), (3, Side::Buy, 8_000)] {
         let event = add(id, 0, side, price, 5_000);
         let update = books.apply(&event);
@@ -106,5 +111,67 @@ fn an_order_that_cannot_be_handed_over_is_not_open() {
         });
         assert_eq!(decide.risk.open_order_count(), open);
         assert_eq!(decide.counters().undelivered, undelivered + 1);
+    }
+}
+
+/// Fills of earlier runs come a part each turn, market events between them: a stop of a part fires nothing, and with the
+/// venue's leave the whole position is protected, be the leave the first that is given.
+#[test]
+fn a_position_is_protected_once_the_venue_permits_orders() {
+    let protect = [
+        "protect.stop_loss_ticks=10",
+        "protect.take_profit_ticks=0",
+        "protect.is_stop_on_trade=false",
+        "protect.exit_slippage_ticks=1",
+        "protect.cooldown_ns=0",
+        "protect.retry_pause_ns=0",
+        "protect.is_for_controllers=false",
+        "decide.take_margin_ticks=1000.0",
+    ];
+    for blocks in [&[Some(ReasonCode::VenueDisconnected)][..], &[]] {
+        let dir = tempfile::tempdir().unwrap();
+        let Machine { mut books, mut decide, .. } = replay_machine(dir.path(), &protect);
+        decide.remember_held(vec![]);
+        for block in blocks {
+            decide.on_permit(&Permit { block: *block, ..Permit::default() });
+        }
+        let mut orders = Vec::new();
+        let mut see = |decide: &mut DecideStage<Books, NullStopwatch>, (id, side, price): (u64, Side, i64)| {
+            let event = add(id, 0, side, price, 5_000);
+            let update = books.apply(&event);
+            let applied = Applied { started: Started(None), event: &event, update: &update };
+            decide.on_event(&applied, &books, &mut |order: ApprovedOrder| {
+                orders.push(*order.command());
+                Ok(())
+            });
+            // An exit is immediate or cancel.
+            let is_exit = |command: &OrderCommand| match command {
+                OrderCommand::New { order, .. } => order.time_in_force == TimeInForce::ImmediateOrCancel,
+                OrderCommand::Cancel { .. } | OrderCommand::Replace { .. } => false,
+            };
+            orders.drain(..).filter(is_exit).count()
+        };
+        let fill = |number: u64, price: i64| Execution {
+            order_id: OrderId(number),
+            symbol: SymbolId(0),
+            side: Side::Buy,
+            kind: ExecutionKind::Filled,
+            liquidity: Liquidity::Added,
+            reason: ReasonCode::None,
+            price: Price(price * CENT),
+            qty: Qty(10),
+            leaves_qty: Qty(0),
+            match_number: MatchNumber(number),
+            venue_time: EpochNanos(5_000),
+            visible_time: EpochNanos(5_000),
+            fee: Notional::ZERO,
+        };
+        see(&mut decide, (1, Side::Sell, 8_952));
+        decide.on_execution(&fill(1, 9_000));
+        assert_eq!(see(&mut decide, (2, Side::Buy, 8_950)), 0, "below the stop of what is known");
+        decide.on_execution(&fill(2, 8_900));
+        decide.on_permit(&Permit::default());
+        assert!(!decide.strategy.is_held_waiting());
+        assert_eq!(see(&mut decide, (3, Side::Buy, 8_951)), 0, "above that of the whole, 89.40");
     }
 }
