@@ -53,14 +53,21 @@ pub(super) struct Resting {
     /// What is held; its quantity is what is still to be executed.
     held: Option<RestOrder>,
     working: Option<Working>,
-    not_before: EpochNanos,
+    /// Of new orders and replacements.
+    new_not_before: EpochNanos,
+    cancel_not_before: EpochNanos,
     /// Whether it was said that no order within the limits can stand where it belongs.
     is_beyond_limits: bool,
 }
 
 impl Resting {
-    pub(super) const NONE: Self =
-        Self { held: None, working: None, not_before: EpochNanos::MIN, is_beyond_limits: false };
+    pub(super) const NONE: Self = Self {
+        held: None,
+        working: None,
+        new_not_before: EpochNanos::MIN,
+        cancel_not_before: EpochNanos::MIN,
+        is_beyond_limits: false,
+    };
 
     pub(super) const fn has_order(&self) -> bool {
         self.working.is_some()
@@ -129,7 +136,7 @@ impl Resting {
             return self.cancel(symbol, view.now, out);
         }
         self.is_beyond_limits = false;
-        if view.now < self.not_before {
+        if view.now < self.new_not_before {
             return;
         }
         match self.working {
@@ -184,7 +191,7 @@ impl Resting {
     pub(super) fn cancel(&mut self, symbol: SymbolId, now: EpochNanos, out: &mut IntentBatch) {
         let Some(working) = &mut self.working else { return };
         let is_live = matches!(working.stage, Stage::Live | Stage::Replacing);
-        if !is_live || now < self.not_before {
+        if !is_live || now < self.cancel_not_before {
             return;
         }
         if out.push(OrderIntent::Cancel { order_id: working.order_id, symbol }).is_ok() {
@@ -208,7 +215,10 @@ impl Resting {
         if !self.owns(intent) {
             return;
         }
-        self.not_before = resume;
+        match intent {
+            OrderIntent::New(_) | OrderIntent::Replace { .. } => self.new_not_before = resume,
+            OrderIntent::Cancel { .. } => self.cancel_not_before = resume,
+        }
         let Some(working) = self.working else { return };
         // The gate follows the same reports: what it does not know as open is gone.
         let is_gone = reason == ReasonCode::UnknownOrder || matches!(intent, OrderIntent::New(_));
@@ -224,14 +234,18 @@ impl Resting {
         let Some(working) = self.working else { return };
         let is_next = working.order_id != execution.order_id;
         self.working = match execution.kind {
-            ExecutionKind::Accepted | ExecutionKind::CancelRejected => Some(answered(working, execution.kind)),
+            ExecutionKind::Accepted => Some(answered(working, execution.kind)),
+            ExecutionKind::CancelRejected => {
+                self.cancel_not_before = resume;
+                Some(answered(working, execution.kind))
+            }
             ExecutionKind::Filled | ExecutionKind::Canceled | ExecutionKind::Reduced => {
                 left(Working { leaves_qty: execution.leaves_qty, ..working })
             }
             ExecutionKind::Replaced => left(replaced(working, execution.leaves_qty)),
             ExecutionKind::Rejected => {
                 if execution.reason != ReasonCode::VenueReplaceTooLate {
-                    self.not_before = resume;
+                    self.new_not_before = resume;
                 }
                 is_next.then(|| kept(working))
             }
@@ -259,7 +273,8 @@ impl Resting {
         write(&held.offset_ticks.to_le_bytes());
         write(&held.reprice_ticks.to_le_bytes());
         write(&held.limit.0.to_le_bytes());
-        write(&self.not_before.0.to_le_bytes());
+        write(&self.new_not_before.0.to_le_bytes());
+        write(&self.cancel_not_before.0.to_le_bytes());
         write(&[u8::from(self.is_beyond_limits)]);
         if let Some(working) = &self.working {
             write(&[working.stage as u8]);

@@ -299,6 +299,36 @@ fn a_resting_order_follows_the_middle_by_replacements_and_never_takes() {
     assert!(!desk.held.has_rest(0));
 }
 
+/// A pause after a denied replacement is none for the cancel: not in a book that went bad, not for a stop that fired.
+#[test]
+fn a_resting_order_is_cancelled_whatever_was_denied_before() {
+    let rest = RestOrder { qty: Qty(30), offset_ticks: 1, reprice_ticks: 2, ..RestOrder::default() };
+    for is_stop in [false, true] {
+        let mut desk = Desk::new(config());
+        desk.ask(HeldIntent::Rest(rest));
+        desk.fill(Side::Buy, 10, 10_000);
+        let [first] = desk.quote(10_000, 10_004)[..] else { panic!("one order") };
+        let id = desk.approve(&first);
+        desk.report(id, Side::Buy, (ExecutionKind::Accepted, 30, 30), 10_001);
+        let [moved] = desk.quote(9_996, 10_000)[..] else { panic!("a replacement") };
+        desk.held.on_denied(0, &moved, ReasonCode::OrderRateLimit, EpochNanos(desk.now));
+        assert_eq!(desk.event(), [], "the pause");
+        let cancel = OrderIntent::Cancel { order_id: OrderId(id), symbol: SYMBOL };
+        if is_stop {
+            assert_eq!(desk.quote(9_995, 9_999), [cancel]);
+            assert!(desk.held.is_blocking(0, EpochNanos(desk.now)));
+        } else {
+            desk.state = BookState::STALE;
+            assert_eq!(desk.event(), [cancel]);
+        }
+        // What was refused is asked again after the pause, and no sooner.
+        desk.report(id, Side::Buy, (ExecutionKind::CancelRejected, 0, 30), 10_001);
+        assert_eq!(desk.event(), []);
+        desk.now += 10;
+        assert_eq!(desk.event(), [cancel]);
+    }
+}
+
 #[test]
 fn a_primary_peg_stands_behind_its_own_side_within_its_limit() {
     let (side, reference) = (Side::Sell, PegReference::Primary);
