@@ -8,7 +8,7 @@
 //! # Protection
 //!
 //! Stop-loss and take-profit of a symbol's position, one cancels the other. By the configuration they stand so many ticks
-//! from the average price of the position; a controller can ask for prices of its own ([`HeldIntent::Protect`]). Both are
+//! from the average price of the position, in which a broken trade is as if it had never been (`fills`); a controller can ask for prices of its own ([`HeldIntent::Protect`]). Both are
 //! bound to the position: they have its size, shrink and grow with it, and lapse when it is gone or turns around.
 //!
 //! | | a long position | a short one |
@@ -39,6 +39,7 @@
 //! It is of no more than one order may be; what is left follows when that is done. Where its price lies beyond the collar
 //! nothing stands until it does not, which is told once.
 
+mod fills;
 mod limits;
 mod protect;
 mod rest;

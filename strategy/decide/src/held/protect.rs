@@ -5,6 +5,7 @@ use peregrine_types::{
     TickTable, TimeInForce,
 };
 
+use super::fills::Fills;
 use super::{HeldAction, HeldChange, HeldConfig, HeldKind, HeldView, RestOrder, Told};
 use crate::IntentBatch;
 
@@ -23,12 +24,10 @@ struct Exit {
     order_id: OrderId,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Protection {
-    /// By the fills reported.
-    position: Position,
-    /// What was paid for the position: its size at its average price.
-    cost: i128,
+    /// The position by the fills reported, and what it cost.
+    fills: Fills,
     stop: Price,
     take: Price,
     is_asked: bool,
@@ -46,8 +45,7 @@ pub(super) struct Protection {
 
 impl Protection {
     pub(super) const NONE: Self = Self {
-        position: Position::FLAT,
-        cost: 0,
+        fills: Fills::NONE,
         stop: Price(0),
         take: Price(0),
         is_asked: false,
@@ -87,15 +85,13 @@ impl Protection {
         self.last_trade = price;
     }
 
-    /// The average price of the position, rounded towards zero; 0 when flat.
-    fn average_price(&self) -> Price {
-        let size = i128::from(self.position.abs().0);
-        Price(self.cost.checked_div(size).and_then(|price| i64::try_from(price).ok()).unwrap_or(0))
+    const fn position(&self) -> Position {
+        self.fills.position()
     }
 
     /// The side that brings the position back to nothing.
     const fn exit_side(&self) -> Side {
-        if self.position.0 > 0 { Side::Sell } else { Side::Buy }
+        if self.position().0 > 0 { Side::Sell } else { Side::Buy }
     }
 
     fn change(&self, action: HeldAction) -> HeldChange {
@@ -103,18 +99,18 @@ impl Protection {
             kind: HeldKind::Protection,
             action,
             is_asked: self.is_asked,
-            position: self.position,
-            average_price: self.average_price(),
+            position: self.position(),
+            average_price: self.fills.average_price(),
             stop: self.stop,
             take: self.take,
-            rest: RestOrder { side: self.exit_side(), qty: self.position.abs(), ..RestOrder::default() },
+            rest: RestOrder { side: self.exit_side(), qty: self.position().abs(), ..RestOrder::default() },
             ..HeldChange::default()
         }
     }
 
     /// The controller's own prices.
     pub(super) fn ask(&mut self, config: &HeldConfig, prices: (Price, Price), ticks: &TickTable, told: &mut Told<'_>) {
-        if self.position == Position::FLAT || self.fired.is_some() {
+        if self.position() == Position::FLAT || self.fired.is_some() {
             return;
         }
         (self.stop, self.take) = prices;
@@ -127,7 +123,7 @@ impl Protection {
         if !self.is_asked {
             (self.stop, self.take) = self.configured(config, ticks);
         }
-        let is_wanted = self.position != Position::FLAT && (self.stop.0 > 0 || self.take.0 > 0);
+        let is_wanted = self.position() != Position::FLAT && (self.stop.0 > 0 || self.take.0 > 0);
         let action = match (self.is_armed, is_wanted) {
             (false, false) => return,
             (false, true) => HeldAction::Armed,
@@ -143,12 +139,12 @@ impl Protection {
 
     /// Stop and take by the configuration: so many ticks from the average price; 0 where none is wanted or no price is.
     fn configured(&self, config: &HeldConfig, ticks: &TickTable) -> (Price, Price) {
-        let average = self.average_price();
+        let average = self.fills.average_price();
         let at = |count: u32, is_below: bool| {
             let price = if is_below { ticks.down(average, count) } else { ticks.up(average, count) };
             price.filter(|price| count > 0 && price.0 > 0 && average.0 > 0).unwrap_or(Price(0))
         };
-        let is_long = self.position.0 > 0;
+        let is_long = self.position().0 > 0;
         (at(config.stop_loss_ticks, is_long), at(config.take_profit_ticks, !is_long))
     }
 
@@ -158,7 +154,7 @@ impl Protection {
             return false;
         }
         let Some(best) = view.top.side(self.exit_side().opposite()) else { return false };
-        let is_long = self.position.0 > 0;
+        let is_long = self.position().0 > 0;
         let is_at = |price: Price, level: Price, is_below: bool| {
             level.0 > 0 && price.0 > 0 && if is_below { price <= level } else { price >= level }
         };
@@ -184,7 +180,7 @@ impl Protection {
         (out, told): (&mut IntentBatch, &mut Told<'_>),
     ) {
         let is_due = self.fired.is_some() && self.exit.is_none() && view.now >= self.exit_not_before;
-        if !is_due || has_others || !view.state.is_good() || self.position == Position::FLAT {
+        if !is_due || has_others || !view.state.is_good() || self.position() == Position::FLAT {
             return;
         }
         let Some((price, qty)) = self.fitting_exit(config, view) else {
@@ -211,7 +207,7 @@ impl Protection {
             Side::Buy => view.ticks.up(best, config.exit_slippage_ticks),
         };
         let price = config.limits.exit_price((side, price), (best, reference), view.ticks)?;
-        let qty = self.position.abs().min(config.limits.qty_max(side, price, reference));
+        let qty = self.position().abs().min(config.limits.qty_max(side, price, reference));
         (qty > Qty::ZERO).then_some((price, qty))
     }
 
@@ -243,10 +239,10 @@ impl Protection {
                 self.exit_not_before = execution.visible_time.plus(config.retry_pause);
             }
         }
-        let before = self.position;
+        let before = self.position();
         match execution.kind {
-            ExecutionKind::Filled => self.book(execution.side, execution.qty, execution.price),
-            ExecutionKind::Busted => self.book(execution.side.opposite(), execution.qty, execution.price),
+            ExecutionKind::Filled => self.fills.add(execution),
+            ExecutionKind::Busted => self.fills.remove(execution),
             ExecutionKind::Accepted
             | ExecutionKind::Rejected
             | ExecutionKind::Canceled
@@ -254,10 +250,10 @@ impl Protection {
             | ExecutionKind::Reduced
             | ExecutionKind::Replaced => {}
         }
-        if self.position == before || !is_begun {
+        if self.position() == before || !is_begun {
             return;
         }
-        let is_turned = self.position.0.signum() != before.0.signum();
+        let is_turned = self.position().0.signum() != before.0.signum();
         if is_turned {
             self.end(execution.visible_time.plus(config.cooldown), told);
         }
@@ -278,27 +274,9 @@ impl Protection {
         self.is_beyond_limits = false;
     }
 
-    /// Moves the position by a fill: what is added counts at its price, what is closed leaves the average as it was.
-    fn book(&mut self, side: Side, qty: Qty, price: Price) {
-        let Some(after) = self.position.after(side, qty) else { return };
-        let (size, left) = (i128::from(self.position.abs().0), i128::from(after.abs().0));
-        let is_same_side = after.0.signum() == self.position.0.signum();
-        let at_price = |count: i128| i128::from(price.0).saturating_mul(count);
-        self.cost = if after == Position::FLAT {
-            0
-        } else if size == 0 || !is_same_side {
-            at_price(left)
-        } else if left > size {
-            self.cost.saturating_add(at_price(left.saturating_sub(size)))
-        } else {
-            self.cost.saturating_mul(left).checked_div(size).unwrap_or(0)
-        };
-        self.position = after;
-    }
-
     /// Takes up what an earlier run left: the position is what the venue says.
     pub(super) fn restore(&mut self, change: &HeldChange, told: &mut Told<'_>) {
-        let is_same = self.position.0.signum() == change.position.0.signum() && self.position != Position::FLAT;
+        let is_same = self.position().0.signum() == change.position.0.signum() && self.position() != Position::FLAT;
         if !is_same {
             // What it protected is gone; whatever is held now gets the configuration's prices with the next fill.
             return;
@@ -335,8 +313,7 @@ impl Protection {
             Some(Fired::Take) => 2,
         };
         write(&[u8::from(self.is_asked), u8::from(self.is_armed), fired, u8::from(self.is_beyond_limits)]);
-        write(&self.position.0.to_le_bytes());
-        write(&self.cost.to_le_bytes());
+        self.fills.write_state(write);
         for price in [self.stop, self.take, self.last_trade] {
             write(&price.0.to_le_bytes());
         }

@@ -1,5 +1,6 @@
 //! Engine-held orders against scripted moments, and over restarts at every record; against a slow twin in `twin`.
 
+mod busts;
 mod gate;
 mod twin;
 
@@ -59,6 +60,8 @@ struct Desk {
     now: i64,
     out: IntentBatch,
     next_id: u64,
+    /// Number of the next fill.
+    next_match: u64,
     changes: Vec<HeldChange>,
 }
 
@@ -74,6 +77,7 @@ impl Desk {
             now: 1_000,
             out: IntentBatch::with_held(1),
             next_id: 100,
+            next_match: 1,
             changes: vec![],
         }
     }
@@ -110,7 +114,17 @@ impl Desk {
     }
 
     fn report(&mut self, id: u64, side: Side, what: (ExecutionKind, u64, u64), price: i64) {
-        let report = execution(id, side, what, price, self.now);
+        let match_number = MatchNumber(self.next_match);
+        self.next_match += 1;
+        let report = Execution { match_number, ..execution(id, side, what, price, self.now) };
+        self.held.on_execution((0, SYMBOL), &report, &self.ticks);
+        self.drain();
+    }
+
+    /// The venue breaks a trade of an order; `price` is in price units.
+    fn bust(&mut self, (id, number): (u64, u64), side: Side, qty: u64, price: i64) {
+        let report = execution(id, side, (ExecutionKind::Busted, qty, 0), 0, self.now);
+        let report = Execution { match_number: MatchNumber(number), price: Price(price), ..report };
         self.held.on_execution((0, SYMBOL), &report, &self.ticks);
         self.drain();
     }

@@ -6,11 +6,21 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A fill: its quantity is negative for a sale.
+#[derive(Clone, Copy)]
+struct Fill {
+    order_id: u64,
+    number: u64,
+    qty: i64,
+    price: i64,
+}
+
 /// Everything that happened, and every answer worked out anew from all of it.
 #[derive(Default)]
 struct Twin {
-    /// Signed quantity and price, from the last time that the position was flat or turned.
-    fills: Vec<(i64, i64)>,
+    /// Every fill that was not broken.
+    fills: Vec<Fill>,
+    last_number: u64,
     trades: Vec<i64>,
     has_fired: bool,
     is_armed: bool,
@@ -21,16 +31,18 @@ struct Twin {
 
 impl Twin {
     fn position(&self) -> i64 {
-        self.fills.iter().map(|fill| fill.0).sum()
+        self.fills.iter().map(|fill| fill.qty).sum()
     }
 
     /// By the average cost method: what closes leaves the average as it was.
     fn average(&self) -> i64 {
         let (mut size, mut cost) = (0_i128, 0_i128);
-        for (qty, price) in &self.fills {
+        for Fill { qty, price, .. } in &self.fills {
             let (qty, price) = (i128::from(*qty), i128::from(*price));
             if size == 0 || size.signum() == qty.signum() {
                 cost += qty.abs() * price;
+            } else if qty.abs() > size.abs() {
+                cost = (qty + size).abs() * price;
             } else {
                 cost = cost * (size.abs() - qty.abs()) / size.abs();
             }
@@ -48,14 +60,20 @@ impl Twin {
         (level(stop, is_long), level(take, !is_long))
     }
 
-    fn fill(&mut self, qty: i64, price: i64, (now, config): (i64, &HeldConfig)) -> Vec<HeldAction> {
+    fn fill(&mut self, order_id: u64, (qty, price): (i64, i64), when: (i64, &HeldConfig)) -> Vec<HeldAction> {
         let before = self.position();
-        let after = before + qty;
+        self.last_number += 1;
+        self.fills.push(Fill { order_id, number: self.last_number, qty, price });
+        self.moved(before, when)
+    }
+
+    fn moved(&mut self, before: i64, (now, config): (i64, &HeldConfig)) -> Vec<HeldAction> {
+        let after = self.position();
         let mut said = vec![];
-        if before.signum() == after.signum() && before != 0 {
-            self.fills.push((qty, price));
-        } else {
-            self.fills = if after == 0 { vec![] } else { vec![(after, price)] };
+        if before == after {
+            return said;
+        }
+        if before.signum() != after.signum() {
             if self.has_fired {
                 said.push(HeldAction::Done);
                 self.aside_until = now + config.cooldown.0;
@@ -120,6 +138,8 @@ enum Step {
     State(u8),
     Trade(i64),
     Fill(bool, u64, i64),
+    /// A trade of the last ones is broken.
+    Bust(usize),
     Others(bool),
     Answer(u8, u64),
     Wait(i64),
@@ -131,6 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![2 => Just(0_u8), 1 => 0_u8..32].prop_map(Step::State),
         1 => (9_985_i64..10_015).prop_map(Step::Trade),
         2 => (any::<bool>(), 1_u64..150, 9_990_i64..10_010).prop_map(|(is_buy, qty, price)| Step::Fill(is_buy, qty, price)),
+        1 => (0_usize..40).prop_map(Step::Bust),
         1 => any::<bool>().prop_map(Step::Others),
         5 => (0_u8..8, 1_u64..120).prop_map(|(what, qty)| Step::Answer(what, qty)),
         1 => (0_i64..30).prop_map(Step::Wait),
@@ -150,8 +171,18 @@ fn play(desk: &mut Desk, twin: &mut Twin, step: &Step, intents: &mut Vec<OrderIn
         }
         Step::Fill(is_buy, qty, price) => {
             let (side, signed) = if is_buy { (Side::Buy, 1) } else { (Side::Sell, -1) };
+            desk.next_match = twin.last_number + 1;
             desk.fill(side, qty, price);
-            said = twin.fill(signed * i64::try_from(qty).unwrap(), at(price).0, (desk.now, &config));
+            said = twin.fill(1, (signed * i64::try_from(qty).unwrap(), at(price).0), (desk.now, &config));
+        }
+        Step::Bust(back) => {
+            if let Some(index) = twin.fills.len().checked_sub(back + 1) {
+                let before = twin.position();
+                let Fill { order_id, number, qty, price } = twin.fills.remove(index);
+                let side = if qty > 0 { Side::Buy } else { Side::Sell };
+                desk.bust((order_id, number), side, qty.unsigned_abs(), price);
+                said = twin.moved(before, (desk.now, &config));
+            }
         }
         Step::Others(has) => desk.has_others = has,
         Step::Wait(span) => desk.now += span,
@@ -197,9 +228,10 @@ fn answer(desk: &mut Desk, twin: &mut Twin, (what, qty): (u8, u64), intents: &[O
         _ => {
             let qty = qty.min(order.qty.0);
             let price = order.price.0 / TICK;
+            desk.next_match = twin.last_number + 1;
             desk.report(id, order.side, (ExecutionKind::Filled, qty, order.qty.0 - qty), price);
             let signed = i64::try_from(qty).unwrap() * if order.side == Side::Buy { 1 } else { -1 };
-            let said = twin.fill(signed, order.price.0, (desk.now, &config()));
+            let said = twin.fill(id, (signed, order.price.0), (desk.now, &config()));
             if qty < order.qty.0 {
                 desk.report(id, order.side, (ExecutionKind::Canceled, order.qty.0 - qty, 0), price);
             }
