@@ -22,7 +22,8 @@
 //! held against the first good one. When it fires, the controller stands aside: its orders of the symbol are withdrawn, so
 //! that the exit cannot meet them, and the exit goes out as soon as they are gone. One exit is under way at a time and none
 //! is larger than the position, so that nothing is sold twice; what an exit leaves goes out again until the position is
-//! flat. A denied or rejected exit waits for `retry_pause`. Afterwards the controller stays aside for `cooldown`.
+//! flat. A denied or rejected exit waits for `retry_pause`. Afterwards the controller stays aside for `cooldown`, and so do
+//! resting orders.
 //!
 //! An exit fits the limits of one order that the risk gate has ([`HeldLimits`]): its price goes no further than the collar
 //! around the reference price of the book, and it is of no more than quantity and value allow, so that a large position
@@ -401,7 +402,7 @@ impl HeldOrders {
         slot.symbol = symbol;
         let mut told = Told { changes, symbol };
         let has_fired = slot.protection.on_event(config, view, &mut told);
-        let is_exiting = slot.protection.is_fired();
+        let is_exiting = slot.protection.is_blocking(view.now);
         for rest in &mut slot.rests {
             rest.on_event(&config.limits, (symbol, is_exiting), view, (out, &mut told));
         }

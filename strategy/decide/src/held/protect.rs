@@ -58,10 +58,6 @@ impl Protection {
         last_trade: Price(0),
     };
 
-    pub(super) const fn is_fired(&self) -> bool {
-        self.fired.is_some()
-    }
-
     pub(super) fn is_blocking(&self, now: EpochNanos) -> bool {
         self.fired.is_some() || now < self.aside_until
     }

@@ -344,6 +344,22 @@ fn a_resting_order_is_cancelled_whatever_was_denied_before() {
 }
 
 #[test]
+fn nothing_rests_while_the_symbol_cools_down_after_an_exit() {
+    let rest = RestOrder { qty: Qty(30), reprice_ticks: 2, ..RestOrder::default() };
+    let mut desk = Desk::new(config());
+    desk.fill(Side::Buy, 10, 10_000);
+    let [intent] = desk.quote(9_990, 9_992)[..] else { panic!("the stop") };
+    let id = desk.approve(&intent);
+    desk.report(id, Side::Sell, (ExecutionKind::Filled, 10, 0), 9_990);
+    desk.ask(HeldIntent::Rest(rest));
+    let end = desk.now + config().cooldown.0;
+    while desk.now + 1 < end {
+        assert_eq!(desk.event(), [], "{} of {end}", desk.now);
+    }
+    assert_eq!(desk.event(), [resting(Side::Buy, 30, 9_991)]);
+}
+
+#[test]
 fn a_primary_peg_stands_behind_its_own_side_within_its_limit() {
     let (side, reference) = (Side::Sell, PegReference::Primary);
     let rest = RestOrder { side, qty: Qty(5), reference, offset_ticks: 0, reprice_ticks: 1, limit: at(10_005) };
