@@ -9,7 +9,7 @@
 //! | `Filled` | impossible | too late | duplicate | unexpected | duplicate | impossible | stays | impossible | stays |
 //! | `Canceled` | impossible | too late | duplicate | counted: it crossed the cancel | duplicate | duplicate | stays | duplicate | stays |
 //! | `Rejected` | impossible | too late | duplicate | unexpected | duplicate | duplicate | stays | duplicate | impossible |
-//! | `PendingReplace` | impossible | → `PendingCancel` | stays | stays or → `Filled` | → `Canceled` | impossible | stays | stays or → `Canceled` | stays |
+//! | `PendingReplace` | impossible | → `PendingCancel` | stays | stays or → `Filled` | → `Canceled` | → `Rejected` if nothing was heard of it, else impossible | stays | stays or → `Canceled` | stays |
 //! | `Replaced` | impossible | too late | duplicate | counted: it crossed the replace | duplicate | duplicate | stays | duplicate | stays |
 //!
 //! What a replacement does to the order that it replaces, and what becomes of itself, is in [`replace`].
@@ -127,13 +127,16 @@ pub struct OrderEntry {
     pub replaces: OrderId,
     /// The replacement that is on its way, or took its place; 0 if none.
     pub replaced_by: OrderId,
+    /// Whether the venue spoke of it as of an order that lives, or has lived.
+    pub is_heard_of: bool,
 }
 
 impl OrderEntry {
     const fn new(order_id: OrderId, order: NewOrder, cause: Cause, replaces: OrderId) -> Self {
         let (leaves_qty, filled_qty, replaced_by) = (order.qty, Qty::ZERO, OrderId(0));
         let state = OrderState::PendingNew;
-        Self { order_id, order, cause, state, leaves_qty, filled_qty, replaces, replaced_by }
+        let is_heard_of = false;
+        Self { order_id, order, cause, state, leaves_qty, filled_qty, replaces, replaced_by, is_heard_of }
     }
 }
 
@@ -276,11 +279,18 @@ impl OrderTable {
         // A fill that comes after the order ended is held against what was ordered, one before against what is left.
         let left =
             if from.is_open() { Left::of(taken, entry.leaves_qty) } else { Left::of(filled_qty, entry.order.qty) };
-        let step = step(from, event, left);
+        let step = match (from, event) {
+            // It was replaced before anything was heard of it, and was never taken.
+            (OrderState::PendingReplace, OrderEvent::Venue(ExecutionKind::Rejected)) if !entry.is_heard_of => {
+                Step::To(OrderState::Rejected)
+            }
+            (_, _) => step(from, event, left),
+        };
         let (Step::To(to) | Step::Unexpected(to)) = step else {
             return self.leave_as_it_is(from, &step);
         };
         (entry.state, entry.filled_qty) = (to, filled_qty);
+        entry.is_heard_of |= matches!(event, OrderEvent::Venue(kind) if is_of_life(kind));
         entry.leaves_qty = if to.is_open() { entry.leaves_qty.saturating_sub(taken) } else { Qty::ZERO };
         let leaves_qty = entry.leaves_qty;
         let replaces = entry.replaces;
@@ -305,6 +315,19 @@ impl OrderTable {
         }
         self.impossible_count = self.impossible_count.saturating_add(1);
         Outcome::Impossible { state }
+    }
+}
+
+/// Whether a report says that its order lives, or has lived.
+const fn is_of_life(kind: ExecutionKind) -> bool {
+    match kind {
+        ExecutionKind::Accepted
+        | ExecutionKind::Filled
+        | ExecutionKind::Canceled
+        | ExecutionKind::Reduced
+        | ExecutionKind::CancelRejected
+        | ExecutionKind::Replaced => true,
+        ExecutionKind::Rejected | ExecutionKind::Busted => false,
     }
 }
 
@@ -777,6 +800,45 @@ mod tests {
         assert!(matches!(table.on_execution(&replaced(2, 1)), Outcome::Impossible { .. }), "its order has ended");
         table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
         assert_eq!((states(&table), table.open_count()), ([S::Filled, S::Rejected], 0));
+    }
+
+    /// Order 1 of 10, of which nothing was heard, and order 2 in its place on its way.
+    fn replacing_unheard() -> OrderTable {
+        let mut table = OrderTable::new(4, 16);
+        table.submit(OrderId(1), order(10), CAUSE).unwrap();
+        let sent = table.replace_sent((OrderId(2), OrderId(1)), order(10), CAUSE);
+        assert!(matches!(sent, Ok(Outcome::Applied { .. })), "{sent:?}");
+        table
+    }
+
+    #[test]
+    fn an_order_that_was_replaced_before_its_answer_may_still_be_refused() {
+        use OrderState as S;
+        let mut table = replacing_unheard();
+        let said = table.on_execution(&execution(1, ExecutionKind::Rejected, 10, 0));
+        let expected = Outcome::Applied { from: S::PendingReplace, to: S::Rejected, leaves_qty: Qty::ZERO };
+        assert_eq!((said, table.replacement_of(OrderId(1))), (expected, Some(OrderId(2))));
+        assert_eq!(table.on_execution(&execution(1, ExecutionKind::Rejected, 10, 0)), Outcome::Duplicate);
+        table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
+        assert_eq!((states(&table), table.open_count(), table.impossible_count()), ([S::Rejected; 2], 0, 0));
+
+        // The replacement is refused alone: the other one still waits for its first answer, whichever that is.
+        for (kind, state) in [(ExecutionKind::Accepted, S::Live), (ExecutionKind::Rejected, S::Rejected)] {
+            let mut table = replacing_unheard();
+            table.on_execution(&execution(2, ExecutionKind::Rejected, 10, 0));
+            assert_eq!((states(&table), table.open_count()), ([S::PendingNew, S::Rejected], 1));
+            let said = table.on_execution(&execution(1, kind, 10, 0));
+            assert!(matches!(said, Outcome::Applied { to, .. } if to == state), "{said:?}");
+        }
+
+        // Accepted, or executed, it is not refused any more.
+        for (kind, qty) in [(ExecutionKind::Accepted, 10), (ExecutionKind::Filled, 4)] {
+            let mut table = replacing_unheard();
+            table.on_execution(&execution(1, kind, qty, 1));
+            assert_eq!(states(&table), [S::PendingReplace, S::PendingNew]);
+            let said = table.on_execution(&execution(1, ExecutionKind::Rejected, 10, 0));
+            assert_eq!(said, Outcome::Impossible { state: S::PendingReplace });
+        }
     }
 
     #[test]

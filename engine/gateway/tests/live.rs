@@ -8,7 +8,7 @@ use peregrine_gateway::live::{
 };
 use peregrine_gateway::ouch50::{
     AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderExecuted, OuchPrice,
-    Text,
+    Rejected, Text,
 };
 use peregrine_gateway::soup::*;
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
@@ -175,6 +175,11 @@ impl Desk {
         let (side, time_in_force) = (Side::Buy, TimeInForce::Day);
         let order =
             NewOrder { symbol: SymbolId(0), side, price: PRICE, qty: Qty(100), time_in_force, is_post_only: false };
+        self.send(&OrderIntent::New(order))
+    }
+
+    /// Has an intent approved and sends it.
+    fn send(&mut self, intent: &OrderIntent) -> OrderId {
         let context = RiskContext {
             book_state: BookState::default(),
             reference_price: Some(PRICE),
@@ -183,7 +188,7 @@ impl Desk {
             is_input_finite: true,
         };
         self.gate.begin_after(self.client.last_number());
-        let approved = self.gate.check(&OrderIntent::New(order), &context, EventSeq(1), self.now).unwrap();
+        let approved = self.gate.check(intent, &context, EventSeq(1), self.now).unwrap();
         let order_id = self.client.last_number();
         let mut io = Outlet { journal: &mut Nothing, executions: &mut self.reports };
         self.client.accept(approved, self.now, &mut io).unwrap();
@@ -258,6 +263,33 @@ fn an_acceptance_of_fewer_shares_counts_once_however_often_it_is_said() {
     }
     assert_eq!(desk.client.counters().accepted_count, 1);
     assert_eq!(desk.reports.0.iter().filter(|report| report.kind == ExecutionKind::Reduced).count(), 1);
+}
+
+/// Order and replacement leave together, and the venue refuses the order: it is silent about the other message, and both
+/// are gone. Nothing of that is a difference.
+#[test]
+fn an_order_that_is_replaced_before_its_answer_and_refused_is_no_difference() {
+    let (mut desk, order_id) = Desk::begun(16);
+    let (symbol, price, qty) = (SymbolId(0), Price(PRICE.0 + CENT), Qty(100));
+    let replacement = desk.send(&OrderIntent::Replace { order_id, symbol, price, qty });
+    let user_ref_num = u32::try_from(order_id.0).unwrap().into();
+    desk.say(&Rejected { user_ref_num, reason: 0x11.into(), clordid: clordid(order_id), ..Rejected::blank() });
+    desk.flow();
+    let said: Vec<_> = desk.reports.0.iter().map(|report| (report.order_id, report.kind, report.reason)).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!((said[0].0, said[0].1), (order_id, ExecutionKind::Rejected));
+    assert_eq!(said[1], (replacement, ExecutionKind::Rejected, ReasonCode::VenueReplaceTooLate));
+    assert_eq!((desk.client.halted(), desk.client.block(), desk.client.is_flat()), (None, None, true));
+    for report in desk.reports.0.drain(..) {
+        desk.gate.on_execution(&report);
+    }
+    assert_eq!(desk.gate.open_order_count(), 0);
+    // The session goes on.
+    desk.now = desk.now.plus(Nanos(1_000));
+    let next = desk.order();
+    desk.say(&accepted(next));
+    desk.flow();
+    assert_eq!((desk.client.halted(), desk.reports.0[0].kind), (None, ExecutionKind::Accepted));
 }
 
 #[test]

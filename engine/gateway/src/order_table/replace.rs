@@ -6,9 +6,14 @@
 //! | … for one that is `PendingCancel` or `PendingReplace`, or has ended | stays: nothing is sent | – |
 //! | the venue says: replaced | open in any way → `Replaced`; ended: impossible | `PendingNew` → `Live`, `PendingCancel` stays; said before: duplicate; ended: impossible |
 //! | … and nothing of the replacement is open | → `Replaced` | → `Canceled` |
-//! | the replacement is rejected, or it is certain that it never lived | `PendingReplace` → `Live`, else stays | → `Rejected` |
+//! | the replacement is rejected, or it is certain that it never lived | `PendingReplace` → `Live`, or `PendingNew` if nothing was heard of it; else stays | → `Rejected` |
+//! | the order is rejected before anything was heard of it | `PendingReplace` → `Rejected` | stays, as below |
 //! | the order is filled or cancelled first | as in the table of states | stays until it is rejected: a venue ignores the replacement of what has ended, and whoever reads its stream says so |
 //! | a cancel is sent while nobody knows which of them lives | → `PendingCancel` | → `PendingCancel`: a message each |
+//!
+//! An order may be replaced before its answer is there: the venue takes messages in their order, so that it knows the order
+//! when the replacement comes, or has refused it and says nothing of the replacement (OUCH 5.0, Replace Order: the order is
+//! not live, the message is ignored).
 //!
 //! Quantities are totals of the chain: what the replacement can still execute is its quantity less all that was executed
 //! of the orders before it, and less what a prevented trade with ourselves took off.
@@ -83,7 +88,7 @@ impl OrderTable {
         }
         self.end(entry.replaces, OrderState::Replaced);
         if let Some(entry) = self.get_mut(order_id) {
-            (entry.leaves_qty, entry.filled_qty) = (leaves_qty, executed);
+            (entry.leaves_qty, entry.filled_qty, entry.is_heard_of) = (leaves_qty, executed, true);
         }
         let to = match (from, leaves_qty) {
             (_, Qty::ZERO) => OrderState::Canceled,
@@ -110,7 +115,7 @@ impl OrderTable {
         {
             old.replaced_by = OrderId(0);
             if old.state == OrderState::PendingReplace {
-                old.state = OrderState::Live;
+                old.state = if old.is_heard_of { OrderState::Live } else { OrderState::PendingNew };
             }
         }
     }
