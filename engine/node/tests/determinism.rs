@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{copy_dir, flip, itch_file, json, peregrine, replay, shipped, small, verify};
-use peregrine_eventlog::records::{HeldAction, HeldRecord};
+use peregrine_eventlog::records::{HeldAction, HeldRecord, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Backend;
 use peregrine_node::config::{BackendChoice, Loaded, PrecisionChoice, ProtectSection, Wiring};
@@ -120,6 +120,10 @@ fn engine_held_orders_and_replacements_have_one_outcome_and_are_verified() {
         let counters = &run.decide.counters;
         assert!(fired >= 5 && count(HeldAction::Done) >= 5, "{fired} fired, {counters:?}");
         assert!(counters.replaces_approved >= 100, "{counters:?}");
+        let log = LogReader::open(&run_dir, Stream::Send).unwrap();
+        let orders = log.payloads::<OrderRecord>().map(|item| *item.unwrap().1);
+        let illegal: Vec<_> = orders.filter(|record| record.transition == OrderTransition::Illegal).collect();
+        assert_eq!(illegal, [], "orders that cross their replacements are ordinary");
         let outcome = outcome(&run);
         assert_eq!(first.get_or_insert_with(|| outcome.clone()), &outcome, "{wiring:?}");
         let verified = verify(dir.path(), &run_dir);

@@ -176,6 +176,62 @@ fn an_old_order_and_a_refused_one_leave_the_others_alone() {
     assert_eq!(steps(4), [(Rejected, 30, 0)]);
 }
 
+/// An order ends while its replacement, and a cancel of both, are on their way: an ordinary race. Nothing of it is illegal.
+#[test]
+fn a_cancel_of_a_replacement_that_came_too_late_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), &["book.is_unknown_state_tradable=true"], |_| {});
+    let (mut street, mut said) = (Street::new(), Vec::new());
+    let mut out = |execution: Execution| -> Result<(), Full<Execution>> {
+        said.push(execution);
+        Ok(())
+    };
+    let ReplayMachine { send, books, .. } = &mut rig.machine;
+    send.accept(street.buy(10, TimeInForce::Day)).unwrap();
+    send.before_event(EpochNanos(20 * ONE), books, &mut out);
+    let (order_id, symbol, price) = (OrderId(1), SymbolId(0), Price(51 * ONE));
+    send.accept(street.approve(&OrderIntent::Replace { order_id, symbol, price, qty: Qty(10) })).unwrap();
+    send.accept(street.approve(&OrderIntent::Cancel { order_id, symbol })).unwrap();
+    // The end of market hours cancels what rests.
+    let now = EpochNanos(11 * ONE + 1);
+    let close = MarketEvent { detail: b'M', ..MarketEvent::new(EventKind::SystemEvent, SymbolId::MARKET, now, now) };
+    let update = books.apply(&close);
+    send.after_event(&close, &update, books, &mut out);
+    send.before_event(EpochNanos::MAX, books, &mut out);
+    let refused: Vec<_> = said.iter().filter(|report| report.kind == ExecutionKind::Rejected).collect();
+    assert_eq!(refused.len(), 1, "{said:?}");
+    assert_eq!((refused[0].order_id, refused[0].reason), (OrderId(2), ReasonCode::VenueReplaceTooLate));
+    let steps: Vec<_> = rig.orders().iter().map(|record| (record.order_id.0, record.transition)).collect();
+    use OrderTransition::{Accepted, CancelRejected, CancelRequested, Canceled, ReplaceRejected, Submitted};
+    let expected =
+        [(1, Submitted), (1, Accepted), (1, Canceled), (2, ReplaceRejected), (1, CancelRequested), (1, CancelRejected)];
+    assert_eq!(steps, expected);
+}
+
+/// A replacement for which the order table has no room is refused for that, and not as too late.
+#[test]
+fn a_replacement_without_room_is_refused_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = ["book.is_unknown_state_tradable=true"];
+    let mut rig = rig(dir.path(), &set, |loaded| loaded.config.runtime.order_slots = 2);
+    let (mut street, mut said) = (Street::new(), Vec::new());
+    let mut send = |order: ApprovedOrder| {
+        rig.machine.send.accept(order).unwrap();
+        let mut out = |execution| {
+            said.push(execution);
+            Ok(())
+        };
+        rig.machine.send.before_event(EpochNanos::MAX, &rig.machine.books, &mut out);
+    };
+    send(street.buy(10, TimeInForce::Day));
+    send(street.buy(20, TimeInForce::Day));
+    let (order_id, symbol, price) = (OrderId(1), SymbolId(0), Price(51 * ONE));
+    send(street.approve(&OrderIntent::Replace { order_id, symbol, price, qty: Qty(10) }));
+    let refused = said.last().unwrap();
+    let expected = (OrderId(3), ExecutionKind::Rejected, ReasonCode::VenueCapacity);
+    assert_eq!((refused.order_id, refused.kind, refused.reason), expected);
+}
+
 fn events() -> Vec<MarketEvent> {
     let config = generator(3, 40_000);
     let mut feed = FileFeed::new(Decoder::new(config.midnight, 64));

@@ -59,12 +59,13 @@ impl<F: FillModel, L: LatencyModel> SendStage<F, L> {
     /// Lets own messages that have arrived by `now` meet the books, before the event of `now` is applied to them.
     pub fn before_event(&mut self, now: EpochNanos, books: &impl MarketBooks, out: &mut impl Sink<Execution>) {
         while let Some(arrival) = self.venue.next_arrived(now) {
-            if self.book_keeper.on_arrival(&arrival) {
-                let keeper = &mut self.book_keeper;
-                self.venue.process(&arrival, books, &mut |execution| keeper.on_execution(execution, out));
-            } else {
+            match self.book_keeper.on_arrival(&arrival) {
+                Ok(()) => {
+                    let keeper = &mut self.book_keeper;
+                    self.venue.process(&arrival, books, &mut |execution| keeper.on_execution(execution, out));
+                }
                 // The table does not know the order, so that the report passes it by; the refusal is in the log.
-                self.venue.refuse(&arrival, refusal(&arrival), out);
+                Err(reason) => self.venue.refuse(&arrival, reason, out),
             }
         }
     }
@@ -143,8 +144,9 @@ where
 }
 
 impl BookKeeper {
-    /// Writes that a message reaches the venue; `false` when the order table cannot hold the order, which rejects it.
-    fn on_arrival(&mut self, arrival: &Arrival) -> bool {
+    /// Writes that a message reaches the venue, or why it does not meet the books: the order table has no room for an order,
+    /// or a replacement comes too late.
+    fn on_arrival(&mut self, arrival: &Arrival) -> Result<(), ReasonCode> {
         match arrival.command {
             OrderCommand::New { order_id, order, cause, decision_time } => {
                 let cause = Cause { event_seq: cause, decision_time };
@@ -156,7 +158,7 @@ impl BookKeeper {
                     (OrderTransition::Rejected, ReasonCode::VenueCapacity)
                 };
                 self.write_order((order_id, OrderId(0)), &order, (cause, transition, reason), arrival.at);
-                is_taken
+                taken(reason)
             }
             OrderCommand::Replace { order_id, replaces, order, cause, decision_time } => {
                 let cause = Cause { event_seq: cause, decision_time };
@@ -167,14 +169,15 @@ impl BookKeeper {
                     Err(_) => (OrderTransition::ReplaceRejected, ReasonCode::VenueCapacity),
                 };
                 self.write_order((order_id, replaces), &order, (cause, transition, reason), arrival.at);
-                reason == ReasonCode::None
+                taken(reason)
             }
             OrderCommand::Cancel { order_id, replacement, symbol, .. } => {
                 self.write_cancel(order_id, symbol, arrival.at);
-                if replacement.0 != 0 {
+                // A replacement that came too late was refused when it arrived: there is nothing of it to cancel.
+                if self.table.get(replacement).is_some() {
                     self.write_cancel(replacement, symbol, arrival.at);
                 }
-                true
+                Ok(())
             }
         }
     }
@@ -266,12 +269,9 @@ impl BookKeeper {
     }
 }
 
-/// Why an own message does not meet the books: an order finds no room in the table, a replacement mostly comes too late.
-const fn refusal(arrival: &Arrival) -> ReasonCode {
-    match arrival.command {
-        OrderCommand::New { .. } | OrderCommand::Cancel { .. } => ReasonCode::VenueCapacity,
-        OrderCommand::Replace { .. } => ReasonCode::VenueReplaceTooLate,
-    }
+/// What a reason not to take a message means: none is none.
+fn taken(reason: ReasonCode) -> Result<(), ReasonCode> {
+    if reason == ReasonCode::None { Ok(()) } else { Err(reason) }
 }
 
 /// What the log calls a cancel, by what it did to the order.
