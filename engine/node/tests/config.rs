@@ -128,6 +128,28 @@ fn values_that_do_not_hold_together_are_violations() {
     set(&["decide.watched_count_max=128", "risk.open_orders_max=100"]).unwrap();
 }
 
+/// A replacement is an open order beside the one that it is to replace, and what the engine holds for controllers rests too.
+#[test]
+fn rings_have_room_for_replacements_and_for_what_the_engine_holds() {
+    let set = |words: &[String]| Loaded::read(&shipped("replay.toml"), words).map(drop);
+    let protect = |is_for_controllers: bool| {
+        let keys =
+            ["stop_loss_ticks=1", "take_profit_ticks=1", "exit_slippage_ticks=1", "cooldown_ns=0", "retry_pause_ns=0"];
+        let mut words: Vec<String> = keys.iter().map(|key| format!("protect.{key}")).collect();
+        words.push("protect.is_stop_on_trade=false".to_owned());
+        words.push(format!("protect.is_for_controllers={is_for_controllers}"));
+        words
+    };
+    for mut words in [vec!["decide.use_replace=true".to_owned()], protect(true)] {
+        let message = set(&words).unwrap_err().to_string();
+        assert!(message.contains("1 violation:") && message.contains("runtime.order_slots"), "{words:?}: {message}");
+        words.push("runtime.order_slots=16384".to_owned());
+        set(&words).unwrap();
+    }
+    // Exits go out alone.
+    set(&protect(false)).unwrap();
+}
+
 #[test]
 fn broken_files_name_the_place() {
     assert!(refused("[risk\n").contains("no TOML"));

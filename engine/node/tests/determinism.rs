@@ -91,6 +91,7 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
 
 /// Stops and takes near every position, and quotes that move by replacements.
 fn with_held(plan: &mut RunPlan) {
+    plan.loaded.config.runtime.order_slots = 32_768;
     plan.loaded.config.decide.use_replace = true;
     plan.loaded.config.protect = Some(ProtectSection {
         stop_loss_ticks: 2,

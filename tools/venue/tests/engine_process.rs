@@ -659,7 +659,7 @@ const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.t
 fn held_profile(dir: &Path) -> String {
     let path = dir.join("held.toml");
     let text = format!(
-        "include = [\"{PROFILE}\"]\n[decide]\nuse_replace = true\n\
+        "include = [\"{PROFILE}\"]\n[runtime]\norder_slots = 16_384\n[decide]\nuse_replace = true\n\
          [protect]\nstop_loss_ticks = 3\ntake_profit_ticks = 3\nis_stop_on_trade = true\nexit_slippage_ticks = 5\n\
          cooldown_ns = 1_000_000\nretry_pause_ns = 1_000_000\nis_for_controllers = false\n"
     );

@@ -10,6 +10,11 @@ use peregrine_types::{BookState, Nanos, Notional, Qty};
 use super::Config;
 use super::schema::{Reader, Violation};
 
+/// Quotes of the house's controller in a symbol, which may be replaced: one for each side.
+const QUOTES_PER_SYMBOL: usize = 2;
+/// Resting orders that the engine holds in a symbol: one for each side.
+const RESTING_PER_SYMBOL: usize = 2;
+
 impl Config {
     /// Rules that join keys of several sections.
     pub(super) fn check_across(&self, reader: &mut Reader) {
@@ -56,8 +61,8 @@ impl Config {
         let reports = self.open_order_count_max().saturating_mul(REPORTS_PER_ORDER_MAX);
         if slots < reports {
             let what = format!(
-                "{slots} is below {reports}: {REPORTS_PER_ORDER_MAX} reports on each order that risk.open_orders_max and \
-                 decide.watched_count_max allow at once"
+                "{slots} is below {reports}: {REPORTS_PER_ORDER_MAX} reports on each order that decide.watched_count_max, \
+                 decide.use_replace and protect.is_for_controllers bring about at once, or risk.open_orders_max allows"
             );
             refuse("runtime.order_slots", what);
         }
@@ -73,10 +78,14 @@ impl Config {
         }
     }
 
-    /// Orders that can be open or on their way at once.
+    /// Orders that can be open or on their way at once. A replacement is an order beside the one that it is to replace; an
+    /// exit of the engine's own goes out when nothing else of its symbol is left, and so adds none.
     fn open_order_count_max(&self) -> usize {
-        let watched = (self.decide.watched_count_max as usize).saturating_mul(INTENTS_PER_SYMBOL_MAX);
-        watched.min(self.risk.open_orders_max as usize)
+        let replaced_quotes = if self.decide.use_replace { QUOTES_PER_SYMBOL } else { 0 };
+        let is_resting = self.protect.as_ref().is_some_and(|protect| protect.is_for_controllers);
+        let resting = if is_resting { 2 * RESTING_PER_SYMBOL } else { 0 };
+        let of_symbol = INTENTS_PER_SYMBOL_MAX.saturating_add(replaced_quotes).saturating_add(resting);
+        (self.decide.watched_count_max as usize).saturating_mul(of_symbol).min(self.risk.open_orders_max as usize)
     }
 
     /// Thresholds, sizes and policies of the controller.
