@@ -513,6 +513,16 @@ fn nothing_fires_on_a_position_that_is_not_whole_yet() {
     assert_eq!(desk.actions(), [HeldAction::Armed, HeldAction::StopFired]);
 }
 
+#[test]
+fn nothing_rests_before_the_account_is_whole() {
+    let mut desk = Desk::new(config());
+    desk.held.remember(vec![]);
+    desk.ask(HeldIntent::Rest(RestOrder { qty: Qty(30), reprice_ticks: 1, ..RestOrder::default() }));
+    assert_eq!(desk.event(), []);
+    desk.begin();
+    assert_eq!(desk.event(), [resting(Side::Buy, 30, 10_001)]);
+}
+
 /// More positions, and more that earlier runs left, than changes can wait: each step of the beginning is written.
 #[test]
 fn the_beginning_of_a_run_tells_every_change() {
