@@ -11,6 +11,10 @@ use super::session::{CloseReason, Event, Numbers, Session, SessionConfig, State}
 use super::tags;
 use super::write::Body;
 
+/// How long after a Logon or a gap the venue may repeat itself while nothing is missed: a day of 100,000 reports at 10 Mbit/s
+/// takes about 20 s. A copy that says PossResend with everything would never be judged otherwise.
+const REPEAT_TIME_MAX: Nanos = Nanos::from_secs(30);
+
 /// Something that people should hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyNotice {
@@ -32,6 +36,8 @@ pub struct CopyClient {
     notices: VecDeque<CopyNotice>,
     /// Types of messages that nobody here reads, to be refused.
     strange: Vec<(u64, String)>,
+    /// The last Logon, or end of a gap.
+    repeat_time: EpochNanos,
 }
 
 impl CopyClient {
@@ -40,7 +46,8 @@ impl CopyClient {
     pub fn new(config: SessionConfig, deadline: Nanos, fill_count_max: usize) -> Self {
         let config = SessionConfig { is_reset_on_logon: true, ..config };
         let check = CopyCheck::new(deadline, fill_count_max);
-        Self { session: Session::new(config, Numbers::START), check, notices: VecDeque::new(), strange: Vec::new() }
+        let session = Session::new(config, Numbers::START);
+        Self { session, check, notices: VecDeque::new(), strange: Vec::new(), repeat_time: EpochNanos::MIN }
     }
 
     /// The session.
@@ -112,7 +119,7 @@ impl CopyClient {
     }
 
     fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
-        let Self { session, check, notices, strange } = self;
+        let Self { session, check, notices, strange, repeat_time } = self;
         let mut reset = None;
         let was_active = session.state() == State::Active;
         let (mut is_told, mut is_torn) = (false, false);
@@ -120,7 +127,7 @@ impl CopyClient {
             // Begun anew while connected: what the venue had not sent yet may never come.
             Event::LoggedOn { .. } if was_active => is_torn = true,
             Event::LoggedOn { .. } => {
-                is_told = true;
+                (is_told, *repeat_time) = (true, now);
                 reset = Some(false);
                 notices.push_back(CopyNotice::LoggedOn);
             }
@@ -133,14 +140,14 @@ impl CopyClient {
                 notices.push_back(CopyNotice::Lost(reason));
             }
             Event::Message { number, message } => {
-                is_told |= is_repeated(&message);
+                is_told |= is_repeated(&message) && now.since(*repeat_time) < REPEAT_TIME_MAX;
                 match read(&message, check, now, notices) {
                     Read::Done => {}
                     Read::Strange => strange.push((number, String::from_utf8_lossy(message.msg_type()).into_owned())),
                 }
             }
             Event::LogoutSaid(_) => reset = Some(true),
-            Event::GapEnd => is_told = true,
+            Event::GapEnd => (is_told, *repeat_time) = (true, now),
             // A report that the session refused is not told again: what it said is not known.
             Event::Refused { msg_type: b"8", error, is_lost: true, .. } => {
                 check.on_unreadable(error, &mut |found| notices.push_back(CopyNotice::Found(found)));

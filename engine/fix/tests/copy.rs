@@ -373,3 +373,18 @@ fn a_reset_while_connected_is_a_logon_that_begins_anew() {
     }
     assert_eq!(heard, [(1, false), (1, true)]);
 }
+
+/// A venue that marks everything as a possible repetition does not put the judgement off for ever.
+#[test]
+fn endless_repetitions_hide_no_missing_fill() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    day.own(fill(2));
+    for _ in 0..330 {
+        day.venue.send_again("8", &report(fill(1), ExecType::Trade), day.now).unwrap();
+        day.steps(10);
+    }
+    let found: Vec<Discrepancy> = day.found.iter().map(|found| found.discrepancy).collect();
+    assert_eq!(found, [Discrepancy::MissingThere(fill(2))]);
+}
