@@ -7,8 +7,8 @@ use peregrine_gateway::live::{
     Difference, Journal, LoggedAccount, LoggedOrder, OrderClient, OrderClientConfig, Outlet, Phase, Step,
 };
 use peregrine_gateway::ouch50::{
-    AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderExecuted, OuchPrice,
-    Rejected, Text,
+    AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderExecuted,
+    OrderReplaced, OuchPrice, Rejected, Text,
 };
 use peregrine_gateway::soup::*;
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
@@ -290,6 +290,52 @@ fn an_order_that_is_replaced_before_its_answer_and_refused_is_no_difference() {
     desk.say(&accepted(next));
     desk.flow();
     assert_eq!((desk.client.halted(), desk.reports.0[0].kind), (None, ExecutionKind::Accepted));
+}
+
+/// A replacement of which the venue says nothing but that it traded: that it took its place is our own conclusion, and the
+/// report says so, unlike one that the venue made.
+#[test]
+fn a_replacement_that_the_venue_never_said_to_live_is_marked_as_our_conclusion() {
+    for is_said in [true, false] {
+        let (mut desk, order) = Desk::begun(100);
+        desk.say(&accepted(order));
+        desk.flow();
+        for report in desk.reports.0.clone() {
+            desk.gate.on_execution(&report);
+        }
+        let (symbol, price, qty) = (SymbolId(0), Price(1_001 * CENT), Qty(100));
+        let replacement = desk.send(&OrderIntent::Replace { order_id: order, symbol, price, qty });
+        let number = |id: OrderId| u32::try_from(id.0).unwrap().into();
+        if is_said {
+            desk.say(&OrderReplaced {
+                orig_user_ref_num: number(order),
+                user_ref_num: number(replacement),
+                side: b'B',
+                quantity: 100.into(),
+                symbol: Symbol::new("ALFA").unwrap(),
+                price: OuchPrice::from_price(Price(1_001 * CENT)).unwrap(),
+                time_in_force: b'0',
+                order_state: b'L',
+                clordid: clordid(replacement),
+                ..OrderReplaced::blank()
+            });
+        }
+        desk.say(&OrderExecuted {
+            user_ref_num: number(replacement),
+            quantity: 30.into(),
+            price: OuchPrice::from_price(PRICE).unwrap(),
+            liquidity_flag: b'A',
+            match_number: 7.into(),
+            ..OrderExecuted::blank()
+        });
+        desk.flow();
+        assert_eq!(desk.client.halted(), None, "{:?}", desk.client.differences());
+        let reports = desk.reports.0.iter().filter(|report| report.order_id == replacement);
+        let said: Vec<_> = reports.map(|report| (report.kind, report.reason, report.leaves_qty)).collect();
+        let reason = if is_said { ReasonCode::None } else { ReasonCode::Unanswered };
+        let filled = (ExecutionKind::Filled, ReasonCode::None, Qty(70));
+        assert_eq!(said, [(ExecutionKind::Replaced, reason, Qty(100)), filled]);
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub struct LeftOut {
     pub resent_count: u64,
     /// Cancels that may have been said again, or were part of a mass cancel.
     pub repeated_cancel_count: u64,
-    /// Orders and replacements of which we concluded that they never lived, without an answer.
+    /// Orders and replacements whose fate we concluded without an answer to them.
     pub concluded_count: u64,
     /// Messages without an answer in the log. A cancel that found its order gone has none (OUCH 5.0).
     pub unanswered_count: u64,
@@ -207,16 +207,10 @@ impl Reading {
             OrderTransition::Overdue => {
                 self.cancels.entry(id).and_modify(|request| request.is_ambiguous = true);
             }
-            OrderTransition::Accepted | OrderTransition::Replaced => self.answer_order(record),
-            OrderTransition::Rejected | OrderTransition::ReplaceRejected => {
-                let is_ours = matches!(record.reason, ReasonCode::NeverArrived | ReasonCode::VenueReplaceTooLate);
-                if is_ours && self.orders.remove(&id).is_some() {
-                    let left_out = &mut self.found.left_out;
-                    left_out.concluded_count = left_out.concluded_count.saturating_add(1);
-                } else if !is_ours {
-                    self.answer_order(record);
-                }
-            }
+            OrderTransition::Accepted
+            | OrderTransition::Replaced
+            | OrderTransition::Rejected
+            | OrderTransition::ReplaceRejected => self.answer_order(record),
             OrderTransition::Canceled if record.reason == ReasonCode::VenueUserCancel => self.answer_cancel(record),
             OrderTransition::CancelRejected => self.answer_cancel(record),
             OrderTransition::PartiallyFilled | OrderTransition::Filled => self.fill(record),
@@ -236,7 +230,14 @@ impl Reading {
     fn answer_order(&mut self, record: &OrderRecord) {
         let Some(request) = self.orders.remove(&record.order_id) else { return };
         let left_out = &mut self.found.left_out;
-        if request.is_ambiguous {
+        // What the live client concludes by itself: never arrived, ended with the order before it, took its place unsaid.
+        let is_ours = matches!(
+            record.reason,
+            ReasonCode::NeverArrived | ReasonCode::VenueReplaceTooLate | ReasonCode::Unanswered
+        );
+        if is_ours {
+            left_out.concluded_count = left_out.concluded_count.saturating_add(1);
+        } else if request.is_ambiguous {
             left_out.resent_count = left_out.resent_count.saturating_add(1);
         } else {
             self.push(request.kind, Some(request.time), record);
@@ -403,7 +404,7 @@ impl LeftOut {
         let parts = [
             (self.resent_count, "orders sent more than once"),
             (self.repeated_cancel_count, "cancels said more than once, or for all at once"),
-            (self.concluded_count, "orders of which the venue said nothing"),
+            (self.concluded_count, "orders that the venue did not answer, but for what came of them"),
             (self.unanswered_count, "messages without an answer"),
             (self.foreign_fill_count, "fills of an earlier run's orders"),
             (self.halved_fill_count, "fills, which have no round trip"),

@@ -136,6 +136,9 @@ fn what_may_have_been_sent_twice_or_was_concluded_is_left_out_and_counted() {
         (4, T::Rejected, R::NeverArrived, 900, 900),
         (5, T::ReplaceRequested, R::None, 910, 910),
         (5, T::ReplaceRejected, R::VenueReplaceTooLate, 920, 930),
+        (8, T::ReplaceRequested, R::None, 940, 940),
+        (8, T::Replaced, R::Unanswered, 950, 960),
+        (8, T::PartiallyFilled, R::None, 950, 961),
         // A cancel that finds nothing, an end that nobody asked for, what was said before, orders of another run.
         (6, T::Submitted, R::None, 1_000, 1_000),
         (6, T::Accepted, R::None, 1_010, 1_020),
@@ -153,6 +156,7 @@ fn what_may_have_been_sent_twice_or_was_concluded_is_left_out_and_counted() {
         [
             (Submit, Some(300), 410, 420),
             (Submit, Some(700), 710, 720),
+            (Fill, None, 950, 961),
             (Submit, Some(1_000), 1_010, 1_020),
             (Fill, None, 1_040, 1_050),
             (Submit, Some(1_100), 1_110, 1_120),
@@ -161,7 +165,7 @@ fn what_may_have_been_sent_twice_or_was_concluded_is_left_out_and_counted() {
     let left_out = LeftOut {
         resent_count: 1,
         repeated_cancel_count: 2,
-        concluded_count: 2,
+        concluded_count: 3,
         unanswered_count: 1,
         foreign_fill_count: 1,
         halved_fill_count: 0,

@@ -234,6 +234,7 @@ fn changes(addresses: &Addresses, lines: [u16; 2]) -> Vec<String> {
         // Nobody is called overdue because the machine is busy.
         "ouch.answer_ms=30000".to_owned(),
         "decide.use_replace=true".to_owned(),
+        "runtime.order_slots=16384".to_owned(),
         format!("decide.symbols={named}"),
         format!("risk.permitted_symbols={named}"),
         "runtime.pin_threads=false".to_owned(),

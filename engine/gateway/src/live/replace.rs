@@ -36,7 +36,7 @@ impl Desk {
         if self.ledger.order(said.order_id).is_none() {
             return self.differ(Difference::NumberTooHigh(said.order_id));
         }
-        self.take_place((replaces, qty), said, io);
+        self.take_place((replaces, qty), (said, ReasonCode::None), io);
         if is_new && m.order_state == b'D' && qty > Qty::ZERO {
             self.take_off(said, (qty, ReasonCode::VenueCanceled), io);
         }
@@ -72,7 +72,7 @@ impl Desk {
     }
 
     /// The venue speaks of a replacement that it never said to live: it took its place before, with what the chain's
-    /// arithmetic leaves it.
+    /// arithmetic leaves it. The report says that it is not the venue's: `Unanswered`.
     pub(super) fn infer_replaced<J: Journal, S: Sink<Execution>>(
         &mut self,
         replaces: OrderId,
@@ -87,18 +87,18 @@ impl Desk {
             self.differ(Difference::NumberTooHigh(said.order_id));
             return false;
         }
-        self.take_place((replaces, open), said, io);
+        self.take_place((replaces, open), (said, ReasonCode::Unanswered), io);
         true
     }
 
     fn take_place<J: Journal, S: Sink<Execution>>(
         &mut self,
         (replaces, qty): (OrderId, Qty),
-        said: Said,
+        (said, reason): (Said, ReasonCode),
         io: &mut Outlet<'_, J, S>,
     ) {
         self.counters.replaced_count = self.counters.replaced_count.saturating_add(1);
-        let replaced = self.execution(said, ExecutionKind::Replaced, ReasonCode::None);
+        let replaced = self.execution(said, ExecutionKind::Replaced, reason);
         let symbol = replaced.symbol;
         self.apply(Execution { qty, leaves_qty: qty, ..replaced }, io);
         self.hold_equal(replaces, symbol);
