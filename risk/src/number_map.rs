@@ -27,7 +27,8 @@ impl NumberMap {
 
     /// Reads where probing for `number` begins, so that it is on its way; the sum means nothing.
     #[inline]
-    pub(crate) fn touch(&self, number: u64) -> u64 {
+    #[must_use]
+    pub fn touch(&self, number: u64) -> u64 {
         self.entries.get(self.home(number)).map_or(0, |entry| entry.0)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use peregrine_eventlog::records::{DecisionRecord, IntentKind};
+use peregrine_eventlog::records::{DecisionRecord, IntentKind, SessionRecord};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_types::{EpochNanos, Full, MarketEvent, ReasonCode};
 use peregrine_wire::FileFeed;
@@ -26,24 +26,25 @@ pub enum Causes {
 }
 
 impl Causes {
-    /// The causes that the log in `dir` gives for the orders of a run on a feed of `messages`, each of which was sent once and
-    /// arrived.
+    /// The causes that the log in `dir` gives for the orders of a run on a feed of `messages`.
     ///
     /// # Errors
     /// A log that cannot be read, or that does not fit the messages.
     pub fn of_run<'m>(dir: &Path, messages: impl Iterator<Item = &'m [u8]>) -> Result<Self, BenchError> {
-        // The session's begin is an event of no message.
-        let mut events = vec![(0, 0)];
+        // By the venue's time of the day and the event's identifier: numbers of events shift where packets were lost.
+        let mut events = HashMap::new();
         let mut feed = FileFeed::new(Decoder::new(EpochNanos(0), SYMBOL_COUNT_MAX));
         for (number, message) in (1_u64..).zip(messages) {
             let mut sink = |event: MarketEvent| -> Result<(), Full<MarketEvent>> {
-                events.push((number, event.id_a));
+                events.entry((event.exch_time.0, event.id_a)).or_insert(number);
                 Ok(())
             };
             if feed.on_message(message, None, &mut sink).is_err() {
                 return Err("an event was refused".into());
             }
         }
+        let sessions = LogReader::open(dir, Stream::Feed)?;
+        let midnight = sessions.payloads::<SessionRecord>().next().ok_or("the log has no session")??.1.midnight;
         let mut causes = HashMap::new();
         for item in LogReader::open(dir, Stream::Decide)?.payloads::<DecisionRecord>() {
             let (_, record) = item?;
@@ -53,9 +54,8 @@ impl Causes {
                 IntentKind::None | IntentKind::Replace | IntentKind::HeldReplace => continue,
             };
             if record.verdict == ReasonCode::None {
-                let event = usize::try_from(record.event_seq.0).ok().and_then(|seq| events.get(seq));
-                let number = event.filter(|(_, id)| *id == record.cause_id).map(|(number, _)| *number);
-                let number = number.ok_or("the log does not fit the session that was sent")?;
+                let key = (record.exch_time.since(midnight).0, record.cause_id);
+                let number = *events.get(&key).ok_or("the log does not fit the session that was sent")?;
                 causes.entry((is_cancel, record.order_id.0)).or_insert(number);
             }
         }

@@ -184,6 +184,14 @@ impl OrderTable {
         self.slots.get(index_of(self.by_id.get(order_id.0)?))?.as_ref()
     }
 
+    /// Reads what [`OrderTable::submit`] of an order under `order_id` will need. Changes nothing.
+    #[inline]
+    pub(crate) fn touch(&self, order_id: OrderId) -> u64 {
+        let free = self.free.first().and_then(|index| self.slots.get(index_of(index)));
+        let ended = free.and_then(Option::as_ref).map_or(0, |entry| entry.order_id.0);
+        self.by_id.touch(order_id.0) ^ self.by_id.touch(ended) ^ u64::from(self.fills.is_full())
+    }
+
     /// How many orders are open.
     #[must_use]
     pub const fn open_count(&self) -> usize {
@@ -424,6 +432,11 @@ struct FreeSlots {
 impl FreeSlots {
     fn all(count: u32) -> Self {
         Self { slots: (0..count).collect(), first: 0, count: index_of(count) }
+    }
+
+    /// The slot that is taken next, if any is free.
+    fn first(&self) -> Option<u32> {
+        self.slots.get(self.first).copied().filter(|_| self.count > 0)
     }
 
     fn take(&mut self) -> Option<u32> {

@@ -76,6 +76,19 @@ impl OrderClient {
         self.act(now, io);
     }
 
+    /// Reads what [`OrderClient::accept`] of the next order will need, so that it is on its way while the decision is still
+    /// being made: between two orders all of it may have left the nearer caches. Changes nothing.
+    #[inline]
+    pub fn prefetch_hint(&self) {
+        let desk = &self.desk;
+        let next = OrderId(desk.last_number.0.saturating_add(1));
+        let known = u64::from(desk.ledger.has_room(next)) ^ u64::from(desk.ledger.order(next).is_some());
+        let pending = u64::try_from(desk.pending.len()).unwrap_or(0) ^ u64::from(desk.block().is_some());
+        let session = u64::from(self.session.state() == ClientState::Active) ^ self.sending.serial;
+        let waiting = u64::try_from(self.session.pending().len()).unwrap_or(0);
+        core::hint::black_box(desk.table.touch(next) ^ known ^ pending ^ session ^ waiting);
+    }
+
     /// Takes an approved order or cancel: it is written down, and its bytes wait in [`OrderClient::pending`]. A cancel
     /// without a session goes out with the next one.
     ///

@@ -227,6 +227,11 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     fn after_event(&mut self, _: &MarketEvent, _: &BookUpdate, _: &B, _: &mut Inbox) {}
 
     #[inline]
+    fn prefetch_hint(&self) {
+        self.client.prefetch_hint();
+    }
+
+    #[inline]
     fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
         if self.journal.log.has_failed() {
             return Err(Full(approved));

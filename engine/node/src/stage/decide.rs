@@ -196,6 +196,15 @@ struct Beginning {
     taken: Option<u64>,
 }
 
+impl Started {
+    /// Whether the event is of a symbol that is watched.
+    #[must_use]
+    #[inline]
+    pub const fn is_watched(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// A stage that has seen nothing.
     #[must_use]

@@ -28,6 +28,11 @@ pub trait SendPath<B: MarketBooks>: Send {
     /// An event was just applied to the books.
     fn after_event(&mut self, event: &MarketEvent, update: &BookUpdate, books: &B, out: &mut Inbox);
 
+    /// An order is likely: reads what [`SendPath::accept`] will need, so that it is on its way meanwhile. Changes
+    /// nothing.
+    #[inline]
+    fn prefetch_hint(&self) {}
+
     /// Takes an approved order or cancel on its way.
     ///
     /// # Errors
