@@ -55,11 +55,17 @@ impl Causes {
             };
             if record.verdict == ReasonCode::None {
                 let key = (record.exch_time.since(midnight).0, record.cause_id);
-                let number = *events.get(&key).ok_or("the log does not fit the session that was sent")?;
-                causes.entry((is_cancel, record.order_id.0)).or_insert(number);
+                // What is withdrawn at the session's end answers no message.
+                if let Some(number) = events.get(&key) {
+                    causes.entry((is_cancel, record.order_id.0)).or_insert(*number);
+                }
             }
         }
-        Ok(Self::Logged(causes))
+        if causes.is_empty() {
+            Err("the log does not fit the session that was sent".into())
+        } else {
+            Ok(Self::Logged(causes))
+        }
     }
 
     fn message(&self, order: &Order) -> Option<u64> {
