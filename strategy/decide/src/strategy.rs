@@ -132,6 +132,8 @@ pub struct Strategy<C = ThresholdController> {
     /// Slot whose latent has observed and not yet advanced.
     advance_due: Option<usize>,
     is_halted: bool,
+    /// Whether the risk gate takes anything new.
+    may_send: bool,
     /// Whether orders are left in a book that they are to leave.
     is_withdrawal_due: bool,
     /// Nothing is decided before.
@@ -193,6 +195,7 @@ impl<C: Controller> Strategy<C> {
             decision: Decision::NONE,
             advance_due: None,
             is_halted: false,
+            may_send: true,
             is_withdrawal_due: false,
             decide_from: EpochNanos::MIN,
             counters: StrategyCounters::default(),

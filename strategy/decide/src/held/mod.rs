@@ -38,7 +38,12 @@
 //! follows itself: by the primary price it then stays where it is.
 //!
 //! It is of no more than one order may be; what is left follows when that is done. Where its price lies beyond the collar
-//! nothing stands until it does not, which is told once.
+//! nothing stands until it does not, which is told once. A refused one waits for `retry_pause`, and twice as long with each
+//! refusal that follows, up to 64 times: what stands against it may stand for hours, and every try is a record. What is let
+//! go leaves, and what is held after it does not begin before it is gone.
+//!
+//! While nothing new may be sent at all (trading is halted, the venue takes nothing) no exit and no resting order is asked
+//! for: what fires is noted, and goes out on the first good book after that.
 
 mod fills;
 mod limits;
@@ -80,7 +85,8 @@ pub struct HeldConfig {
     pub limits: HeldLimits,
     /// How long the controller stands aside after an exit; from 0.
     pub cooldown: Nanos,
-    /// Pause after a denied or rejected message; from 0.
+    /// Pause after a denied or rejected message; from 0. Of a resting order it doubles with each refusal in a row, up to 64
+    /// times, until the venue took one.
     pub retry_pause: Nanos,
     /// Whether controllers ask for held orders.
     pub is_for_controllers: bool,
@@ -280,6 +286,10 @@ pub struct HeldView<'a> {
     pub ticks: &'a TickTable,
     /// Whether the controller has orders of the symbol that an exit could meet.
     pub has_others: bool,
+    /// Whether anything new may be sent at all: not while trading is halted or the venue takes nothing.
+    pub may_send: bool,
+    /// Whether the engine's own orders may rest: not in a symbol that a number that is none has blocked.
+    pub may_rest: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -430,10 +440,10 @@ impl HeldOrders {
 
     /// The risk gate denied one of the stage's own intents.
     pub fn on_denied(&mut self, slot: usize, intent: &OrderIntent, reason: ReasonCode, now: EpochNanos) {
-        let resume = now.plus(self.config.retry_pause);
+        let pause = self.config.retry_pause;
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.protection.on_denied(intent, resume);
-            slot.rests.iter_mut().for_each(|rest| rest.on_denied(intent, reason, resume));
+            slot.protection.on_denied(intent, now.plus(pause));
+            slot.rests.iter_mut().for_each(|rest| rest.on_denied(intent, reason, (now, pause)));
         }
     }
 
@@ -447,8 +457,7 @@ impl HeldOrders {
         }
         let mut told = Told { changes, symbol };
         slot.protection.on_execution(config, (execution, ticks, *is_begun), &mut told);
-        let resume = execution.visible_time.plus(config.retry_pause);
-        slot.rests.iter_mut().for_each(|rest| rest.on_execution(execution, resume, &mut told));
+        slot.rests.iter_mut().for_each(|rest| rest.on_execution(execution, config.retry_pause, &mut told));
     }
 
     /// Keeps in mind what earlier runs left held, be it nothing, and holds nothing until [`HeldOrders::begin`]: the fills
@@ -475,7 +484,7 @@ impl HeldOrders {
             let symbol = memory.change.symbol;
             if let Some(slot) = slot_of(symbol).and_then(|slot| slots.get_mut(slot)) {
                 slot.symbol = symbol;
-                slot.take_up(&memory, &mut Told { changes, symbol });
+                slot.take_up((&memory, config), ticks.of(symbol), &mut Told { changes, symbol });
             }
             return true;
         }
@@ -502,9 +511,9 @@ impl HeldOrders {
 
 impl Slot {
     /// Takes up what an earlier run left.
-    fn take_up(&mut self, memory: &HeldMemory, told: &mut Told<'_>) {
+    fn take_up(&mut self, (memory, config): (&HeldMemory, &HeldConfig), ticks: &TickTable, told: &mut Told<'_>) {
         match memory.change.kind {
-            HeldKind::Protection => self.protection.restore(&memory.change, told),
+            HeldKind::Protection => self.protection.restore((&memory.change, config), ticks, told),
             HeldKind::Rest => {
                 if let Some(rest) = self.rests.get_mut(memory.change.rest.side.index())
                     && memory.change.rest.qty > Qty::ZERO

@@ -175,7 +175,7 @@ impl Protection {
         view: &HeldView<'_>,
         (out, told): (&mut IntentBatch, &mut Told<'_>),
     ) {
-        let is_due = self.fired.is_some() && self.exit.is_none() && view.now >= self.exit_not_before;
+        let is_due = self.fired.is_some() && self.exit.is_none() && view.may_send && view.now >= self.exit_not_before;
         if !is_due || has_others || !view.state.is_good() || self.position() == Position::FLAT {
             return;
         }
@@ -270,14 +270,16 @@ impl Protection {
         self.is_beyond_limits = false;
     }
 
-    /// Takes up what an earlier run left: the position is what the venue says.
-    pub(super) fn restore(&mut self, change: &HeldChange, told: &mut Told<'_>) {
+    /// Takes up what an earlier run left: the position is what the venue says. Prices of the configuration are worked out
+    /// anew: what the log does not have has moved the average price. What is not held any more is said, so that no later run
+    /// takes it up.
+    pub(super) fn restore(
+        &mut self,
+        (change, config): (&HeldChange, &HeldConfig),
+        ticks: &TickTable,
+        told: &mut Told<'_>,
+    ) {
         let is_same = self.position().0.signum() == change.position.0.signum() && self.position() != Position::FLAT;
-        if !is_same {
-            // What it protected is gone; whatever is held now gets the configuration's prices with the next fill.
-            return;
-        }
-        (self.stop, self.take, self.is_asked, self.is_armed) = (change.stop, change.take, change.is_asked, true);
         let (fired, action) = match change.action {
             HeldAction::StopFired => (Some(Fired::Stop), HeldAction::StopFired),
             HeldAction::TakeFired => (Some(Fired::Take), HeldAction::TakeFired),
@@ -287,9 +289,17 @@ impl Protection {
             | HeldAction::Canceled
             | HeldAction::BeyondLimits => (None, HeldAction::Armed),
         };
-        // One record: what has fired is never merely armed in the log.
-        told.tell(self.change(action));
-        self.fired = fired;
+        if is_same && (change.is_asked || fired.is_some()) {
+            (self.stop, self.take, self.is_asked, self.is_armed) = (change.stop, change.take, change.is_asked, true);
+            // One record: what has fired is never merely armed in the log.
+            told.tell(self.change(action));
+            self.fired = fired;
+        } else if is_same {
+            self.settle(config, ticks, told);
+        }
+        if !self.is_armed {
+            told.tell(self.change(HeldAction::Canceled));
+        }
     }
 
     /// At the begin of a run: a position that earlier runs left without protection gets the configuration's.

@@ -1,12 +1,16 @@
 //! A resting order that follows a price.
 
 use peregrine_types::{
-    EpochNanos, Execution, ExecutionKind, MidX2, NewOrder, OrderId, OrderIntent, Price, Qty, ReasonCode, Side, Sink,
-    SymbolId, TimeInForce, TopOfBook,
+    EpochNanos, Execution, ExecutionKind, MidX2, Nanos, NewOrder, OrderId, OrderIntent, Price, Qty, ReasonCode, Side,
+    Sink, SymbolId, TimeInForce, TopOfBook,
 };
 
 use super::{HeldAction, HeldChange, HeldKind, HeldLimits, HeldView, PegReference, RestOrder, Told};
 use crate::IntentBatch;
+
+/// So many times as long as the configured pause is the longest one: with the 10 ms of the documentation an order that is
+/// refused for good is two records a second.
+const PAUSE_GROWTH_MAX: i64 = 64;
 
 /// How far its order has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,9 @@ struct Working {
     stage: Stage,
     /// The replacement on its way.
     next: Option<Next>,
+    /// Whether what it was sent for is not held any more: it is to leave, and what it still executes is not taken off what
+    /// is held after it.
+    is_let_go: bool,
 }
 
 /// What is to take the order's place.
@@ -56,6 +63,8 @@ pub(super) struct Resting {
     /// Of new orders and replacements.
     new_not_before: EpochNanos,
     cancel_not_before: EpochNanos,
+    /// The last pause after a refusal; 0 since the venue took an order.
+    pause: Nanos,
     /// Whether it was said that no order within the limits can stand where it belongs.
     is_beyond_limits: bool,
 }
@@ -66,6 +75,7 @@ impl Resting {
         working: None,
         new_not_before: EpochNanos::MIN,
         cancel_not_before: EpochNanos::MIN,
+        pause: Nanos::ZERO,
         is_beyond_limits: false,
     };
 
@@ -93,6 +103,11 @@ impl Resting {
             return;
         }
         let action = if self.held.is_some() { HeldAction::Changed } else { HeldAction::Armed };
+        if self.held.is_none()
+            && let Some(working) = &mut self.working
+        {
+            working.is_let_go = true;
+        }
         self.held = Some(RestOrder { reprice_ticks: order.reprice_ticks.max(1), ..order });
         self.is_beyond_limits = false;
         self.tell((action, true), told);
@@ -122,7 +137,9 @@ impl Resting {
         if self.held.is_none() && self.working.is_none() {
             return;
         }
-        let is_wanted = !is_exiting && view.state.is_good();
+        let is_let_go = self.working.is_some_and(|working| working.is_let_go);
+        let may_stand = !is_exiting && !is_let_go && view.may_send && view.may_rest;
+        let is_wanted = may_stand && view.state.is_good();
         let wanted = self.held.filter(|_| is_wanted).and_then(|held| Some((held, price_of(&held, view)?)));
         let Some((held, price)) = wanted else {
             return self.cancel(symbol, view.now, out);
@@ -151,7 +168,8 @@ impl Resting {
         if out.push(OrderIntent::New(order)).is_ok() {
             let (order_id, leaves_qty, stage) = (OrderId(0), qty, Stage::Asked);
             let short = held.qty.saturating_sub(qty);
-            self.working = Some(Working { order_id, order, leaves_qty, short, stage, next: None });
+            let (next, is_let_go) = (None, false);
+            self.working = Some(Working { order_id, order, leaves_qty, short, stage, next, is_let_go });
         }
     }
 
@@ -211,13 +229,21 @@ impl Resting {
         }
     }
 
-    pub(super) fn on_denied(&mut self, intent: &OrderIntent, reason: ReasonCode, resume: EpochNanos) {
+    /// Nothing new after a refusal at `now` until the pause is over, which is as long as `pause` and doubles with each refusal
+    /// in a row: what stands against the order may stand for hours, and every try is a record.
+    fn wait(&mut self, now: EpochNanos, pause: Nanos) {
+        let longest = pause.0.saturating_mul(PAUSE_GROWTH_MAX);
+        self.pause = Nanos(self.pause.0.saturating_mul(2).max(pause.0).min(longest));
+        self.new_not_before = now.plus(self.pause);
+    }
+
+    pub(super) fn on_denied(&mut self, intent: &OrderIntent, reason: ReasonCode, (now, pause): (EpochNanos, Nanos)) {
         if !self.owns(intent) {
             return;
         }
         match intent {
-            OrderIntent::New(_) | OrderIntent::Replace { .. } => self.new_not_before = resume,
-            OrderIntent::Cancel { .. } => self.cancel_not_before = resume,
+            OrderIntent::New(_) | OrderIntent::Replace { .. } => self.wait(now, pause),
+            OrderIntent::Cancel { .. } => self.cancel_not_before = now.plus(pause),
         }
         let Some(working) = self.working else { return };
         // The gate follows the same reports: what it does not know as open is gone.
@@ -227,16 +253,19 @@ impl Resting {
         self.working = if is_gone { None } else { Some(Working { stage, next, ..working }) };
     }
 
-    pub(super) fn on_execution(&mut self, execution: &Execution, resume: EpochNanos, told: &mut Told<'_>) {
+    pub(super) fn on_execution(&mut self, execution: &Execution, pause: Nanos, told: &mut Told<'_>) {
         if !self.is_order(execution.order_id) {
             return;
         }
         let Some(working) = self.working else { return };
         let is_next = working.order_id != execution.order_id;
+        if matches!(execution.kind, ExecutionKind::Accepted | ExecutionKind::Filled | ExecutionKind::Replaced) {
+            self.pause = Nanos::ZERO;
+        }
         self.working = match execution.kind {
             ExecutionKind::Accepted => Some(answered(working, execution.kind)),
             ExecutionKind::CancelRejected => {
-                self.cancel_not_before = resume;
+                self.cancel_not_before = execution.visible_time.plus(pause);
                 Some(answered(working, execution.kind))
             }
             ExecutionKind::Filled | ExecutionKind::Canceled | ExecutionKind::Reduced => {
@@ -245,13 +274,13 @@ impl Resting {
             ExecutionKind::Replaced => left(replaced(working, execution.leaves_qty)),
             ExecutionKind::Rejected => {
                 if execution.reason != ReasonCode::VenueReplaceTooLate {
-                    self.new_not_before = resume;
+                    self.wait(execution.visible_time, pause);
                 }
                 is_next.then(|| kept(working))
             }
             ExecutionKind::Busted => Some(working),
         };
-        if execution.kind == ExecutionKind::Filled {
+        if execution.kind == ExecutionKind::Filled && !working.is_let_go {
             self.on_fill(execution.qty, told);
         }
     }
@@ -275,9 +304,10 @@ impl Resting {
         write(&held.limit.0.to_le_bytes());
         write(&self.new_not_before.0.to_le_bytes());
         write(&self.cancel_not_before.0.to_le_bytes());
+        write(&self.pause.0.to_le_bytes());
         write(&[u8::from(self.is_beyond_limits)]);
         if let Some(working) = &self.working {
-            write(&[working.stage as u8]);
+            write(&[working.stage as u8, u8::from(working.is_let_go)]);
             write(&working.order_id.0.to_le_bytes());
             write(&working.order.price.0.to_le_bytes());
             write(&working.leaves_qty.0.to_le_bytes());
@@ -294,7 +324,15 @@ fn price_of(held: &RestOrder, view: &HeldView<'_>) -> Option<Price> {
         Side::Buy => view.ticks.down(best, held.offset_ticks)?,
         Side::Sell => view.ticks.up(best, held.offset_ticks)?,
     };
-    let price = if held.limit.0 > 0 && price.is_better_than(held.limit, held.side) { held.limit } else { price };
+    let price = if held.limit.0 > 0 {
+        let limit = match held.side {
+            Side::Buy => view.ticks.down(held.limit, 0)?,
+            Side::Sell => view.ticks.up(held.limit, 0)?,
+        };
+        if price.is_better_than(limit, held.side) { limit } else { price }
+    } else {
+        price
+    };
     let opposite = view.top.side(held.side.opposite())?.price;
     // A post-only order never reaches the other side.
     Some(price).filter(|price| price.0 > 0 && is_away(held.side, *price, opposite))

@@ -2,6 +2,8 @@
 
 mod busts;
 mod gate;
+mod refusals;
+mod restart;
 mod twin;
 
 use peregrine_types::{Level, Liquidity, MatchNumber, NewOrder, TimeInForce};
@@ -57,6 +59,8 @@ struct Desk {
     ask: i64,
     state: BookState,
     has_others: bool,
+    may_send: bool,
+    may_rest: bool,
     now: i64,
     out: IntentBatch,
     next_id: u64,
@@ -74,6 +78,8 @@ impl Desk {
             ask: 10_002,
             state: BookState::GOOD,
             has_others: false,
+            may_send: true,
+            may_rest: true,
             now: 1_000,
             out: IntentBatch::with_held(1),
             next_id: 100,
@@ -102,6 +108,8 @@ impl Desk {
             state: self.state,
             ticks: &self.ticks,
             has_others: self.has_others,
+            may_send: self.may_send,
+            may_rest: self.may_rest,
         };
         self.held.on_event((0, SYMBOL), &view, &mut self.out);
         self.drain();

@@ -25,7 +25,8 @@ impl<C: Controller> Strategy<C> {
         }
         let (top, ticks, has_others) =
             (books.top(symbol), self.config.ticks.of(symbol), self.controller.has_orders(slot));
-        let view = HeldView { now, top, state, ticks, has_others };
+        let may_rest = !self.watched.get(slot).is_some_and(|watched| watched.is_blocked);
+        let view = HeldView { now, top, state, ticks, has_others, may_send: self.may_send, may_rest };
         self.held.on_event((slot, symbol), &view, out);
         let is_aside = self.held.is_blocking(slot, now);
         if is_aside {
@@ -42,6 +43,12 @@ impl<C: Controller> Strategy<C> {
                 self.held.ask((slot, symbol), intent, self.config.ticks.of(symbol));
             }
         }
+    }
+
+    /// Whether the risk gate takes anything new from now on: while it does not, engine-held orders ask for nothing new and
+    /// those that rest are withdrawn, so that nothing is denied on every event.
+    pub const fn set_sending(&mut self, may_send: bool) {
+        self.may_send = may_send;
     }
 
     /// The next change of an engine-held order, which is to be written before any intent of the same event is sent.
@@ -90,3 +97,7 @@ impl<C: Controller> Strategy<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows panics, as it should")]
+mod tests;
