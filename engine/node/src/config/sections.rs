@@ -207,7 +207,7 @@ section! {
         exit_slippage_ticks: u32, "0 to 10000", |n| *n <= 10_000;
         /// How long nothing new is decided in a symbol after an exit, ns.
         cooldown_ns: i64, "0 to 86400000000000", |n| (0..=86_400_000_000_000).contains(n);
-        /// Pause after a denied or rejected message of an engine-held order, ns.
+        /// Pause after a denied or rejected message of an engine-held order, ns; of a resting order it doubles with each refusal in a row, up to 64 times.
         retry_pause_ns: i64, "0 to 60000000000", |n| (0..=60_000_000_000).contains(n);
         /// Whether controllers ask the engine to hold orders.
         is_for_controllers: bool, "true or false", |_| true;

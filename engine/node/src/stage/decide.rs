@@ -28,7 +28,6 @@ use record::{fill_intent, guard_action, heads_of, record_of};
 use super::hash::RunningHash;
 use super::laps::{Laps, StageEnds};
 use super::log::LosslessLog;
-use super::path::Permit;
 use super::pnl::Pnl;
 use super::schedule::Schedule;
 
@@ -286,19 +285,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.strategy.on_execution(execution);
         self.pnl.on_execution(execution);
         self.write_held(EventSeq(self.next_seq));
-    }
-
-    /// What a live venue permits. While it permits nothing new the risk gate lets cancels through alone, and what rests is
-    /// withdrawn; a halt of the latency guard stays.
-    #[inline]
-    pub fn on_permit(&mut self, permit: &Permit) {
-        self.risk.begin_after(permit.last_number);
-        self.begin_held_if_due(permit.block);
-        if permit.block != self.block {
-            self.block = permit.block;
-            let may_trade = permit.block.is_none() && self.counters.guard_halts == 0;
-            self.risk.set_mode(if may_trade { TradingMode::Active } else { TradingMode::Halted });
-        }
     }
 
     /// An event was applied to the books: decides, checks, records and hands over. Whatever can wait (hashes, histograms,

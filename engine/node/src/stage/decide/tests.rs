@@ -14,6 +14,7 @@ use super::*;
 use crate::config::Loaded;
 use crate::run::{MachineParts, ReplayMachine, latency_guard, machine};
 use crate::stage::machine::Machine;
+use crate::stage::path::Permit;
 use crate::stage::schedule::Pace;
 
 const CENT: i64 = 10_000_000;
@@ -64,6 +65,25 @@ fn buy(symbol: u32, price: i64) -> OrderIntent {
         time_in_force: TimeInForce::Day,
         is_post_only: true,
     })
+}
+
+/// A fill: 10 shares bought.
+fn bought(number: u64, price: i64) -> Execution {
+    Execution {
+        order_id: OrderId(number),
+        symbol: SymbolId(0),
+        side: Side::Buy,
+        kind: ExecutionKind::Filled,
+        liquidity: Liquidity::Added,
+        reason: ReasonCode::None,
+        price: Price(price * CENT),
+        qty: Qty(10),
+        leaves_qty: Qty(0),
+        match_number: MatchNumber(number),
+        venue_time: EpochNanos(5_000),
+        visible_time: EpochNanos(5_000),
+        fee: Notional::ZERO,
+    }
 }
 
 /// An order for a symbol whose last event is longer ago than `risk.data_age_ns_max` does not leave, however new the event
@@ -151,27 +171,53 @@ fn a_position_is_protected_once_the_venue_permits_orders() {
             };
             orders.drain(..).filter(is_exit).count()
         };
-        let fill = |number: u64, price: i64| Execution {
-            order_id: OrderId(number),
-            symbol: SymbolId(0),
-            side: Side::Buy,
-            kind: ExecutionKind::Filled,
-            liquidity: Liquidity::Added,
-            reason: ReasonCode::None,
-            price: Price(price * CENT),
-            qty: Qty(10),
-            leaves_qty: Qty(0),
-            match_number: MatchNumber(number),
-            venue_time: EpochNanos(5_000),
-            visible_time: EpochNanos(5_000),
-            fee: Notional::ZERO,
-        };
         see(&mut decide, (1, Side::Sell, 8_952));
-        decide.on_execution(&fill(1, 9_000));
+        decide.on_execution(&bought(1, 9_000));
         assert_eq!(see(&mut decide, (2, Side::Buy, 8_950)), 0, "below the stop of what is known");
-        decide.on_execution(&fill(2, 8_900));
+        decide.on_execution(&bought(2, 8_900));
         decide.on_permit(&Permit::default());
         assert!(!decide.strategy.is_held_waiting());
         assert_eq!(see(&mut decide, (3, Side::Buy, 8_951)), 0, "above that of the whole, 89.40");
     }
+}
+
+/// While the venue takes nothing no exit is asked of a gate that would deny it on every event; with its leave it goes out.
+#[test]
+fn an_exit_waits_unasked_while_the_venue_takes_nothing() {
+    let protect = [
+        "protect.stop_loss_ticks=0",
+        "protect.take_profit_ticks=10",
+        "protect.is_stop_on_trade=false",
+        "protect.exit_slippage_ticks=1",
+        "protect.cooldown_ns=0",
+        "protect.retry_pause_ns=0",
+        "protect.is_for_controllers=false",
+        "decide.take_margin_ticks=1000.0",
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let Machine { mut books, mut decide, .. } = replay_machine(dir.path(), &protect);
+    let mut exits = Vec::new();
+    let mut see = |decide: &mut DecideStage<Books, NullStopwatch>, id: u64, side: Side, price: i64| {
+        let event = add(id, 0, side, price, 5_000);
+        let update = books.apply(&event);
+        let applied = Applied { started: Started(None), event: &event, update: &update };
+        decide.on_event(&applied, &books, &mut |order: ApprovedOrder| {
+            exits.push(*order.command());
+            Ok(())
+        });
+        exits.drain(..).filter(|command| matches!(command, OrderCommand::New { .. })).count()
+    };
+    let denied = |decide: &DecideStage<Books, NullStopwatch>| {
+        let denied = &decide.counters().denied;
+        denied.iter().find(|(reason, _)| *reason == ReasonCode::TradingHalted).map_or(0, |(_, count)| *count)
+    };
+    see(&mut decide, 1, Side::Sell, 9_020);
+    decide.on_execution(&bought(1, 9_000));
+    decide.on_permit(&Permit { block: Some(ReasonCode::VenueDisconnected), ..Permit::default() });
+    assert_eq!(see(&mut decide, 2, Side::Buy, 9_011), 0);
+    let before = denied(&decide);
+    assert!((3..100).all(|id| see(&mut decide, id, Side::Buy, 9_000) == 0));
+    assert_eq!(denied(&decide), before, "asked for on every event");
+    decide.on_permit(&Permit::default());
+    assert_eq!(see(&mut decide, 100, Side::Buy, 9_000), 1, "the take fired, and goes out");
 }

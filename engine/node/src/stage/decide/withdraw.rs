@@ -7,8 +7,23 @@ use peregrine_runtime::Stopwatch;
 use peregrine_types::{EpochNanos, MarketEvent, Sink};
 
 use super::DecideStage;
+use crate::stage::path::Permit;
 
 impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
+    /// What a live venue permits. While it permits nothing new the risk gate lets cancels through alone, and what rests is
+    /// withdrawn; a halt of the latency guard stays. Engine-held orders are not even asked for: each would be denied.
+    #[inline]
+    pub fn on_permit(&mut self, permit: &Permit) {
+        self.risk.begin_after(permit.last_number);
+        self.begin_held_if_due(permit.block);
+        if permit.block != self.block {
+            self.block = permit.block;
+            let may_trade = permit.block.is_none() && self.counters.guard_halts == 0;
+            self.strategy.set_sending(may_trade);
+            self.risk.set_mode(if may_trade { TradingMode::Active } else { TradingMode::Halted });
+        }
+    }
+
     /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
     /// refused, is cancelled as soon as it can be, however silent its symbol is.
     #[cold]
