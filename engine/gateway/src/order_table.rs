@@ -215,6 +215,17 @@ impl OrderTable {
         self.slots.iter().flatten().filter(|entry| entry.state.is_open())
     }
 
+    /// How many slots [`OrderTable::open_at`] can be asked for.
+    pub(crate) const fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The open order of a slot: all of them can be walked through while the table is changed.
+    pub(crate) fn open_at(&self, index: usize) -> Option<OrderId> {
+        let entry = self.slots.get(index)?.as_ref().filter(|entry| entry.state.is_open())?;
+        Some(entry.order_id)
+    }
+
     /// Takes in an order that is about to be sent; the order that ended first makes room for it.
     ///
     /// # Errors

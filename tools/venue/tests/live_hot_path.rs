@@ -1,6 +1,6 @@
 //! The rules of the hot path, live: the thread that receives the lines, decides and sends trades against the program over
 //! sockets, and from its first order to its stop it allocates nothing, and its only system calls are those that receive and
-//! send. A control breaks each rule. (`engine/node/tests/hot_path_rules.rs` has the same for a replay, strictly.)
+//! send; the withdrawal of everything, for a silent feed and for a halt, is part of it. A control breaks each rule. (`engine/node/tests/hot_path_rules.rs` has the same for a replay, strictly.)
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was measured")]
@@ -24,7 +24,7 @@ use peregrine_gateway::ouch50::Text;
 use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
 use peregrine_node::config::Loaded;
 use peregrine_node::input::ClockedInput;
-use peregrine_node::live::{LiveSend, LiveSendConfig};
+use peregrine_node::live::{FeedSilence, LiveSend, LiveSendConfig, SilenceWatch};
 use peregrine_node::run::{LiveMachine, MachineParts, log_config, machine};
 use peregrine_node::stage::batch::Batch;
 use peregrine_node::stage::decide::Guard;
@@ -117,6 +117,7 @@ type Hot = FeedRole<ClockedInput, LiveMachine<LiveSend>, TscStopwatch>;
 /// The program, the record role on a thread of its own, and the hot thread's role, which nobody runs yet.
 struct World {
     hot: Hot,
+    silence: SilenceWatch,
     stop: StopFlag,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -172,7 +173,8 @@ fn world(dir: &Path) -> World {
         stop_time_max: Nanos::from_secs(10),
     };
     let (notices, mut said) = index_ring(4_096).unwrap();
-    let send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone());
+    let silence = FeedSilence::default();
+    let send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone()).heeding(silence.clone());
     let stop = StopFlag::new();
     let (flag, other) = (stop.clone(), stop.clone());
     let mut recorder = log.recorder;
@@ -199,7 +201,7 @@ fn world(dir: &Path) -> World {
         is_done: false,
         batch: Batch::default(),
     };
-    World { hot, stop, threads: vec![serving, recording] }
+    World { hot, silence: SilenceWatch::new(Nanos(1), silence), stop, threads: vec![serving, recording] }
 }
 
 fn live_plan(lines: [SocketAddrV4; 2], retransmission: SocketAddrV4, snapshot: SocketAddrV4) -> LivePlan {
@@ -257,10 +259,33 @@ fn turn_until(hot: &mut Hot, orders: u64, events: u64) {
     }
 }
 
+/// Turns while something holds of the order client.
+fn turn_while(hot: &mut Hot, is_so: impl Fn(&OrderClient) -> bool) {
+    let begin = Instant::now();
+    while is_so(hot.sink.send.client()) {
+        hot.duty_cycle();
+        assert!(begin.elapsed() < TIME_MAX, "{:?}", hot.sink.send.client().counters());
+    }
+}
+
+/// Waits for open orders, has all of them withdrawn, and turns until the venue has confirmed it: how many there were, and how
+/// often the allocator was called from the withdrawal on.
+fn withdraw(hot: &mut Hot, withdraw: impl FnOnce(&mut Hot)) -> (usize, u64) {
+    turn_while(hot, OrderClient::is_flat);
+    let (client, calls) = (hot.sink.send.client(), allocator_calls());
+    let (open_count, number) = (client.table().open_count(), client.last_number());
+    withdraw(hot);
+    turn_while(hot, |client| !client.is_flat());
+    let calls = allocator_calls() - calls;
+    // One message for all has a number of its own, and no order has come since.
+    assert_eq!(hot.sink.send.client().last_number().0, number.0 + 1, "the withdrawal");
+    (open_count, calls)
+}
+
 #[test]
 fn live_between_its_first_order_and_its_stop_nothing_allocates() {
     let dir = tempfile::tempdir().unwrap();
-    let World { mut hot, stop, threads } = world(dir.path());
+    let World { mut hot, mut silence, stop, threads } = world(dir.path());
     turn_until(&mut hot, 3, 1_000);
     let (before, calls) = (counts(&hot), allocator_calls());
     turn_until(&mut hot, ORDERS_MIN, EVENTS_MIN);
@@ -273,6 +298,11 @@ fn live_between_its_first_order_and_its_stop_nothing_allocates() {
     hot.duty_cycle();
     drop(std::hint::black_box(Box::new(1_u8)));
     assert_eq!(allocator_calls() - calls, 2);
+    let of_silence = withdraw(&mut hot, |_| silence.on_silence(Nanos(1)));
+    silence.on_silence(Nanos(0));
+    let of_halt = withdraw(&mut hot, |hot| hot.sink.stop());
+    println!("withdrawn, and allocator calls: {of_silence:?} for a silent feed, {of_halt:?} for a halt");
+    assert_eq!((of_silence.1, of_halt.1), (0, 0), "allocator calls of a withdrawal");
     hot.stop_input.request();
     while !hot.is_finished() {
         hot.duty_cycle();
@@ -314,7 +344,7 @@ fn only_sockets() {
 fn live_process() {
     let Ok(control) = std::env::var(CONTROL) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let World { mut hot, .. } = world(dir.path());
+    let World { mut hot, mut silence, .. } = world(dir.path());
     let done = Arc::new(AtomicU64::new(0));
     let told = done.clone();
     std::thread::spawn(move || {
@@ -322,6 +352,7 @@ fn live_process() {
         let before = counts(&hot);
         only_sockets();
         turn_until(&mut hot, ORDERS_MIN, EVENTS_MIN);
+        withdraw(&mut hot, |_| silence.on_silence(Nanos(1)));
         if control == "break" {
             // SAFETY: a call without arguments.
             #[expect(unsafe_code, reason = "the call that is not permitted")]

@@ -358,11 +358,10 @@ impl Desk {
 
     /// Asks for the cancellation of every open order, one by one.
     fn cancel_open<J: Journal, S>(&mut self, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) {
-        let open: Vec<OrderId> = self.table.open_orders().map(|entry| entry.order_id).collect();
-        for order_id in open {
-            if self.ledger.order(order_id).is_none() {
+        for index in 0..self.table.slot_count() {
+            let Some(order_id) = self.table.open_at(index).filter(|id| self.ledger.order(*id).is_some()) else {
                 continue;
-            }
+            };
             let outcome = self.table.cancel_sent(order_id);
             self.record_of(order_id, StepKind::CancelRequested(outcome), way.now, io);
             let is_sent = way.cancel(order_id);
@@ -372,21 +371,23 @@ impl Desk {
     }
 
     /// Cancels everything in one message, and notes it for every open order: where the message is lost, each is asked for
-    /// by itself.
+    /// by itself. The hot thread does it: the orders are found slot by slot, and no list is made of them.
     pub(super) fn mass_cancel<J: Journal, S>(&mut self, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) {
-        let open: Vec<OrderId> = self.table.open_orders().map(|entry| entry.order_id).collect();
         let number = OrderId(self.last_number.0.saturating_add(1));
         let Ok(message) = wire::mass_cancel(number, self.config.firm) else { return };
-        for order_id in &open {
-            let outcome = self.table.cancel_sent(*order_id);
-            self.record_of(*order_id, StepKind::CancelRequested(outcome), way.now, io);
+        for index in 0..self.table.slot_count() {
+            let Some(order_id) = self.table.open_at(index) else { continue };
+            let outcome = self.table.cancel_sent(order_id);
+            self.record_of(order_id, StepKind::CancelRequested(outcome), way.now, io);
         }
         self.last_number = number;
         self.record((number, peregrine_types::SymbolId::MARKET), way.now, StepKind::MassCancel, io);
         if way.send(message.bytes()) {
             self.counters.cancel_count = self.counters.cancel_count.saturating_add(1);
         }
-        for order_id in open {
+        // A cancel that is on its way leaves an order open: they are the same ones.
+        for index in 0..self.table.slot_count() {
+            let Some(order_id) = self.table.open_at(index) else { continue };
             let is_waiting = self.pending.iter().any(|pending| pending.is_cancel && pending.order_id == order_id);
             if !is_waiting {
                 self.await_answer(order_id, true, (way.now, way.sending.serial));

@@ -130,6 +130,12 @@ impl LiveSend {
         Self { copy, ..self }
     }
 
+    /// The order client, to look at.
+    #[must_use]
+    pub const fn client(&self) -> &OrderClient {
+        &self.client
+    }
+
     /// The run is over: gives the log back and keeps the client.
     #[must_use]
     pub fn end(self) -> LiveEnd {
