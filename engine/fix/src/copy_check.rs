@@ -9,7 +9,7 @@
 //! | the copy breaks a trade that it never told | at once |
 //! | only one side has broken a trade | as a missing fill |
 //! | a report cannot be read, or was malformed | at once |
-//! | the copy was never there | at the end |
+//! | the copy was never there, or was not read to its end | at the end |
 //! | more fills than there is room for | at once: from then on nothing is known |
 //!
 //! A fill is known by our order's number (ClOrdID) and the venue's match number. Waiting counts only while the side that
@@ -94,6 +94,8 @@ pub enum Discrepancy {
     Full,
     /// The copy never stood: nothing was held against anything.
     NeverRead,
+    /// The copy was gone before the end: what it told after that, if anything, was not held against anything.
+    EndMissing,
 }
 
 impl core::fmt::Display for CopiedFill {
@@ -122,6 +124,9 @@ impl core::fmt::Display for Discrepancy {
             Self::Unreadable(error) => write!(f, "report unreadable: {error}"),
             Self::Full => write!(f, "no room for more fills: nothing is checked any more"),
             Self::NeverRead => write!(f, "the drop copy was never read: nothing is checked"),
+            Self::EndMissing => {
+                write!(f, "the drop copy was not read to its end: what the venue told after it was lost is not checked")
+            }
         }
     }
 }
@@ -248,6 +253,18 @@ impl CopyCheck {
         }
     }
 
+    /// Whether everything that the venue said to our order session is booked, as far as that session says.
+    #[must_use]
+    pub const fn is_own_live(&self) -> bool {
+        self.here_since.is_some()
+    }
+
+    /// Whether a fill that the copy does not tell counts as missing after a while.
+    #[must_use]
+    pub const fn is_copy_live(&self) -> bool {
+        self.there_since.is_some()
+    }
+
     /// The copy's session stands and has nothing left to repeat, or not. Called for each repetition, it starts the waiting
     /// anew.
     pub const fn set_copy_live(&mut self, is_live: bool, now: EpochNanos) {
@@ -328,10 +345,13 @@ impl CopyCheck {
         self.judge(now, self.patience, on_found);
     }
 
-    /// The day is over and both sides had their time: whatever is pending is named, and a copy that never stood.
-    pub fn finish(&mut self, now: EpochNanos, on_found: &mut impl FnMut(Found)) {
+    /// The day is over and both sides had their time: whatever is pending is named, and a copy that never stood or was not
+    /// read to its end.
+    pub fn finish(&mut self, now: EpochNanos, is_read_to_end: bool, on_found: &mut impl FnMut(Found)) {
         if !self.was_read {
             self.found(Discrepancy::NeverRead, Nanos::ZERO, on_found);
+        } else if !is_read_to_end {
+            self.found(Discrepancy::EndMissing, Nanos::ZERO, on_found);
         }
         let start = EpochNanos::MIN;
         (self.here_since, self.there_since) = (self.here_since.or(Some(start)), self.there_since.or(Some(start)));

@@ -11,8 +11,9 @@ use super::session::{CloseReason, Event, Numbers, Session, SessionConfig, State}
 use super::tags;
 use super::write::Body;
 
-/// How long after a Logon or a gap the venue may repeat itself while nothing is missed: a day of 100,000 reports at 10 Mbit/s
-/// takes about 20 s. A copy that says PossResend with everything would never be judged otherwise.
+/// How long after a Logon, the begin or the end of a gap the venue may repeat itself while nothing is missed: a day of 100,000
+/// reports at 10 Mbit/s takes about 20 s. A copy that says PossResend with everything, or that fills a gap for ever, would
+/// never be judged otherwise.
 const REPEAT_TIME_MAX: Nanos = Nanos::from_secs(30);
 
 /// Something that people should hear of.
@@ -36,8 +37,14 @@ pub struct CopyClient {
     notices: VecDeque<CopyNotice>,
     /// Types of messages that nobody here reads, to be refused.
     strange: Vec<(u64, String)>,
-    /// The last Logon, or end of a gap.
+    /// The last Logon, begin or end of a gap.
     repeat_time: EpochNanos,
+    /// Something was stepped over, and the day was not begun anew since.
+    is_torn: bool,
+    /// The venue's last word was a Logout, and nothing before it is missing.
+    is_over: bool,
+    /// The Logout is ours.
+    is_left: bool,
 }
 
 impl CopyClient {
@@ -47,7 +54,16 @@ impl CopyClient {
         let config = SessionConfig { is_reset_on_logon: true, ..config };
         let check = CopyCheck::new(deadline, fill_count_max);
         let session = Session::new(config, Numbers::START);
-        Self { session, check, notices: VecDeque::new(), strange: Vec::new(), repeat_time: EpochNanos::MIN }
+        Self {
+            session,
+            check,
+            notices: VecDeque::new(),
+            strange: Vec::new(),
+            repeat_time: EpochNanos::MIN,
+            is_torn: false,
+            is_over: false,
+            is_left: false,
+        }
     }
 
     /// The session.
@@ -92,19 +108,28 @@ impl CopyClient {
     /// Lets time pass.
     pub fn poll(&mut self, now: EpochNanos) {
         self.with(now, |session, on_event| session.poll(now, on_event));
+        let is_waiting = self.session.state() == State::Active && !self.check.is_copy_live();
+        if is_waiting && now.since(self.repeat_time) >= REPEAT_TIME_MAX {
+            self.check.set_copy_live(true, now);
+        }
         let notices = &mut self.notices;
         self.check.poll(now, &mut |found| notices.push_back(CopyNotice::Found(found)));
     }
 
-    /// Logs out.
+    /// Logs out. The venue's answer stands behind everything that it had to say.
     pub fn logout(&mut self, now: EpochNanos) {
+        self.is_left = true;
         self.with(now, |session, on_event| session.logout("", now, on_event));
     }
 
-    /// The run is over: what is still pending is named.
+    /// The run is over: what is still pending is named, and a copy that is not here to its end. It is while its session
+    /// stands and misses nothing, after our Logout was answered, and after the venue's when our order session is over too.
     pub fn finish(&mut self, now: EpochNanos) {
+        let is_standing = self.session.state() == State::Active && !self.session.has_gap();
+        let is_over = self.is_over && (self.is_left || !self.check.is_own_live());
         let notices = &mut self.notices;
-        self.check.finish(now, &mut |found| notices.push_back(CopyNotice::Found(found)));
+        let mut on_found = |found| notices.push_back(CopyNotice::Found(found));
+        self.check.finish(now, is_standing || is_over, &mut on_found);
     }
 
     /// The bytes that wait for the socket.
@@ -119,15 +144,16 @@ impl CopyClient {
     }
 
     fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
-        let Self { session, check, notices, strange, repeat_time } = self;
+        let Self { session, check, notices, strange, repeat_time, is_torn, is_over, .. } = self;
         let mut reset = None;
-        let was_active = session.state() == State::Active;
-        let (mut is_told, mut is_torn) = (false, false);
+        let mut is_on = matches!(session.state(), State::Active | State::LoggingOut);
+        let (was_torn, mut is_told) = (*is_torn, false);
         act(session, &mut |event| match event {
             // Begun anew while connected: what the venue had not sent yet may never come.
-            Event::LoggedOn { .. } if was_active => is_torn = true,
+            Event::LoggedOn { .. } if is_on => *is_torn = true,
             Event::LoggedOn { .. } => {
                 (is_told, *repeat_time) = (true, now);
+                (is_on, *is_torn, *is_over) = (true, false, false);
                 reset = Some(false);
                 notices.push_back(CopyNotice::LoggedOn);
             }
@@ -146,22 +172,24 @@ impl CopyClient {
                     Read::Strange => strange.push((number, String::from_utf8_lossy(message.msg_type()).into_owned())),
                 }
             }
-            Event::LogoutSaid(_) => reset = Some(true),
-            Event::GapEnd => (is_told, *repeat_time) = (true, now),
+            Event::LogoutSaid { is_complete, .. } => {
+                reset = Some(true);
+                *is_over = is_on && is_complete && !*is_torn;
+            }
+            Event::GapBegin { .. } | Event::GapEnd => (is_told, *repeat_time) = (true, now),
             // A report that the session refused is not told again: what it said is not known.
             Event::Refused { msg_type: b"8", error, is_lost: true, .. } => {
                 check.on_unreadable(error, &mut |found| notices.push_back(CopyNotice::Found(found)));
             }
             // Reports may have been stepped over.
-            Event::SequenceReset { expected, new, is_fill: false } => is_torn |= new > expected,
+            Event::SequenceReset { expected, new, is_fill: false } => *is_torn |= new > expected,
             Event::Rejected { .. }
             | Event::Refused { .. }
             | Event::Garbled(_)
-            | Event::GapBegin { .. }
             | Event::SequenceReset { is_fill: true, .. }
             | Event::ResendAsked { .. } => {}
         });
-        if is_torn {
+        if *is_torn && !was_torn {
             check.set_copy_live(false, now);
             session.logout("messages were stepped over: the day is asked for again", now, &mut |_| {});
             reset = Some(true);

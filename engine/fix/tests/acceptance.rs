@@ -23,14 +23,16 @@
 
 #[path = "acceptance/cases.rs"]
 mod cases;
+mod common;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use cases::CASES;
+use common::{framed, summed, wire};
 use peregrine_fix::orders::BusinessMessageReject;
 use peregrine_fix::value::format_time;
 use peregrine_fix::{
-    Body, CopyClient, CopyNotice, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, check_sum, message,
+    Body, CopyClient, CopyNotice, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, message,
 };
 use peregrine_types::{EpochNanos, Nanos};
 
@@ -122,12 +124,6 @@ struct Dialogue {
     test_request_id: String,
 }
 
-fn framed(body: &str) -> String {
-    let head = format!("8=FIX.4.4|9={}|{body}", body.len());
-    let sum = check_sum(head.replace('|', "\x01").as_bytes());
-    format!("{head}10={sum:03}|")
-}
-
 impl Dialogue {
     fn new(role: Role) -> Self {
         let config = SessionConfig::new(role, "US", "THEM");
@@ -195,7 +191,6 @@ impl Dialogue {
         let body = self.body(line);
         let whole = framed(&body);
         let digits = whole.len() - 4;
-        let summed = |head: &str| format!("{head}10={:03}|", check_sum(head.replace('|', "\x01").as_bytes()));
         if let Some(len) = damage.strip_prefix("length=") {
             return summed(&format!("8=FIX.4.4|9={len}|{body}"));
         }
@@ -221,7 +216,7 @@ impl Dialogue {
 
     fn hear(&mut self, text: &str) {
         let Self { session, application, now, .. } = self;
-        session.receive(text.replace('|', "\x01").as_bytes(), *now, &mut |event| {
+        session.receive(&wire(text), *now, &mut |event| {
             if let Event::Message { number, message } = event {
                 application.on_message(number, &message);
             }

@@ -2,6 +2,8 @@
 //! second; a clean day finds none, over broken connections too.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use peregrine_fix::copy_check::{CopiedFill, Discrepancy, FillField, Found, OwnEvent};
 use peregrine_fix::orders::{ExecType, ExecutionReport, OrdStatus, SideCode};
 use peregrine_fix::{Body, CopyClient, CopyNotice, Numbers, Role, Session, SessionConfig, State};
@@ -59,12 +61,29 @@ impl Day {
             self.venue.sent(bytes.len(), self.now);
             self.client.receive(&bytes, self.now);
             self.client.poll(self.now);
-            while let Some(notice) = self.client.take_notice() {
-                if let CopyNotice::Found(found) = notice {
-                    self.found.push(found);
-                }
+            self.hear();
+        }
+    }
+
+    fn hear(&mut self) {
+        while let Some(notice) = self.client.take_notice() {
+            if let CopyNotice::Found(found) = notice {
+                self.found.push(found);
             }
         }
+    }
+
+    /// What the venue wants to send is lost on the way.
+    fn lose(&mut self) {
+        let count = self.venue.pending().len();
+        self.venue.sent(count, self.now);
+    }
+
+    /// The run is over: what was found in all.
+    fn finish(mut self) -> Vec<Discrepancy> {
+        self.client.finish(self.now);
+        self.hear();
+        self.found.iter().map(|found| found.discrepancy).collect()
     }
 
     fn own(&mut self, fill: CopiedFill) {
@@ -129,6 +148,12 @@ fn report(fill: CopiedFill, exec_type: ExecType) -> Body {
     }
     .write(&mut body);
     body
+}
+
+/// A Logon with number 1 and a heartbeat each second.
+fn logon(names: &str, reset: &str, now: EpochNanos) -> Vec<u8> {
+    let stamp = peregrine_fix::value::format_time(now);
+    common::wire(&common::framed(&format!("35=A|{names}|34=1|52={stamp}|98=0|108=1|{reset}")))
 }
 
 #[test]
@@ -337,12 +362,7 @@ fn a_copy_that_begins_anew_on_its_own_is_asked_for_the_day_again() {
     let mut day = Day::new();
     day.both(1);
     day.steps(5);
-    let stamp = peregrine_fix::value::format_time(day.now);
-    let body = format!("35=A|49=VENUE|56=DESK|34=1|52={stamp}|98=0|108=1|141=Y|").replace('|', "\x01");
-    let mut logon = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
-    let sum = peregrine_fix::check_sum(&logon);
-    logon.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
-    day.client.receive(&logon, day.now);
+    day.client.receive(&logon("49=VENUE|56=DESK", "141=Y|", day.now), day.now);
     assert_eq!(day.client.session().state(), State::LoggingOut);
     day.connect();
     day.steps(5);
@@ -358,14 +378,9 @@ fn a_reset_while_connected_is_a_logon_that_begins_anew() {
     let mut venue = Session::new(config, Numbers::START);
     let now = EpochNanos(1_767_623_400_000_000_000);
     venue.connect(now);
-    let stamp = peregrine_fix::value::format_time(now);
     let mut heard = Vec::new();
     for reset in ["", "141=Y|"] {
-        let body = format!("35=A|49=DESK|56=VENUE|34=1|52={stamp}|98=0|108=1|{reset}").replace('|', "\x01");
-        let mut logon = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
-        let sum = peregrine_fix::check_sum(&logon);
-        logon.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
-        venue.receive(&logon, now, &mut |event| {
+        venue.receive(&logon("49=DESK|56=VENUE", reset, now), now, &mut |event| {
             if let peregrine_fix::Event::LoggedOn { heartbeat_s, is_reset } = event {
                 heard.push((heartbeat_s, is_reset));
             }
@@ -387,4 +402,141 @@ fn endless_repetitions_hide_no_missing_fill() {
     }
     let found: Vec<Discrepancy> = day.found.iter().map(|found| found.discrepancy).collect();
     assert_eq!(found, [Discrepancy::MissingThere(fill(2))]);
+}
+
+/// The venue takes its time to answer a request: what is in the gap is not missing.
+#[test]
+fn nothing_in_a_gap_is_missing_before_the_venue_has_answered() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    day.both(2);
+    day.lose();
+    day.both(3);
+    // The request waits for one and a half times the deadline.
+    for _ in 0..150 {
+        day.now = day.now.plus(STEP);
+        day.venue.poll(day.now, &mut |_| {});
+        let bytes = day.venue.pending().to_vec();
+        day.venue.sent(bytes.len(), day.now);
+        day.client.receive(&bytes, day.now);
+        day.client.poll(day.now);
+        day.hear();
+    }
+    assert!(day.client.session().has_gap() && day.found.is_empty(), "{:?}", day.found);
+    day.steps(20);
+    assert_eq!(day.client.check().counters().equal_count, 3);
+    day.ends_with(&[]);
+}
+
+/// A venue that fills a gap message by message, and never to its end, does not put the judgement off for ever.
+#[test]
+fn a_gap_that_is_filled_for_ever_hides_no_missing_fill() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    (2..14).for_each(|number| day.both(number));
+    day.lose();
+    day.both(14);
+    day.own(fill(99));
+    let (mut held, begin) = (std::collections::VecDeque::new(), day.now);
+    while day.now.since(begin) < Nanos::from_secs(40) {
+        day.now = day.now.plus(STEP);
+        let bytes = day.client.pending().to_vec();
+        day.client.sent(bytes.len(), day.now);
+        day.venue.receive(&bytes, day.now, &mut |_| {});
+        day.venue.poll(day.now, &mut |_| {});
+        let bytes = String::from_utf8(day.venue.pending().to_vec()).unwrap();
+        day.venue.sent(bytes.len(), day.now);
+        for message in bytes.split("8=FIX.4.4\x01").filter(|message| !message.is_empty()) {
+            let message = format!("8=FIX.4.4\x01{message}").into_bytes();
+            let is_repeated = String::from_utf8_lossy(&message).contains("\x0143=Y\x01");
+            if is_repeated { held.push_back(message) } else { day.client.receive(&message, day.now) }
+        }
+        // One of what was asked for comes each 5 s.
+        if day.now.since(begin).0 % 5_000_000_000 == 0 {
+            day.client.receive(&held.pop_front().unwrap(), day.now);
+        }
+        day.client.poll(day.now);
+        day.hear();
+    }
+    assert!(day.client.session().has_gap());
+    let found = day.found.iter().find(|found| found.discrepancy == Discrepancy::MissingThere(fill(99)));
+    assert!(found.is_some_and(|found| found.after < DEADLINE), "{:?}", day.found);
+}
+
+/// What the venue told when nobody read it any more is not known: it is said so, unless its Logout says that there is nothing.
+#[test]
+fn a_copy_that_was_not_read_to_its_end_is_not_equal() {
+    let day = || {
+        let mut day = Day::new();
+        day.both(1);
+        day.steps(5);
+        day
+    };
+    let leave = |day: &mut Day| {
+        day.client.logout(day.now);
+        day.steps(5);
+    };
+    let missing = [Discrepancy::EndMissing];
+    let mut lost = day();
+    lost.client.disconnect(lost.now);
+    assert_eq!(lost.finish(), missing);
+    let mut left = day();
+    leave(&mut left);
+    assert_eq!(left.finish(), []);
+    let mut unanswered = day();
+    unanswered.client.logout(unanswered.now);
+    assert_eq!(unanswered.finish(), missing);
+    // The venue's Logout is the end when our order session is over too.
+    for (is_own_live, wanted) in [(true, &missing[..]), (false, &[])] {
+        let mut over = day();
+        over.client.on_own(OwnEvent::Live(is_own_live), over.now);
+        over.venue.logout("the day is over", over.now, &mut |_| {});
+        over.steps(5);
+        assert_eq!(over.finish(), wanted, "{is_own_live}");
+    }
+    // A report before the Logout is lost: the Logout is answered, and says that something is missing.
+    let mut short = day();
+    short.client.on_own(OwnEvent::Live(false), short.now);
+    short.tell(fill(2), ExecType::Trade);
+    short.lose();
+    short.venue.logout("the day is over", short.now, &mut |_| {});
+    short.steps(5);
+    assert_eq!(short.client.session().state(), State::Disconnected);
+    assert_eq!(short.finish(), missing);
+    // Reports were stepped over, and the day was not told again.
+    let mut torn = day();
+    let next = torn.venue.numbers().next_out;
+    assert!(torn.venue.reset_sequence(next + 3, torn.now));
+    torn.steps(5);
+    leave(&mut torn);
+    assert_eq!(torn.finish(), missing);
+}
+
+/// What the venue says between our Logout and its answer is heard.
+#[test]
+fn a_report_before_the_answer_to_our_logout_is_held_against_our_fills() {
+    let mut day = Day::new();
+    day.both(1);
+    day.steps(5);
+    day.tell(fill(2), ExecType::Trade);
+    day.client.logout(day.now);
+    day.steps(5);
+    assert_eq!(day.client.session().state(), State::Disconnected);
+    assert_eq!(day.finish(), [Discrepancy::MissingHere(fill(2))]);
+}
+
+/// The answer to our Logon, and a Logon that begins anew, in the bytes of one read.
+#[test]
+fn a_copy_that_begins_anew_right_behind_its_logon_is_asked_for_the_day_again() {
+    let mut day = Day::new();
+    day.connect();
+    let bytes = day.client.pending().to_vec();
+    day.client.sent(bytes.len(), day.now);
+    day.venue.receive(&bytes, day.now, &mut |_| {});
+    let mut bytes = day.venue.pending().to_vec();
+    bytes.extend(logon("49=VENUE|56=DESK", "141=Y|", day.now));
+    day.client.receive(&bytes, day.now);
+    assert_eq!(day.client.session().state(), State::LoggingOut);
 }

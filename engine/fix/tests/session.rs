@@ -6,8 +6,11 @@
 //! `TAG=@SECONDS` is a moment from now, `TAG=-` leaves a field out. A script ends with nothing more to read.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{framed, summed, wire};
 use peregrine_fix::value::format_time;
-use peregrine_fix::{Body, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, check_sum, message};
+use peregrine_fix::{Body, Event, FrameDecoder, Numbers, Role, Session, SessionConfig, State, message};
 use peregrine_types::{EpochNanos, Nanos};
 use proptest::prelude::*;
 
@@ -23,11 +26,7 @@ struct Script {
 }
 
 fn frame(fields: &str) -> Vec<u8> {
-    let body = fields.replace('|', "\x01");
-    let mut bytes = format!("8=FIX.4.4\x019={}\x01{body}", body.len()).into_bytes();
-    let sum = check_sum(&bytes);
-    bytes.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
-    bytes
+    wire(&framed(fields))
 }
 
 impl Script {
@@ -98,14 +97,10 @@ impl Script {
                 self.on_bytes(&bytes);
             }
             "version" => {
-                let bytes = frame(&self.complete(rest));
-                let mut bytes = String::from_utf8(bytes).unwrap().replacen("FIX.4.4", "FIX.4.2", 1).into_bytes();
-                bytes.truncate(bytes.len() - 7);
-                let sum = check_sum(&bytes);
-                bytes.extend_from_slice(format!("10={sum:03}\x01").as_bytes());
-                self.on_bytes(&bytes);
+                let text = framed(&self.complete(rest)).replacen("FIX.4.4", "FIX.4.2", 1);
+                self.on_bytes(&wire(&summed(&text[..text.len() - 7])));
             }
-            "raw" => self.on_bytes(rest.replace('|', "\x01").as_bytes()),
+            "raw" => self.on_bytes(&wire(rest)),
             "<" => {
                 let said = self.said.pop_front().unwrap_or_else(|| panic!("nothing was said, expected {rest}"));
                 for field in rest.split('|') {

@@ -116,6 +116,8 @@ pub struct DropCopy {
     chance: ChaCha8Rng,
     counters: DropCopyCounters,
     message_count: u64,
+    /// The day is over: nobody is let in any more.
+    is_over: bool,
 }
 
 impl DropCopy {
@@ -130,6 +132,7 @@ impl DropCopy {
             chance: ChaCha8Rng::seed_from_u64(config.seed),
             counters: DropCopyCounters::default(),
             message_count: 0,
+            is_over: false,
             config,
         }
     }
@@ -149,6 +152,19 @@ impl DropCopy {
     #[must_use]
     pub const fn counters(&self) -> (DropCopyCounters, Counters) {
         (self.counters, self.session.counters())
+    }
+
+    /// The day is over: who reads is told so by a Logout, behind everything else, and nobody is let in any more. A reader that
+    /// came once more would be told the day without an end.
+    pub fn end(&mut self, now: EpochNanos) {
+        self.is_over = true;
+        self.session.logout("the day is over", now, &mut |_| {});
+    }
+
+    /// Whether the day is over.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// A connection stands.

@@ -430,7 +430,7 @@ impl Server {
                 }
             }
             if let Some(copy) = self.exchange.drop_copy() {
-                copy.session().logout("the day is over", now, &mut |_| {});
+                copy.end(now);
             }
             let lines = &mut self.lines;
             self.stream.poll(now, &mut |packet| lines.iter_mut().for_each(|line| line.send(packet, now)));

@@ -267,7 +267,7 @@ impl Core {
                 let is_answered = msg_type == b"2" && wrong.is_none();
                 match msg_type {
                     b"2" if is_answered => self.on_resend_request(&message, now, on_event),
-                    b"5" => return self.on_logout(&message, now, on_event),
+                    b"5" => return self.on_logout(&message, false, now, on_event),
                     _ => {}
                 }
                 self.early.insert(number, if is_answered { &[] } else { message.bytes() }, is_answered);
@@ -320,7 +320,8 @@ impl Core {
             b"4" => return self.on_gap_fill(number, &message, now, on_event),
             b"5" => {
                 self.next_in = next;
-                return self.on_logout(&message, now, on_event);
+                let is_complete = self.gap.is_none_or(|gap| gap.high < next);
+                return self.on_logout(&message, is_complete, now, on_event);
             }
             b"1" => {
                 let id = message.text(tags::TEST_REQ_ID).ok().flatten();
@@ -373,8 +374,15 @@ impl Core {
         self.advance(new, now, on_event);
     }
 
-    fn on_logout(&mut self, message: &Message<'_>, now: EpochNanos, on_event: &mut dyn FnMut(Event<'_>)) {
-        on_event(Event::LogoutSaid(message.text(tags::TEXT).ok().flatten().unwrap_or("")));
+    fn on_logout(
+        &mut self,
+        message: &Message<'_>,
+        is_complete: bool,
+        now: EpochNanos,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        let text = message.text(tags::TEXT).ok().flatten().unwrap_or("");
+        on_event(Event::LogoutSaid { text, is_complete });
         let reason = match self.state {
             State::LoggingOut => CloseReason::Finished,
             State::Active => {

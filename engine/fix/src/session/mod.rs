@@ -198,7 +198,12 @@ pub enum Event<'a> {
         missing_count: u64,
     },
     /// The other side says Logout.
-    LogoutSaid(&'a str),
+    LogoutSaid {
+        /// What it says (58).
+        text: &'a str,
+        /// Whether everything that it sent before is here.
+        is_complete: bool,
+    },
     /// The connection is to be closed, after sending what is pending; nothing more comes from it.
     Closed(CloseReason),
 }

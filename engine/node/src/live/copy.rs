@@ -183,14 +183,23 @@ impl<F: Fn(String)> Reader<F> {
             }
             std::thread::sleep(TURN);
         }
-        let now = clock.now();
-        self.client.finish(now);
-        self.client.logout(now);
-        self.link.let_linger();
-        self.flush(now);
+        self.leave(clock);
+        self.client.finish(clock.now());
         self.tell();
         let (counters, session) = (self.client.check().counters(), self.client.session().counters());
         CopyEnd { found: self.found, counters, session }
+    }
+
+    /// Logs out, and reads on until the venue has answered: its Logout stands behind everything that it had to say. The
+    /// session's time for it bounds the wait.
+    fn leave(&mut self, clock: &TscClock) {
+        self.client.logout(clock.now());
+        self.link.let_linger();
+        self.turn(clock.now());
+        while self.client.session().state() == State::LoggingOut {
+            std::thread::sleep(TURN);
+            self.turn(clock.now());
+        }
     }
 
     fn is_in_touch(&self) -> bool {
@@ -274,8 +283,19 @@ mod tests {
         body
     }
 
+    /// When the venue tells its reports.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Told {
+        /// At once.
+        AtOnce,
+        /// When the reader logs out: before the answer.
+        BeforeTheEnd,
+        /// Never: it hangs up on a reader that logs out.
+        Never,
+    }
+
     /// A venue that tells these reports to whoever logs on.
-    fn venue(reports: Vec<Body>) -> (SocketAddr, StopFlag, JoinHandle<()>) {
+    fn venue(reports: Vec<Body>, told: Told) -> (SocketAddr, StopFlag, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, clock) = (StopFlag::new(), TscClock::calibrated());
@@ -290,10 +310,21 @@ mod tests {
                 let now = clock.now();
                 match stream.read(&mut buffer) {
                     Ok(0) => return,
-                    Ok(count) => session.receive(&buffer[..count], now, &mut |_| {}),
+                    Ok(count) => {
+                        let is_logout = buffer[..count].windows(6).any(|bytes| bytes == b"\x0135=5\x01");
+                        if is_logout && told == Told::Never {
+                            return;
+                        }
+                        if is_logout {
+                            for body in reports.by_ref() {
+                                session.send("8", &body, now).unwrap();
+                            }
+                        }
+                        session.receive(&buffer[..count], now, &mut |_| {});
+                    }
                     Err(_) => session.poll(now, &mut |_| {}),
                 }
-                if session.state() == State::Active {
+                if session.state() == State::Active && told == Told::AtOnce {
                     for body in reports.by_ref() {
                         session.send("8", &body, now).unwrap();
                     }
@@ -321,8 +352,8 @@ mod tests {
 
     /// Runs the thread against a venue that tells `reports`; own fills are `own`. What is found first, and when, since both
     /// sides could speak.
-    fn run(reports: &[&str], own: &[CopiedFill]) -> (Option<Found>, CopyEnd) {
-        let (address, stop, thread) = venue(reports.iter().map(|fields| report(fields)).collect());
+    fn run(reports: &[&str], own: &[CopiedFill], told: Told) -> (Option<Found>, CopyEnd) {
+        let (address, stop, thread) = venue(reports.iter().map(|fields| report(fields)).collect(), told);
         let config = CopyConfig {
             address,
             session: SessionConfig::new(Role::Initiator, "DESK", "VENUE"),
@@ -345,14 +376,22 @@ mod tests {
         let end = watch.end().unwrap();
         stop.request();
         thread.join().unwrap();
-        assert_eq!(is_found, !end.found.is_empty());
+        assert_eq!(is_found, told == Told::AtOnce && !end.found.is_empty());
         (end.found.first().copied(), end)
     }
 
     #[test]
     fn equal_fills_are_no_difference() {
-        let (found, end) = run(&[REPORT], &[fill()]);
+        let (found, end) = run(&[REPORT], &[fill()], Told::AtOnce);
         assert_eq!((found, end.counters.equal_count), (None, 1));
+    }
+
+    #[test]
+    fn what_the_venue_tells_before_it_answers_our_logout_is_no_less_true() {
+        let (found, _) = run(&[REPORT], &[], Told::BeforeTheEnd);
+        assert_eq!(found.map(|found| found.discrepancy), Some(Discrepancy::MissingHere(fill())));
+        let (found, _) = run(&[REPORT], &[], Told::Never);
+        assert_eq!(found.map(|found| found.discrepancy), Some(Discrepancy::EndMissing));
     }
 
     /// Reports of the venue, own fills, and whether a difference is the one that was planted.
@@ -369,7 +408,7 @@ mod tests {
             (&[&REPORT.replace("150=F", "150=H")], &[], |found| matches!(found, Discrepancy::UnknownBust(..))),
         ];
         for (reports, own, is_wanted) in cases {
-            let (found, end) = run(reports, own);
+            let (found, end) = run(reports, own, Told::AtOnce);
             let found = found.expect("a difference");
             assert!(is_wanted(&found.discrepancy), "{found}");
             // The thread may have slept long on a loaded machine; the check itself is exact (crate `fix`).

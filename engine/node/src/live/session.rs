@@ -103,7 +103,7 @@ enum Ended {
 
 /// Logs in, hears the session's name, and logs out. A connection that breaks, or that cannot be made, is tried again after
 /// `pause`, [`TRY_COUNT_MAX`] times in all, each said in one line; a refused login is not. `is_stopped` is asked all the
-/// time.
+/// time but while a connection is being made, which takes at most the same 10 s as an answer.
 ///
 /// # Errors
 /// [`AskError`] when the venue refuses the login, does not answer in any try, or somebody wants to stop.

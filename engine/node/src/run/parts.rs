@@ -249,29 +249,33 @@ impl RunVenue {
         let open = end.client.table().open_count();
         let copied: Vec<String> =
             end.copy.iter().flat_map(|copy| &copy.found).take(20).map(ToString::to_string).collect();
-        Some(if !copied.is_empty() {
-            (false, format!("Our fills and the venue's drop copy differ: {}.", copied.join("; ")))
-        } else if end.client.counters().unsettled_count > 0 {
-            (false, format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")))
+        let mut wrong = Vec::new();
+        if !copied.is_empty() {
+            wrong.push(format!("Our fills and the venue's drop copy differ: {}.", copied.join("; ")));
+        }
+        // What the copy's check found does not hide what became of our orders.
+        if end.client.counters().unsettled_count > 0 {
+            wrong.push(format!("Our account and the venue's stream differ: {}.", unsettled.join("; ")));
         } else if end.client.is_session_lost() && !end.client.is_session_over() {
             let text = "The session with the venue was lost, and there was no way back to it: what became of our orders is not \
                         known. Ask the venue before the next run.";
-            (false, text.to_owned())
+            wrong.push(text.to_owned());
         } else if !end.client.is_compared() {
             let text = "The run ended before the venue's stream was read: nothing was compared, and nothing was sent.";
-            (false, text.to_owned())
+            wrong.push(text.to_owned());
         } else if open > 0 {
-            (
-                false,
-                format!("{open} orders were not known to be gone when the run ended: the next run begins with them."),
-            )
-        } else {
-            let text = "Our account equals the venue's stream";
-            let copy = end.copy.as_ref().map_or_else(String::new, |copy| {
-                format!(" {} of them are in its drop copy, word for word.", copy.counters.equal_count)
-            });
-            (true, format!("{text}: {orders} orders, {fills} fills, every position; nothing is open.{copy}"))
-        })
+            wrong.push(format!(
+                "{open} orders were not known to be gone when the run ended: the next run begins with them."
+            ));
+        }
+        if !wrong.is_empty() {
+            return Some((false, wrong.join(" ")));
+        }
+        let text = "Our account equals the venue's stream";
+        let copy = end.copy.as_ref().map_or_else(String::new, |copy| {
+            format!(" {} of them are in its drop copy, word for word.", copy.counters.equal_count)
+        });
+        Some((true, format!("{text}: {orders} orders, {fills} fills, every position; nothing is open.{copy}")))
     }
 
     /// What the order session did, for the report.
@@ -324,5 +328,54 @@ impl RunVenue {
             ]
         });
         own.chain(copy.map(|(name, count)| Fact::new("drop copy", name, count.to_string()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peregrine_fix::copy_check::{Discrepancy, Found};
+    use peregrine_gateway::Fees;
+    use peregrine_gateway::live::{LoggedAccount, OrderClient, OrderClientConfig};
+    use peregrine_gateway::ouch50::Text;
+    use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
+    use peregrine_types::{EpochNanos, Nanos, Price};
+
+    use super::*;
+    use crate::live::CopyEnd;
+
+    #[test]
+    fn what_the_copy_differs_in_does_not_hide_what_became_of_our_orders() {
+        let config = OrderClientConfig {
+            session: ClientConfig {
+                username: Username::new("desk").unwrap(),
+                password: Password::new("secret").unwrap(),
+                heartbeat_interval: HEARTBEAT_INTERVAL,
+                silence_max: Nanos::from_secs(5),
+                login_time_max: Nanos::from_secs(5),
+                heartbeat_timeout_ms: None,
+                packet_len_max: 512,
+                outbox_len_max: 1 << 12,
+            },
+            symbols: vec![],
+            order_count_max: 1,
+            order_number_end: 2,
+            fill_count_max: 1,
+            fees: Fees { added: Price(0), removed: Price(0) },
+            midnight: EpochNanos(0),
+            capacity: b'P',
+            firm: Text(*b"FIRM"),
+            answer_time_max: Nanos::from_secs(1),
+            resend_age_max: Nanos::from_secs(1),
+            reject_count_max: 1,
+            probe_count: 1,
+            backlog_len_max: 1,
+        };
+        let found = vec![Found { discrepancy: Discrepancy::EndMissing, after: Nanos(0) }];
+        let copy = Some(CopyEnd { found, counters: Default::default(), session: Default::default() });
+        let client = OrderClient::new(config, LoggedAccount::default());
+        let (is_equal, text) =
+            RunVenue::Live(LiveEnd { client, is_clean: true, copy }.into()).reconciliation().unwrap();
+        let parts = ["the drop copy was not read to its end", "ended before the venue's stream was read"];
+        assert!(!is_equal && parts.iter().all(|part| text.contains(part)), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! The drop copy's socket: one listener, one connection at a time. A reader that is logged on keeps its session: whoever
 //! comes then is closed without a word (FIX 4.4, volume 2, test case 1S: a duplicate identity). Before that the newest one
-//! has it, so that a caller that says nothing is in nobody's way.
+//! has it, so that a caller that says nothing is in nobody's way. When the day is over nobody is let in any more.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ impl CopyEndpoint {
                 connection.is_readable = true;
                 self.serve(copy, now, &mut [0; READ_LEN]);
             }
-            if copy.session().state() == State::Active {
+            if copy.session().state() == State::Active || copy.is_over() {
                 continue;
             }
             if self.connection.take().is_some() {
@@ -199,5 +199,18 @@ mod tests {
         let mut third = Reader::connect(&port);
         third.talk(&mut port, "the next logon", |reader| reader.session.state() == State::Active);
         drop(silent);
+    }
+
+    #[test]
+    fn when_the_day_is_over_its_reader_is_told_so_and_nobody_is_let_in() {
+        let mut port = Port::new();
+        let mut first = Reader::connect(&port);
+        first.talk(&mut port, "the logon", |reader| reader.session.state() == State::Active);
+        port.copy.end(NOW);
+        first.talk(&mut port, "the logout", |reader| reader.session.state() == State::Disconnected);
+        assert!(first.heard_count > 0);
+        let mut again = Reader::connect(&port);
+        again.talk(&mut port, "the end of the second connection", |reader| reader.is_closed);
+        assert_eq!((again.heard_count, again.session.state()), (0, State::AwaitingLogon));
     }
 }
