@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use peregrine_decide::HeldMemory;
 use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
-use peregrine_eventlog::{LogReader, Stream};
+use peregrine_eventlog::{LogReader, Recovery, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
 use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use crate::stage::decide::held_change;
 
 /// Name of the note in a run's folder.
 pub const NOTE_NAME: &str = "session.json";
+
+/// Name of the note that a run's log has lost records.
+const LOST_NAME: &str = "lost.txt";
 
 /// Which session a run traded in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,16 +138,7 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
             let recovery = peregrine_eventlog::recover(&dir).map_err(|error| {
                 Failure::io(format_args!("the log of an earlier run of this session ({}): {error}", dir.display()))
             })?;
-            if let Some(stream) = recovery.streams.get(Stream::Send as usize)
-                && stream.lost_count > 0
-            {
-                return Err(Failure::io(format_args!(
-                    "the log of an earlier run of this session ({}) has lost {} records of orders: ask the venue what they \
-                     were, then move the folder away",
-                    dir.display(),
-                    stream.lost_count
-                )));
-            }
+            nothing_lost(&dir, &recovery)?;
             let was_open = recovery.streams.iter().any(|stream| stream.staged_count > 0 || stream.is_staging_found);
             history.recovered_count += usize::from(was_open);
             read_run(&dir, &known, note, &mut history.account)?;
@@ -153,6 +147,31 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
         }
     }
     Ok(history)
+}
+
+/// Refuses a log that has lost records of orders, or of decisions: what the engine held, and which orders were sent for it,
+/// is in those alone. The recovery closes the log, so that nobody could tell it a second time: it is noted beside it.
+fn nothing_lost(dir: &Path, recovery: &Recovery) -> Result<(), Failure> {
+    let path = dir.join(LOST_NAME);
+    let lost_of = |(stream, what): (Stream, &str)| {
+        let lost_count = recovery.streams.get(stream as usize).map_or(0, |stream| stream.lost_count);
+        (lost_count > 0).then(|| format!("{lost_count} records of {what}"))
+    };
+    let lost: Vec<String> =
+        [(Stream::Send, "orders"), (Stream::Decide, "decisions")].into_iter().filter_map(lost_of).collect();
+    if !lost.is_empty() {
+        let failed = |error: io::Error| Failure::file("write", &path, &error, "check the folder and the disk");
+        fs::write(&path, lost.join(" and ")).and_then(|()| File::open(&path)?.sync_all()).map_err(failed)?;
+    }
+    match fs::read_to_string(&path) {
+        Ok(lost) => Err(Failure::io(format_args!(
+            "the log of an earlier run of this session ({}) has lost {lost}: ask the venue what orders there were, then move \
+             the folder away",
+            dir.display()
+        ))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::file("read", &path, &error, "move the folder away once the venue was asked")),
+    }
 }
 
 /// Adds one run's orders and fills.
@@ -290,7 +309,66 @@ pub const fn last_number(history: &History) -> OrderId {
 
 #[cfg(test)]
 mod tests {
+    use peregrine_eventlog::records::DecideCheckpoint;
+    use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
+    use peregrine_types::Nanos;
+
     use super::*;
+
+    /// A run whose staging memory was damaged in one stream before its log was closed: it is not read as if it were whole.
+    #[test]
+    fn a_log_that_lost_orders_or_decisions_is_refused() {
+        let note = SessionNote {
+            version: 1,
+            session: "DAY1".to_owned(),
+            address: "127.0.0.1:30031".to_owned(),
+            username: "desk".to_owned(),
+            symbols: vec!["AAPL".to_owned()],
+        };
+        let read_damaged = |damaged: Option<&str>| {
+            let folder = tempfile::tempdir().unwrap();
+            let (out_dir, staging) = (folder.path().join("runs"), folder.path().join("staging"));
+            let dir = out_dir.join("one");
+            fs::create_dir_all(&dir).unwrap();
+            fs::create_dir_all(&staging).unwrap();
+            let config = LogConfig {
+                dir: dir.clone(),
+                staging_dir: Some(staging.clone()),
+                staging_record_counts: [1 << 6; 4],
+                segment_len_max: 1 << 20,
+                stream_len_max: 1 << 24,
+                sync_interval: Nanos::from_millis(100),
+                is_memory_locked: false,
+            };
+            let mut log = EventLog::create(&config, &RunFacts::default()).unwrap();
+            for _ in 0..3 {
+                log.decide.append(&DecideCheckpoint::default()).unwrap();
+                log.send.append(&OrderRecord::default()).unwrap();
+            }
+            drop(log);
+            note.write(&dir).unwrap();
+            for path in fs::read_dir(&staging).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if damaged.is_some_and(|stream| name.contains(stream)) {
+                    let mut bytes = fs::read(&path).unwrap();
+                    // Into the first record: behind the first page, and behind its header.
+                    bytes[4_096 + 40] ^= 1;
+                    fs::write(&path, bytes).unwrap();
+                }
+            }
+            // Whoever starts the program again is told again.
+            [(), ()].map(|()| {
+                read(&out_dir, &note).map(|history| history.runs.len()).map_err(|failure| failure.to_string())
+            })
+        };
+        assert_eq!(read_damaged(None), [Ok(1), Ok(1)]);
+        for (stream, what) in [("send", "3 records of orders"), ("decide", "3 records of decisions")] {
+            for said in read_damaged(Some(stream)) {
+                let said = said.unwrap_err();
+                assert!(said.contains("has lost") && said.contains(what), "{stream}: {said}");
+            }
+        }
+    }
 
     #[test]
     fn an_account_has_one_run_at_a_time() {
