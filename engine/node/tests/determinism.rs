@@ -7,16 +7,14 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{copy_dir, flip, itch_file, json, peregrine, replay, shipped, small, verify};
+use common::{copy_dir, flip, itch_file, json, peregrine, replay, run_plan, shipped, verify, with_held};
 use peregrine_eventlog::records::{HeldAction, HeldRecord, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Backend;
-use peregrine_node::config::{BackendChoice, Loaded, PrecisionChoice, ProtectSection, Wiring};
-use peregrine_node::input::InputPlan;
+use peregrine_node::config::{BackendChoice, PrecisionChoice, Wiring};
 use peregrine_node::run::{Run, RunPlan};
 use peregrine_node::stage::schedule::Pace;
 use peregrine_runtime::StopFlag;
-use peregrine_types::Nanos;
 
 const BACKENDS: [(Backend, BackendChoice); 3] = [
     (Backend::Scalar, BackendChoice::Scalar),
@@ -25,30 +23,9 @@ const BACKENDS: [(Backend, BackendChoice); 3] = [
 ];
 
 fn plan(dir: &Path, file: &Path, wiring: Wiring, backend: BackendChoice) -> RunPlan {
-    let mut loaded = Loaded::read(&shipped("demo.toml"), &small(dir)).unwrap();
-    loaded.config.runtime.wiring = wiring;
-    loaded.config.model.backend = backend;
-    let feed = &loaded.config.feed;
-    let input = InputPlan {
-        files: vec![file.to_owned()],
-        date: None,
-        zone: feed.venue_zone.clone(),
-        symbol_count_max: feed.symbol_count_max,
-        reorder_window: Nanos(feed.reorder_window_ns),
-        is_sequence_checked: true,
-    };
-    RunPlan {
-        dir: dir.join(format!("{wiring:?}-{backend:?}")),
-        loaded,
-        command: "test".to_owned(),
-        input,
-        pace: Pace::Max,
-        from: None,
-        to: None,
-        packet_count_max: None,
-        guard_script: None,
-        live: None,
-    }
+    let mut plan = run_plan(dir, &format!("{wiring:?}-{backend:?}"), file, wiring);
+    plan.loaded.config.model.backend = backend;
+    plan
 }
 
 fn outcome(run: &Run) -> [String; 6] {
@@ -87,21 +64,6 @@ fn wirings_and_backends_give_the_same_log_state_and_decisions() {
             }
         }
     }
-}
-
-/// Stops and takes near every position, and quotes that move by replacements.
-fn with_held(plan: &mut RunPlan) {
-    plan.loaded.config.runtime.order_slots = 32_768;
-    plan.loaded.config.decide.use_replace = true;
-    plan.loaded.config.protect = Some(ProtectSection {
-        stop_loss_ticks: 2,
-        take_profit_ticks: 2,
-        is_stop_on_trade: true,
-        exit_slippage_ticks: 5,
-        cooldown_ns: 1_000_000,
-        retry_pause_ns: 1_000_000,
-        is_for_controllers: true,
-    });
 }
 
 #[test]

@@ -8,15 +8,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{itch_file, json, peregrine, replay, shipped, small, verify};
+use common::{itch_file, json, peregrine, replay, run_plan, shipped, verify, with_held};
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
-use peregrine_node::config::{Loaded, PaperSection, ProtectSection, Wiring};
-use peregrine_node::input::InputPlan;
+use peregrine_node::config::{PaperSection, Wiring};
 use peregrine_node::run::{Run, RunPlan};
-use peregrine_node::stage::schedule::Pace;
 use peregrine_runtime::StopFlag;
-use peregrine_types::Nanos;
 
 /// Midnight of 2026-03-10 in New York: another day than the session's, in summer time.
 const MIDNIGHT: i64 = 1_773_115_200_000_000_000;
@@ -49,42 +46,11 @@ fn uneven(minute: i64, kind: &str) -> (i64, i64) {
 }
 
 fn plan(dir: &Path, name: &str, input: &Path, wiring: Wiring, latencies: Option<&Path>) -> RunPlan {
-    let mut loaded = Loaded::read(&shipped("demo.toml"), &small(dir)).unwrap();
-    loaded.config.runtime.wiring = wiring;
-    // Replacements and exits too: every kind of message.
-    loaded.config.decide.use_replace = true;
-    loaded.config.protect = Some(ProtectSection {
-        stop_loss_ticks: 2,
-        take_profit_ticks: 2,
-        is_stop_on_trade: true,
-        exit_slippage_ticks: 5,
-        cooldown_ns: 1_000_000,
-        retry_pause_ns: 1_000_000,
-        is_for_controllers: true,
-    });
-    loaded.config.paper =
+    let mut plan = run_plan(dir, name, input, wiring);
+    with_held(&mut plan);
+    plan.loaded.config.paper =
         latencies.map(|file| PaperSection { latency_file: file.display().to_string(), latency_sha256: String::new() });
-    let feed = &loaded.config.feed;
-    let input = InputPlan {
-        files: vec![input.to_owned()],
-        date: None,
-        zone: feed.venue_zone.clone(),
-        symbol_count_max: feed.symbol_count_max,
-        reorder_window: Nanos(feed.reorder_window_ns),
-        is_sequence_checked: true,
-    };
-    RunPlan {
-        dir: dir.join(name),
-        loaded,
-        command: "test".to_owned(),
-        input,
-        pace: Pace::Max,
-        from: None,
-        to: None,
-        packet_count_max: None,
-        guard_script: None,
-        live: None,
-    }
+    plan
 }
 
 fn run(plan: RunPlan) -> Run {

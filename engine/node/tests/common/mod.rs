@@ -9,7 +9,12 @@ use std::process::{Command, Output};
 
 use jiff::civil::date;
 use peregrine_generate::{GeneratorConfig, Session, write_binary_file};
+use peregrine_node::config::{Loaded, ProtectSection, Wiring};
+use peregrine_node::input::InputPlan;
+use peregrine_node::run::RunPlan;
+use peregrine_node::stage::schedule::Pace;
 use peregrine_source::session;
+use peregrine_types::Nanos;
 
 /// Date of the generated sessions; also in the files' names.
 pub(crate) const DATE: &str = "2026-01-05";
@@ -48,6 +53,48 @@ pub(crate) fn itch_file(dir: &Path, seed: u64, messages: u64) -> PathBuf {
     write_binary_file(&mut Session::new(generator(seed, messages)).unwrap(), &mut out).unwrap();
     out.flush().unwrap();
     path
+}
+
+/// A run of the file `input` with the demo profile made small, into `dir/NAME`.
+pub(crate) fn run_plan(dir: &Path, name: &str, input: &Path, wiring: Wiring) -> RunPlan {
+    let mut loaded = Loaded::read(&shipped("demo.toml"), &small(dir)).unwrap();
+    loaded.config.runtime.wiring = wiring;
+    let feed = &loaded.config.feed;
+    let input = InputPlan {
+        files: vec![input.to_owned()],
+        date: None,
+        zone: feed.venue_zone.clone(),
+        symbol_count_max: feed.symbol_count_max,
+        reorder_window: Nanos(feed.reorder_window_ns),
+        is_sequence_checked: true,
+    };
+    RunPlan {
+        dir: dir.join(name),
+        loaded,
+        command: "test".to_owned(),
+        input,
+        pace: Pace::Max,
+        from: None,
+        to: None,
+        packet_count_max: None,
+        guard_script: None,
+        live: None,
+    }
+}
+
+/// Stops and takes near every position, and quotes that move by replacements: every kind of message.
+pub(crate) fn with_held(plan: &mut RunPlan) {
+    plan.loaded.config.runtime.order_slots = 32_768;
+    plan.loaded.config.decide.use_replace = true;
+    plan.loaded.config.protect = Some(ProtectSection {
+        stop_loss_ticks: 2,
+        take_profit_ticks: 2,
+        is_stop_on_trade: true,
+        exit_slippage_ticks: 5,
+        cooldown_ns: 1_000_000,
+        retry_pause_ns: 1_000_000,
+        is_for_controllers: true,
+    });
 }
 
 /// What the program said and how it ended.
