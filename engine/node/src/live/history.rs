@@ -307,8 +307,25 @@ pub const fn last_number(history: &History) -> OrderId {
     history.account.last_number
 }
 
+/// Refuses what earlier runs left held in symbols that this run does not watch: nobody would hold it against the market.
+/// `symbols` are the names by identifier, `watched` those that are decided on.
+///
+/// # Errors
+/// [`Failure`] with the first such symbol.
+pub fn all_watched(history: &History, symbols: &[String], watched: &[String]) -> Result<(), Failure> {
+    let name_of = |held: &HeldMemory| symbols.get(held.change.symbol.index()).cloned().unwrap_or_default();
+    match history.held.iter().map(name_of).find(|name| !watched.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(format_args!(
+            "an engine-held order of an earlier run of this session is in {name}, which this run does not watch: add it to \
+             decide.symbols"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use peregrine_decide::HeldChange;
     use peregrine_eventlog::records::DecideCheckpoint;
     use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
     use peregrine_types::Nanos;
@@ -368,6 +385,19 @@ mod tests {
                 assert!(said.contains("has lost") && said.contains(what), "{stream}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_held_in_a_symbol_that_is_not_watched_is_refused() {
+        let of = |symbol: u32| HeldMemory {
+            change: HeldChange { symbol: SymbolId(symbol), ..HeldChange::default() },
+            ..HeldMemory::default()
+        };
+        let symbols = ["AAPL", "MSFT"].map(str::to_owned);
+        let history = History { held: vec![of(0), of(1)], ..History::default() };
+        all_watched(&history, &symbols, &symbols).unwrap();
+        let said = all_watched(&history, &symbols, &symbols[..1]).unwrap_err().to_string();
+        assert!(said.contains("MSFT") && said.contains("decide.symbols"), "{said}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::commands::note;
 use crate::config::{Config, ConfigError, Loaded, PaperSection};
 use crate::exit::Failure;
 
-/// Bytes of a file of latencies at most: more rows than are taken do not fit.
+/// Bytes of a file of latencies at most: more than as many rows as are taken need, at up to 68 bytes each.
 const LEN_MAX: u64 = 1 << 27;
 
 /// A file of latencies, read and found fit for its purpose.

@@ -123,6 +123,7 @@ impl RunPlan {
     fn history(&self, past: &SessionNote, order_number_end: u32) -> Result<History, Failure> {
         let out_dir = self.dir.parent().unwrap_or(&self.dir);
         let history = history::read(out_dir, past)?;
+        history::all_watched(&history, &past.symbols, &self.loaded.config.decide.symbols)?;
         let last_number = history::last_number(&history);
         if last_number.0 >= u64::from(order_number_end) {
             return Err(Failure::usage(format_args!(
