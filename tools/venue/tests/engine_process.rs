@@ -9,19 +9,22 @@
 #![expect(clippy::print_stdout, reason = "how much was tried")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most messages say nothing of fills")]
 
+#[path = "common/desk.rs"]
+mod desk;
 #[path = "common/gate.rs"]
 mod gate;
 #[path = "common/ports.rs"]
 mod ports;
+#[path = "common/program.rs"]
+mod program;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use desk::{Caller, client_config, stream_of};
 use gate::gate;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_eventlog::records::{DecisionRecord, HeldAction, HeldKind, HeldRecord, IntentKind};
@@ -29,9 +32,8 @@ use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{LoggedOrder, OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::*;
-use peregrine_gateway::soup::{Position, *};
-use peregrine_node::cli::Cli;
-use peregrine_node::exit::Exit;
+use peregrine_gateway::soup::*;
+use peregrine_node::exit::{Exit, Failure};
 use peregrine_node::live::history::{self, SessionNote};
 use peregrine_node::live::{LiveSend, LiveSendConfig, session};
 use peregrine_node::run::Manifest;
@@ -42,6 +44,7 @@ use peregrine_risk::{RiskContext, RiskGate};
 use peregrine_runtime::{StopFlag, TscClock, index_ring, system_now};
 use peregrine_types::*;
 use peregrine_venue::{Addresses, Server, Settings, Summary};
+use program::{PROFILE, TAPE, changes, exchange, peregrine};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -74,19 +77,6 @@ fn venue_text() -> String {
         symbol(SYMBOLS[0]),
         symbol(SYMBOLS[1]),
     )
-}
-
-fn client_config(user: &str) -> ClientConfig {
-    ClientConfig {
-        username: Username::new(user).unwrap(),
-        password: Password::new("secret").unwrap(),
-        heartbeat_interval: HEARTBEAT_INTERVAL,
-        silence_max: Nanos::from_secs(5),
-        login_time_max: Nanos::from_secs(5),
-        heartbeat_timeout_ms: None,
-        packet_len_max: 512,
-        outbox_len_max: 1 << 18,
-    }
 }
 
 // ---- the engine's process -------------------------------------------------------------------------------------------
@@ -261,44 +251,9 @@ fn engine_process() {
 
 // ---- the test -------------------------------------------------------------------------------------------------------
 
-/// Somebody else at the venue, over TCP.
-struct Other {
-    session: ClientSession,
-    stream: TcpStream,
-    heard: Vec<Vec<u8>>,
-}
-
-impl Other {
-    fn connect(user: &str, address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let mut session = ClientSession::new(client_config(user), Position::START);
-        session.connect(system_now());
-        Self { session, stream, heard: vec![] }
-    }
-
+impl Caller {
     fn flow(&mut self) {
         self.try_flow().unwrap();
-    }
-
-    /// Moves bytes both ways once; an error when the connection is gone.
-    fn try_flow(&mut self) -> std::io::Result<()> {
-        let sent = self.stream.write(self.session.pending())?;
-        self.session.sent(sent);
-        let (heard, mut buffer) = (&mut self.heard, [0; 1 << 16]);
-        match self.stream.read(&mut buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(len) => self.session.receive(&buffer[..len], system_now(), &mut |event| {
-                if let ClientEvent::Sequenced { payload, .. } = event {
-                    heard.push(payload.to_vec());
-                }
-            }),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error),
-        }
-        self.session.poll(system_now(), &mut |_| {});
-        Ok(())
     }
 
     /// Orders on both sides of 10.00, so that the engine's are met.
@@ -462,7 +417,7 @@ fn kill_session(cycles: u32, chance: &mut ChaCha8Rng) -> Truth {
     let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
     let flag = stop.clone();
     let venue = std::thread::spawn(move || server.run(&flag));
-    let (mut other, mut number) = (Other::connect("other", addresses.ports[1]), 0);
+    let (mut other, mut number) = (Caller::connect("other", addresses.ports[1]), 0);
     let life_max = u64::from(setting("PEREGRINE_LIVE_KILL_LIFE_MS", 300));
     for cycle in 0..cycles {
         let mut child = spawn(folder.path(), &format!("run-{cycle:06}"), addresses.ports[0]);
@@ -495,31 +450,6 @@ fn kill_session(cycles: u32, chance: &mut ChaCha8Rng) -> Truth {
 fn said_by(child: std::process::Child) -> String {
     let output = child.wait_with_output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// Everything that the venue ever said on a port, whose faults may cut the connection and swallow the query.
-fn stream_of(port: SocketAddr, user: &str) -> Vec<Vec<u8>> {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(60) {
-        let mut desk = Other::connect(user, port);
-        let (mut asked, mut quiet) = (None::<Instant>, Instant::now());
-        // The replay is complete when nothing has come for long behind the answer to a query.
-        while desk.try_flow().is_ok() {
-            let is_answered = desk.heard.last().is_some_and(|message| message[0] == b'Q');
-            if is_answered && quiet.elapsed() > Duration::from_millis(1_000) {
-                return desk.heard;
-            }
-            if desk.session.state() != ClientState::Active || asked.is_some_and(|at| at.elapsed().as_secs() < 1) {
-                let before = desk.heard.len();
-                desk.try_flow().unwrap_or(());
-                quiet = if desk.heard.len() == before { quiet } else { Instant::now() };
-            } else if !is_answered {
-                asked = Some(Instant::now());
-                desk.session.send(b"Q", system_now()).unwrap();
-            }
-        }
-    }
-    panic!("the venue's stream cannot be read");
 }
 
 /// What the logs of all runs in `dir` say together, against the venue's stream.
@@ -667,28 +597,15 @@ fn tape_text(lines: [u16; 2]) -> String {
         + "[flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 1\n"
 }
 
-/// Symbols of the tape.
-const TAPE: [&str; 6] = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
-
 /// An exchange with a tape, under way, and what its lines' ports are.
 fn tape() -> (Addresses, [u16; 2], StopFlag, std::thread::JoinHandle<Summary>) {
-    let lines = [ports::free_udp_port(), ports::free_udp_port()];
-    let text = tape_text(lines);
-    let settings = Settings::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let server = Server::bind(&settings).unwrap();
-    let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
-    let flag = stop.clone();
-    (addresses, lines, stop, std::thread::spawn(move || server.run(&flag).unwrap()))
+    exchange(tape_text)
 }
 
-/// Runs a command of the engine as its program does.
-fn peregrine(words: &[&str], set: &[String]) -> Exit {
-    let words = words.iter().copied().chain(set.iter().flat_map(|word| ["--set", word]));
-    let cli = Cli::try_parse_from(std::iter::once("peregrine").chain(words)).unwrap();
-    peregrine_node::commands::run(cli, &StopFlag::new()).unwrap_or_else(|failure| panic!("{failure}"))
+/// How a command ended that went to its end.
+fn done(ended: Result<Exit, Failure>) -> Exit {
+    ended.unwrap_or_else(|failure| panic!("{failure}"))
 }
-
-const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
 
 /// The shipped profile with quotes that move by replacements, and with stops and takes near every position.
 fn held_profile(dir: &Path) -> String {
@@ -702,24 +619,6 @@ fn held_profile(dir: &Path) -> String {
     path.display().to_string()
 }
 
-/// What of the shipped profile is another one here.
-fn changes(addresses: &Addresses, lines: [u16; 2]) -> Vec<String> {
-    let named = format!("[\"{}\"]", TAPE.join("\",\""));
-    vec![
-        format!("live.lines=[\"127.0.0.1:{}\",\"127.0.0.1:{}\"]", lines[0], lines[1]),
-        format!("live.retransmission=[\"{}\"]", addresses.retransmission),
-        format!("live.snapshot=\"{}\"", addresses.snapshot),
-        format!("ouch.address=\"{}\"", addresses.ports[0]),
-        "ouch.username=\"desk\"".to_owned(),
-        "ouch.password=\"secret\"".to_owned(),
-        format!("decide.symbols={named}"),
-        format!("risk.permitted_symbols={named}"),
-        "runtime.pin_threads=false".to_owned(),
-        "runtime.lock_memory=false".to_owned(),
-        "runtime.wait=\"park\"".to_owned(),
-    ]
-}
-
 #[test]
 fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -727,7 +626,7 @@ fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
     let dir = folder.path().join("runs");
     let out = dir.join("one").display().to_string();
     let words = ["run", "--config", PROFILE, "--seconds", "8", "--out", &out, "--json"];
-    let exit = peregrine(&words, &changes(&addresses, lines));
+    let exit = done(peregrine(&words, &changes(&addresses, lines)));
     let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
     println!("{} orders, {} fills, {:?}", truth.accepted.len(), truth.fills.len(), truth.positions);
     let report = std::fs::read_to_string(dir.join("one/report.json")).unwrap();
@@ -749,11 +648,11 @@ fn a_recorded_paper_session_replays_to_the_same_log() {
     let mut set = changes(&addresses, lines);
     set.push("live.is_recorded=true".to_owned());
     let words = ["run", "--mode", "paper", "--config", PROFILE, "--seconds", "4", "--out", &live, "--json"];
-    peregrine(&words, &set);
+    done(peregrine(&words, &set));
     stop.request();
     venue.join().unwrap();
     let recording = format!("{live}/feed.pcapng");
-    peregrine(&["replay", &recording, "--config", PROFILE, "--out", &again, "--json"], &set);
+    done(peregrine(&["replay", &recording, "--config", PROFILE, "--out", &again, "--json"], &set));
     let manifest = |dir: &str| Manifest::read(Path::new(dir)).unwrap();
     let (live, again) = (manifest(&live), manifest(&again));
     assert!(live.event_count > 500, "{} events", live.event_count);
@@ -770,7 +669,7 @@ fn program_process() {
     let seconds = std::env::var("PEREGRINE_PROGRAM_SECONDS").unwrap();
     let profile = std::env::var("PEREGRINE_PROGRAM_PROFILE").unwrap();
     let words = ["run", "--mode", "live", "--config", &profile, "--seconds", &seconds, "--out", &out, "--json"];
-    let exit = peregrine(&words, &set);
+    let exit = done(peregrine(&words, &set));
     assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
 }
 

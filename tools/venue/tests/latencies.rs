@@ -5,37 +5,28 @@
 #![expect(clippy::print_stdout, reason = "how much was compared")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most messages answer nothing")]
 
+#[path = "common/desk.rs"]
+mod desk;
 #[path = "common/ports.rs"]
 mod ports;
+#[path = "common/program.rs"]
+mod program;
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use clap::Parser;
+use desk::stream_of;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_gateway::Recording;
 use peregrine_gateway::ouch50::{CancelReason, Outbound};
-use peregrine_gateway::soup::{
-    ClientConfig, ClientEvent, ClientSession, HEARTBEAT_INTERVAL, Password, Position, Username,
-};
-use peregrine_node::cli::Cli;
-use peregrine_node::exit::{Exit, Failure};
+use peregrine_node::exit::Exit;
 use peregrine_node::run::Manifest;
 use peregrine_report::{LatencyTriples, TripleKind, latency_triples};
-use peregrine_runtime::{StopFlag, system_now};
+use peregrine_runtime::system_now;
 use peregrine_source::session::{NASDAQ_ZONE, date_of, session_midnight};
 use peregrine_types::{EpochNanos, Nanos, OrderId};
-use peregrine_venue::{Addresses, Server, Settings, Summary};
-
-/// Symbols of the tape.
-const TAPE: [&str; 6] = ["ASGV", "BDZK", "BPRZ", "CBKO", "CNDD", "CYVS"];
-const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live.toml");
-/// Patience with a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use program::{PROFILE, changes, exchange, peregrine};
 
 fn venue_text(lines: [u16; 2]) -> String {
     format!(
@@ -55,51 +46,6 @@ fn venue_text(lines: [u16; 2]) -> String {
          [flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 0\n",
         lines[0], lines[1]
     )
-}
-
-/// Runs a command of the engine as its program does.
-fn peregrine(words: &[&str], set: &[String]) -> Result<Exit, Failure> {
-    let words = words.iter().copied().chain(set.iter().flat_map(|word| ["--set", word]));
-    let cli = Cli::try_parse_from(std::iter::once("peregrine").chain(words)).unwrap();
-    peregrine_node::commands::run(cli, &StopFlag::new())
-}
-
-/// Everything that the venue said on the port.
-fn stream_of(port: SocketAddr) -> Vec<Vec<u8>> {
-    let mut stream = TcpStream::connect(port).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-    let config = ClientConfig {
-        username: Username::new("desk").unwrap(),
-        password: Password::new("secret").unwrap(),
-        heartbeat_interval: HEARTBEAT_INTERVAL,
-        silence_max: Nanos::from_secs(30),
-        login_time_max: Nanos::from_secs(30),
-        heartbeat_timeout_ms: None,
-        packet_len_max: 512,
-        outbox_len_max: 1 << 18,
-    };
-    let mut session = ClientSession::new(config, Position::START);
-    session.connect(system_now());
-    let (mut heard, mut buffer, begin) = (Vec::<Vec<u8>>::new(), vec![0; 1 << 16], Instant::now());
-    let mut quiet = Instant::now();
-    // The stream is complete when nothing has come for long.
-    while heard.is_empty() || quiet.elapsed() < Duration::from_millis(1_500) {
-        assert!(begin.elapsed() < PATIENCE, "the venue's stream cannot be read");
-        let sent = stream.write(session.pending()).unwrap();
-        session.sent(sent);
-        match stream.read(&mut buffer) {
-            Ok(len) => session.receive(&buffer[..len], system_now(), &mut |event| {
-                if let ClientEvent::Sequenced { payload, .. } = event {
-                    heard.push(payload.to_vec());
-                    quiet = Instant::now();
-                }
-            }),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => panic!("{error}"),
-        }
-        session.poll(system_now(), &mut |_| {});
-    }
-    heard
 }
 
 /// The venue's times of what it said, by what that is: answers to orders, to replacements, cancels that were asked for, fills.
@@ -210,39 +156,6 @@ fn hold_equal(dir: &Path, messages: &[Vec<u8>], midnight: EpochNanos) -> Latency
     found
 }
 
-/// The exchange, under way.
-fn exchange() -> (Addresses, [u16; 2], StopFlag, std::thread::JoinHandle<Summary>) {
-    let lines = [ports::free_udp_port(), ports::free_udp_port()];
-    let text = venue_text(lines);
-    let settings = Settings::parse(&text, Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let server = Server::bind(&settings).unwrap();
-    let (addresses, stop) = (server.addresses().clone(), StopFlag::new());
-    let flag = stop.clone();
-    (addresses, lines, stop, std::thread::spawn(move || server.run(&flag).unwrap()))
-}
-
-/// What of the shipped profile is another one here.
-fn changes(addresses: &Addresses, lines: [u16; 2]) -> Vec<String> {
-    let named = format!("[\"{}\"]", TAPE.join("\",\""));
-    vec![
-        format!("live.lines=[\"127.0.0.1:{}\",\"127.0.0.1:{}\"]", lines[0], lines[1]),
-        format!("live.retransmission=[\"{}\"]", addresses.retransmission),
-        format!("live.snapshot=\"{}\"", addresses.snapshot),
-        format!("ouch.address=\"{}\"", addresses.ports[0]),
-        "ouch.username=\"desk\"".to_owned(),
-        "ouch.password=\"secret\"".to_owned(),
-        // Nobody is called overdue because the machine is busy.
-        "ouch.answer_ms=30000".to_owned(),
-        "decide.use_replace=true".to_owned(),
-        "runtime.order_slots=16384".to_owned(),
-        format!("decide.symbols={named}"),
-        format!("risk.permitted_symbols={named}"),
-        "runtime.pin_threads=false".to_owned(),
-        "runtime.lock_memory=false".to_owned(),
-        "runtime.wait=\"park\"".to_owned(),
-    ]
-}
-
 /// The same feed, the paper venue, and the ways that were recorded: none is below the least of them, and the recording of
 /// the feed replays to the same log.
 fn trade_on_paper(folder: &Path, (csv, day): (&str, &str), set: &[String], found: &LatencyTriples) {
@@ -273,15 +186,19 @@ fn trade_on_paper(folder: &Path, (csv, day): (&str, &str), set: &[String], found
 #[test]
 fn triples_of_a_live_run_are_what_stream_and_log_say_and_drive_the_paper_venue() {
     let folder = tempfile::tempdir().unwrap();
-    let (addresses, lines, stop, venue) = exchange();
-    let set = changes(&addresses, lines);
+    let (addresses, lines, stop, venue) = exchange(venue_text);
+    let mut set = changes(&addresses, lines);
+    set.extend(
+        // Nobody is called overdue because the machine is busy.
+        ["ouch.answer_ms=30000", "decide.use_replace=true", "runtime.order_slots=16384"].map(str::to_owned),
+    );
     let date = date_of(system_now(), NASDAQ_ZONE).unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (live, csv, day) = (path("live"), path("ways.csv"), date.to_string());
     let words =
         ["run", "--mode", "live", "--config", PROFILE, "--date", &day, "--seconds", "8", "--out", &live, "--json"];
     peregrine(&words, &set).unwrap_or_else(|failure| panic!("{failure}"));
-    let messages = stream_of(addresses.ports[0]);
+    let messages = stream_of(addresses.ports[0], "desk");
     let midnight = session_midnight(date, NASDAQ_ZONE).unwrap();
     let found = hold_equal(Path::new(&live), &messages, midnight);
     let submit_count = of_kind(&found, TripleKind::Submit).len();
