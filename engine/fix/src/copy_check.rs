@@ -189,6 +189,7 @@ pub struct CopyCheck {
     entries: BTreeMap<Key, Entry>,
     pending: VecDeque<Key>,
     here_since: Option<EpochNanos>,
+    here_gone: Option<EpochNanos>,
     there_since: Option<EpochNanos>,
     counters: CopyCounters,
     is_full: bool,
@@ -206,6 +207,7 @@ impl CopyCheck {
             entries: BTreeMap::new(),
             pending: VecDeque::new(),
             here_since: None,
+            here_gone: None,
             there_since: None,
             counters: CopyCounters {
                 own_count: 0,
@@ -236,8 +238,8 @@ impl CopyCheck {
     /// Our order session spoke.
     pub fn on_own(&mut self, event: OwnEvent, now: EpochNanos, on_found: &mut impl FnMut(Found)) {
         match event {
-            OwnEvent::Live(false) => self.here_since = None,
-            OwnEvent::Live(true) => self.here_since = self.here_since.or(Some(now)),
+            OwnEvent::Live(false) => (self.here_since, self.here_gone) = (None, self.here_gone.or(Some(now))),
+            OwnEvent::Live(true) => (self.here_since, self.here_gone) = (self.here_since.or(Some(now)), None),
             OwnEvent::Fill(fill) => {
                 self.counters.own_count = self.counters.own_count.saturating_add(1);
                 let Some(entry) = self.entry((fill.order_id, fill.match_number), now, on_found) else { return };
@@ -253,10 +255,10 @@ impl CopyCheck {
         }
     }
 
-    /// Whether everything that the venue said to our order session is booked, as far as that session says.
+    /// When our order session said that it does not stand any more; `None` while it stands, or said nothing.
     #[must_use]
-    pub const fn is_own_live(&self) -> bool {
-        self.here_since.is_some()
+    pub const fn own_gone_at(&self) -> Option<EpochNanos> {
+        self.here_gone
     }
 
     /// Whether a fill that the copy does not tell counts as missing after a while.

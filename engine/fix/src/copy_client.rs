@@ -16,6 +16,10 @@ use super::write::Body;
 /// never be judged otherwise.
 const REPEAT_TIME_MAX: Nanos = Nanos::from_secs(30);
 
+/// How long our order session may live on behind the copy's Logout at the end of a day: a venue ends both together, and we hear
+/// of them on two threads.
+const OUTLIVING_TIME_MAX: Nanos = Nanos::from_secs(5);
+
 /// Something that people should hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyNotice {
@@ -41,10 +45,8 @@ pub struct CopyClient {
     repeat_time: EpochNanos,
     /// Something was stepped over, and the day was not begun anew since.
     is_torn: bool,
-    /// The venue's last word was a Logout, and nothing before it is missing.
-    is_over: bool,
-    /// The Logout is ours.
-    is_left: bool,
+    /// When the venue said a Logout, as its last word and with nothing missing before it.
+    over_at: Option<EpochNanos>,
 }
 
 impl CopyClient {
@@ -61,8 +63,7 @@ impl CopyClient {
             strange: Vec::new(),
             repeat_time: EpochNanos::MIN,
             is_torn: false,
-            is_over: false,
-            is_left: false,
+            over_at: None,
         }
     }
 
@@ -118,15 +119,22 @@ impl CopyClient {
 
     /// Logs out. The venue's answer stands behind everything that it had to say.
     pub fn logout(&mut self, now: EpochNanos) {
-        self.is_left = true;
         self.with(now, |session, on_event| session.logout("", now, on_event));
     }
 
-    /// The run is over: what is still pending is named, and a copy that is not here to its end. It is while its session
-    /// stands and misses nothing, after our Logout was answered, and after the venue's when our order session is over too.
+    /// Whether both sessions are over, the venue's copy with its Logout: there is nothing more to read.
+    #[must_use]
+    pub const fn is_at_end(&self) -> bool {
+        self.over_at.is_some() && self.check.own_gone_at().is_some()
+    }
+
+    /// The run is over: what is still pending is named, and a copy that was not read to its end. It was when its session
+    /// stands and misses nothing, when our Logout was answered, and when the venue said it and our order session did not live
+    /// on for long.
     pub fn finish(&mut self, now: EpochNanos) {
         let is_standing = self.session.state() == State::Active && !self.session.has_gap();
-        let is_over = self.is_over && (self.is_left || !self.check.is_own_live());
+        let own_end = self.check.own_gone_at().unwrap_or(now);
+        let is_over = self.over_at.is_some_and(|over_at| own_end.since(over_at) < OUTLIVING_TIME_MAX);
         let notices = &mut self.notices;
         let mut on_found = |found| notices.push_back(CopyNotice::Found(found));
         self.check.finish(now, is_standing || is_over, &mut on_found);
@@ -144,7 +152,7 @@ impl CopyClient {
     }
 
     fn with(&mut self, now: EpochNanos, act: impl FnOnce(&mut Session, &mut dyn FnMut(Event<'_>))) {
-        let Self { session, check, notices, strange, repeat_time, is_torn, is_over, .. } = self;
+        let Self { session, check, notices, strange, repeat_time, is_torn, over_at } = self;
         let mut reset = None;
         let mut is_on = matches!(session.state(), State::Active | State::LoggingOut);
         let (was_torn, mut is_told) = (*is_torn, false);
@@ -153,7 +161,7 @@ impl CopyClient {
             Event::LoggedOn { .. } if is_on => *is_torn = true,
             Event::LoggedOn { .. } => {
                 (is_told, *repeat_time) = (true, now);
-                (is_on, *is_torn, *is_over) = (true, false, false);
+                (is_on, *is_torn, *over_at) = (true, false, None);
                 reset = Some(false);
                 notices.push_back(CopyNotice::LoggedOn);
             }
@@ -174,7 +182,7 @@ impl CopyClient {
             }
             Event::LogoutSaid { is_complete, .. } => {
                 reset = Some(true);
-                *is_over = is_on && is_complete && !*is_torn;
+                *over_at = (is_on && is_complete && !*is_torn).then_some(now);
             }
             Event::GapBegin { .. } | Event::GapEnd => (is_told, *repeat_time) = (true, now),
             // A report that the session refused is not told again: what it said is not known.

@@ -177,7 +177,9 @@ impl<F: Fn(String)> Reader<F> {
             if stop.is_requested() {
                 let since = *stopping.get_or_insert(now);
                 let is_late = now.since(since) >= deadline;
-                if is_late || (self.client.check().pending_count() == 0 && self.is_in_touch()) {
+                if is_late
+                    || (self.client.check().pending_count() == 0 && (self.is_in_touch() || self.client.is_at_end()))
+                {
                     break;
                 }
             }
@@ -214,7 +216,8 @@ impl<F: Fn(String)> Reader<F> {
         if !self.link.is_up() && self.client.session().state() != State::Disconnected {
             self.client.disconnect(now);
         }
-        loop {
+        // A venue whose day is over is not called again.
+        while self.link.is_up() || !self.client.is_at_end() {
             match self.link.turn(now) {
                 Turn::Nothing => break,
                 Turn::Connected => self.client.connect(now),

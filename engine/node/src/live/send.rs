@@ -292,6 +292,7 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
             self.link.let_linger();
             self.flush(now, out);
             self.tell();
+            self.copy();
         }
         self.is_logged_out && (self.client.pending().is_empty() || !self.link.is_up() || is_late)
     }
