@@ -21,6 +21,6 @@ pub use peregrine_soup as soup;
 pub use order_table::{Cause, OrderEntry, OrderEvent, OrderState, OrderTable, OrderTableFull, Outcome};
 pub use paper::{
     Arrival, ConstantLatency, Fees, FifoQueue, FillModel, LatencyModel, Market, OwnOrder, PaperConfig,
-    PaperConfigError, PaperCounters, PaperVenue, RECORDING_HEADER, REPORTS_PER_ORDER_MAX, RecordedLatency, Recording,
-    RecordingError, ReportKind, RequestKind, TradeThrough, VenueLatency,
+    PaperConfigError, PaperCounters, PaperVenue, REPORTS_PER_ORDER_MAX, RecordedLatency, Recording, RecordingError,
+    RequestKind, TradeThrough, VenueLatency,
 };

@@ -30,4 +30,4 @@ pub use story::{
 };
 pub use summary::{KindCount, LogSummary, log_summary};
 pub use terminal::to_terminal;
-pub use triples::{ClockCheck, LatencyTriple, LatencyTriples, LeftOut, TripleKind, WayFigures, latency_triples};
+pub use triples::{ClockCheck, LatencyTriple, LatencyTriples, LeftOut, WayFigures, latency_triples};

@@ -18,7 +18,7 @@ use peregrine_eventlog::{
     LogError, LogReader, Stream,
     records::{OrderRecord, OrderTransition},
 };
-use peregrine_types::{EpochNanos, Nanos, OrderId, ReasonCode, SymbolId};
+use peregrine_types::{EpochNanos, Nanos, OrderId, RECORDING_HEADER, ReasonCode, ReportKind, SymbolId};
 use serde::Serialize;
 
 use crate::{
@@ -27,40 +27,11 @@ use crate::{
     table::Table,
 };
 
-/// What a triple is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TripleKind {
-    /// A new order, and whether it was taken.
-    Submit,
-    /// A replacement, and whether it took its place.
-    Replace,
-    /// A cancel, and that the order is gone, or that it was refused.
-    Cancel,
-    /// A trade: nobody asked.
-    Fill,
-}
-
-impl TripleKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Submit, Self::Replace, Self::Cancel, Self::Fill];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Replace => "replace",
-            Self::Cancel => "cancel",
-            Self::Fill => "fill",
-        }
-    }
-}
-
 /// One message and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencyTriple {
     /// What it is about.
-    pub kind: TripleKind,
+    pub kind: ReportKind,
     /// When it was handed to the session, by our clock; `None` for a fill.
     pub request: Option<EpochNanos>,
     /// The venue's stamp of its answer.
@@ -173,7 +144,7 @@ pub fn latency_triples(dir: &Path) -> Result<LatencyTriples, LogError> {
 /// A message that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 struct Request {
-    kind: TripleKind,
+    kind: ReportKind,
     time: EpochNanos,
     is_ambiguous: bool,
 }
@@ -191,8 +162,8 @@ impl Reading {
     fn take(&mut self, record: &OrderRecord) {
         let id = record.order_id;
         match record.transition {
-            OrderTransition::Submitted => self.send(record, TripleKind::Submit),
-            OrderTransition::ReplaceRequested => self.send(record, TripleKind::Replace),
+            OrderTransition::Submitted => self.send(record, ReportKind::Submit),
+            OrderTransition::ReplaceRequested => self.send(record, ReportKind::Replace),
             OrderTransition::Resent => {
                 self.orders.entry(id).and_modify(|request| request.is_ambiguous = true);
             }
@@ -201,7 +172,7 @@ impl Reading {
                 self.cancels.values_mut().for_each(|request| request.is_ambiguous = true);
             }
             OrderTransition::CancelRequested => {
-                let (kind, time) = (TripleKind::Cancel, record.venue_time);
+                let (kind, time) = (ReportKind::Cancel, record.venue_time);
                 self.cancels.insert(id, Request { kind, time, is_ambiguous: false });
             }
             OrderTransition::Overdue => {
@@ -222,7 +193,7 @@ impl Reading {
         }
     }
 
-    fn send(&mut self, record: &OrderRecord, kind: TripleKind) {
+    fn send(&mut self, record: &OrderRecord, kind: ReportKind) {
         self.sent.insert(record.order_id);
         self.orders.insert(record.order_id, Request { kind, time: record.venue_time, is_ambiguous: false });
     }
@@ -256,14 +227,14 @@ impl Reading {
 
     fn fill(&mut self, record: &OrderRecord) {
         if self.sent.contains(&record.order_id) {
-            self.push(TripleKind::Fill, None, record);
+            self.push(ReportKind::Fill, None, record);
         } else {
             let left_out = &mut self.found.left_out;
             left_out.foreign_fill_count = left_out.foreign_fill_count.saturating_add(1);
         }
     }
 
-    fn push(&mut self, kind: TripleKind, request: Option<EpochNanos>, record: &OrderRecord) {
+    fn push(&mut self, kind: ReportKind, request: Option<EpochNanos>, record: &OrderRecord) {
         let (venue, response) = (record.venue_time, record.visible_time);
         self.found.triples.push(LatencyTriple { kind, request, venue, response });
     }
@@ -319,7 +290,7 @@ impl LatencyTriples {
     #[must_use]
     pub fn figures(&self) -> Vec<WayFigures> {
         let mut rows = Vec::new();
-        for kind in TripleKind::ALL {
+        for kind in ReportKind::ALL {
             let of_kind = || self.triples.iter().filter(|triple| triple.kind == kind);
             let there = of_kind().filter_map(|t| Some(t.venue.since(t.request?).0)).collect();
             let back = of_kind().map(|t| t.response.since(t.venue).0).collect();
@@ -334,7 +305,7 @@ impl LatencyTriples {
     /// empty.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut text = "kind,request_ns,venue_ns,response_ns\n".to_owned();
+        let mut text = format!("{RECORDING_HEADER}\n");
         for LatencyTriple { kind, request, venue, response } in &self.triples {
             let request = request.map(|request| request.0.to_string()).unwrap_or_default();
             text.push_str(&format!("{},{request},{},{}\n", kind.name(), venue.0, response.0));

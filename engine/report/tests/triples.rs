@@ -7,8 +7,8 @@ use peregrine_eventlog::{
     EventLog, LogConfig, RunFacts,
     records::{OrderRecord, OrderTransition},
 };
-use peregrine_report::{LatencyTriples, LeftOut, TripleKind, latency_triples};
-use peregrine_types::{EpochNanos, Nanos, OrderId, ReasonCode, SymbolId};
+use peregrine_report::{LatencyTriples, LeftOut, latency_triples};
+use peregrine_types::{EpochNanos, Nanos, OrderId, ReasonCode, ReportKind, SymbolId};
 
 const START: i64 = 1_769_783_400_000_000_000;
 
@@ -57,14 +57,14 @@ fn read(steps: &[Step]) -> LatencyTriples {
 }
 
 /// Kind, request, venue, response, from [`START`] on.
-fn short(found: &LatencyTriples) -> Vec<(TripleKind, Option<i64>, i64, i64)> {
+fn short(found: &LatencyTriples) -> Vec<(ReportKind, Option<i64>, i64, i64)> {
     let of = |time: EpochNanos| time.since(EpochNanos(START)).0;
     found.triples.iter().map(|t| (t.kind, t.request.map(of), of(t.venue), of(t.response))).collect()
 }
 
 use OrderTransition as T;
 use ReasonCode as R;
-use TripleKind::{Cancel, Fill, Replace, Submit};
+use ReportKind::{Cancel, Fill, Replace, Submit};
 
 #[test]
 fn every_answered_message_is_a_triple_and_fills_have_no_request() {

@@ -22,10 +22,10 @@ use peregrine_gateway::Recording;
 use peregrine_gateway::ouch50::{CancelReason, Outbound};
 use peregrine_node::exit::Exit;
 use peregrine_node::run::Manifest;
-use peregrine_report::{LatencyTriples, TripleKind, latency_triples};
+use peregrine_report::{LatencyTriples, latency_triples};
 use peregrine_runtime::system_now;
 use peregrine_source::session::{NASDAQ_ZONE, date_of, session_midnight};
-use peregrine_types::{EpochNanos, Nanos, OrderId};
+use peregrine_types::{EpochNanos, Nanos, OrderId, ReportKind};
 use program::{PROFILE, changes, exchange, peregrine};
 
 fn venue_text(lines: [u16; 2]) -> String {
@@ -97,7 +97,7 @@ fn logged(dir: &Path) -> HashMap<(OrderId, OrderTransition), Vec<(EpochNanos, Ep
 }
 
 /// The triples of one kind, as (request, venue, response).
-fn of_kind(found: &LatencyTriples, kind: TripleKind) -> Vec<(EpochNanos, EpochNanos, EpochNanos)> {
+fn of_kind(found: &LatencyTriples, kind: ReportKind) -> Vec<(EpochNanos, EpochNanos, EpochNanos)> {
     let of_kind = found.triples.iter().filter(|triple| triple.kind == kind);
     let mut triples: Vec<_> = of_kind.map(|t| (t.request.unwrap_or(t.venue), t.venue, t.response)).collect();
     triples.sort_unstable();
@@ -139,16 +139,16 @@ fn hold_equal(dir: &Path, messages: &[Vec<u8>], midnight: EpochNanos) -> Latency
     assert_eq!(found.damage, None);
     assert_eq!(found.left_out.resent_count, 0, "the venue has no faults");
     let orders = joined(&said.orders, &steps, (T::Submitted, &[T::Accepted, T::Rejected]));
-    assert_eq!(of_kind(&found, TripleKind::Submit), orders);
+    assert_eq!(of_kind(&found, ReportKind::Submit), orders);
     let replaced = joined(&said.replacements, &steps, (T::ReplaceRequested, &[T::Replaced, T::ReplaceRejected]));
-    assert_eq!(of_kind(&found, TripleKind::Replace), replaced);
+    assert_eq!(of_kind(&found, ReportKind::Replace), replaced);
     let cancels = joined(&said.cancels, &steps, (T::CancelRequested, &[T::Canceled]));
-    let certain = of_kind(&found, TripleKind::Cancel);
+    let certain = of_kind(&found, ReportKind::Cancel);
     assert!(certain.iter().all(|triple| cancels.contains(triple)), "{certain:?}\n{cancels:?}");
     // The cancels of the stop went out in one message for all, and say nothing of themselves.
     let repeated = usize::try_from(found.left_out.repeated_cancel_count).unwrap();
     assert_eq!(certain.len() + repeated, cancels.len(), "{:?}", found.left_out);
-    let mut fills: Vec<_> = found.triples.iter().filter(|t| t.kind == TripleKind::Fill).map(|t| t.venue).collect();
+    let mut fills: Vec<_> = found.triples.iter().filter(|t| t.kind == ReportKind::Fill).map(|t| t.venue).collect();
     let mut expected = said.fills;
     fills.sort_unstable();
     expected.sort_unstable();
@@ -201,7 +201,7 @@ fn triples_of_a_live_run_are_what_stream_and_log_say_and_drive_the_paper_venue()
     let messages = stream_of(addresses.ports[0], "desk");
     let midnight = session_midnight(date, NASDAQ_ZONE).unwrap();
     let found = hold_equal(Path::new(&live), &messages, midnight);
-    let submit_count = of_kind(&found, TripleKind::Submit).len();
+    let submit_count = of_kind(&found, ReportKind::Submit).len();
     assert!(submit_count > 5, "{submit_count} orders");
     assert!(found.triples.iter().all(|t| t.request.is_none_or(|request| request < t.response)));
 

@@ -1,6 +1,6 @@
 //! How long an order takes to the venue and a report back.
 
-use peregrine_types::{EpochNanos, ExecutionKind, Nanos};
+use peregrine_types::{EpochNanos, Nanos, ReportKind};
 
 use super::recorded::RecordedLatency;
 
@@ -13,33 +13,6 @@ pub enum RequestKind {
     Replace,
     /// A cancel.
     Cancel,
-}
-
-/// What a message of the venue answers, or tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReportKind {
-    /// A new order was taken or refused.
-    Submit,
-    /// A replacement took its place or was refused.
-    Replace,
-    /// What was left of an order is gone, asked for or not, or a cancel was refused.
-    Cancel,
-    /// A trade, or that one was broken.
-    Fill,
-}
-
-impl ReportKind {
-    /// What a report is about. A refusal is taken for that of a new order: of a replacement, say
-    /// [`ReportKind::Replace`].
-    #[must_use]
-    pub const fn of(kind: ExecutionKind) -> Self {
-        match kind {
-            ExecutionKind::Accepted | ExecutionKind::Rejected => Self::Submit,
-            ExecutionKind::Replaced => Self::Replace,
-            ExecutionKind::Canceled | ExecutionKind::CancelRejected | ExecutionKind::Reduced => Self::Cancel,
-            ExecutionKind::Filled | ExecutionKind::Busted => Self::Fill,
-        }
-    }
 }
 
 /// A latency model; firms plug in their own (row B4). Calls of either way come in the order of their times, so that a

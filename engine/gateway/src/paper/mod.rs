@@ -26,16 +26,16 @@ use peregrine_book::{BookAction, BookUpdate, MarketBooks};
 use peregrine_risk::ApprovedOrder;
 use peregrine_types::{
     BookState, EpochNanos, EventKind, Execution, ExecutionKind, Full, Level, Liquidity, MarketEvent, MatchNumber,
-    Nanos, NewOrder, Notional, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId, TickTables,
-    TimeInForce,
+    Nanos, NewOrder, Notional, OrderCommand, OrderId, Price, Qty, ReasonCode, ReportKind, Side, Sink, SymbolId,
+    TickTables, TimeInForce,
 };
 
 pub use arrivals::Arrival;
 use arrivals::Arrivals;
 pub use fill::{FifoQueue, FillModel, Market, OwnOrder, TradeThrough};
-pub use latency::{ConstantLatency, LatencyModel, ReportKind, RequestKind, VenueLatency};
+pub use latency::{ConstantLatency, LatencyModel, RequestKind, VenueLatency};
 use orders::{Orders, Resting, SlotIndex};
-pub use recorded::{RECORDING_HEADER, RecordedLatency, Recording, RecordingError};
+pub use recorded::{RecordedLatency, Recording, RecordingError};
 use taken::Taken;
 
 /// Levels that one marketable order may walk through.

@@ -14,12 +14,10 @@
 
 use std::sync::Arc;
 
-use peregrine_types::{EpochNanos, Nanos};
+use peregrine_types::{EpochNanos, Nanos, RECORDING_HEADER, ReportKind};
 
-use super::latency::{LatencyModel, ReportKind, RequestKind};
+use super::latency::{LatencyModel, RequestKind};
 
-/// First line of a file of triples.
-pub const RECORDING_HEADER: &str = "kind,request_ns,venue_ns,response_ns";
 /// Rows of a file at most: a message each 20 ms of a day of 6.5 hours, in 32 MiB of memory.
 const ROW_COUNT_MAX: usize = 1 << 20;
 /// The longest way: more is a wrong unit, or two clocks that have nothing to do with each other.
@@ -157,31 +155,6 @@ pub enum RecordingError {
 
 fn hint(found: &str, column: &str) -> &'static str {
     if found.is_empty() && column == "request_ns" { "; only fills have none" } else { "" }
-}
-
-impl ReportKind {
-    /// Every kind, in the order of their indices.
-    pub const ALL: [Self; 4] = [Self::Submit, Self::Replace, Self::Cancel, Self::Fill];
-
-    /// The word of the file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Replace => "replace",
-            Self::Cancel => "cancel",
-            Self::Fill => "fill",
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Submit => 0,
-            Self::Replace => 1,
-            Self::Cancel => 2,
-            Self::Fill => 3,
-        }
-    }
 }
 
 /// How long something took at a moment.

@@ -8,10 +8,10 @@
 //! | rests | takes its place, behind all that stands at its price; where it meets the other side it trades |
 
 use peregrine_book::MarketBooks;
-use peregrine_types::{BookState, Execution, ExecutionKind, NewOrder, OrderId, Qty, ReasonCode, Sink};
+use peregrine_types::{BookState, Execution, ExecutionKind, NewOrder, OrderId, Qty, ReasonCode, ReportKind, Sink};
 
 use super::orders::{Resting, SlotIndex};
-use super::{FillModel, LatencyModel, PaperVenue, Place, Report, ReportKind};
+use super::{FillModel, LatencyModel, PaperVenue, Place, Report};
 
 impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
     /// Lets the replacement at `place` meet the books; `order.qty` is the total of the chain.

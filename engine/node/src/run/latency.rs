@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use peregrine_gateway::{ConstantLatency, RecordedLatency, Recording, ReportKind, VenueLatency};
+use peregrine_gateway::{ConstantLatency, RecordedLatency, Recording, VenueLatency};
 use peregrine_source::session::{date_of, session_midnight};
-use peregrine_types::{EpochNanos, Nanos};
+use peregrine_types::{EpochNanos, Nanos, ReportKind};
 use sha2::{Digest, Sha256};
 
 use super::facts::{InputFile, hex};
