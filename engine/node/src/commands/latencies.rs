@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use peregrine_gateway::Recording;
+use peregrine_gateway::{Recording, RecordingError};
 use peregrine_report::{ClockCheck, LatencyTriples, latency_triples};
 use peregrine_types::Nanos;
 use serde_json::json;
@@ -59,7 +59,7 @@ fn to_json(args: &LatenciesArgs, triples: &LatencyTriples, clocks: &ClockCheck) 
     })
 }
 
-/// Writes the triples, if they are what the paper venue takes.
+/// Writes the triples, if they are what the paper venue takes, or would be if they were fewer.
 fn write(out: &Path, triples: &LatencyTriples, clocks: &ClockCheck) -> Result<(), Failure> {
     let refused = |why: &dyn std::fmt::Display| Failure::no(format_args!("{} is not written: {why}", out.display()));
     if clocks.impossible_count > 0 {
@@ -77,8 +77,48 @@ fn write(out: &Path, triples: &LatencyTriples, clocks: &ClockCheck) -> Result<()
         )));
     }
     let text = triples.to_csv();
-    Recording::parse(text.as_bytes()).map_err(|error| refused(&error))?;
+    // Whoever is told to cut a file must have it.
+    let too_long = match Recording::parse(text.as_bytes()) {
+        Ok(_) => None,
+        Err(error @ RecordingError::TooMany { .. }) => Some(error),
+        Err(error) => return Err(refused(&error)),
+    };
     write_file(out, text.as_bytes())?;
+    if let Some(error) = too_long {
+        return Err(Failure::no(format_args!(
+            "{} is written, and too long for the paper venue: {error}",
+            out.display()
+        )));
+    }
     note(format_args!("written  {}, for `[paper] latency_file` of a profile", out.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use peregrine_report::LatencyTriple;
+    use peregrine_types::{EpochNanos, ReportKind};
+
+    use super::*;
+
+    /// A day of more messages than the paper venue takes is written all the same, so that it can be cut as the error says.
+    #[test]
+    fn a_file_of_too_many_rows_is_there_to_be_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("ways.csv");
+        let at = |ns: i64| EpochNanos(1_767_623_400_000_000_000 + ns);
+        let triple = LatencyTriple { kind: ReportKind::Submit, request: Some(at(0)), venue: at(1), response: at(2) };
+        let write_rows = |count: usize| {
+            let triples = LatencyTriples { triples: vec![triple; count], ..LatencyTriples::default() };
+            write(&out, &triples, &triples.clocks()).map_err(|failure| failure.to_string())
+        };
+        write_rows(3).unwrap();
+        let said = write_rows((1 << 20) + 1).unwrap_err();
+        assert!(said.contains("is written") && said.contains("cut the file"), "{said}");
+        let text = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(text.lines().count(), (1 << 20) + 2);
+        // A row less is what it takes.
+        let cut = text.rsplit_once("submit").unwrap().0;
+        assert_eq!(Recording::parse(cut.as_bytes()).unwrap().counts()[0], 1 << 20);
+    }
 }
