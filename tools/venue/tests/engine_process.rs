@@ -619,24 +619,58 @@ fn held_profile(dir: &Path) -> String {
     path.display().to_string()
 }
 
-#[test]
-fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
+/// The shipped profile with a drop copy.
+const COPY_PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/live_copy.toml");
+
+/// The exchange's copy of the first port, with its faults.
+fn copy_text(faults: &str) -> String {
+    format!(
+        "[drop_copy]\naddress = \"127.0.0.1:0\"\nport = 0\nsender_comp_id = \"VENUE\"\ntarget_comp_id = \"DESK\"\n\
+         username = \"\"\npassword = \"\"\nis_every_event = false\nreport_count_max = 10_000\n\
+         [drop_copy.faults]\n{faults}\n"
+    )
+}
+
+/// Runs the whole engine for so many seconds on a tape with faults on, its fills held against the drop copy; gives what its
+/// report says, how it ended and what the venue's stream says.
+fn run_with_copy(faults: &str, seconds: &str) -> (String, Exit, Truth, Summary) {
     let folder = tempfile::tempdir().unwrap();
-    let (addresses, lines, stop, venue) = tape();
+    let (addresses, lines, stop, venue) = exchange(|lines| tape_text(lines) + &copy_text(faults));
     let dir = folder.path().join("runs");
     let out = dir.join("one").display().to_string();
-    let words = ["run", "--config", PROFILE, "--seconds", "8", "--out", &out, "--json"];
-    let exit = done(peregrine(&words, &changes(&addresses, lines)));
+    let mut set = changes(&addresses, lines);
+    set.push(format!("drop_copy.address=\"{}\"", addresses.drop_copy.unwrap()));
+    // Nothing is called missing because the machine is busy.
+    set.push("drop_copy.deadline_ms=10000".to_owned());
+    let words = ["run", "--mode", "live", "--config", COPY_PROFILE, "--seconds", seconds, "--out", &out, "--json"];
+    let exit = done(peregrine(&words, &set));
     let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
-    println!("{} orders, {} fills, {:?}", truth.accepted.len(), truth.fills.len(), truth.positions);
+    assert_eq!(run_count, 1);
     let report = std::fs::read_to_string(dir.join("one/report.json")).unwrap();
-    assert!(report.contains("Our account equals the venue's stream"), "{report}");
-    assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
-    assert!(run_count == 1 && truth.accepted.len() > 5, "{} orders", truth.accepted.len());
     stop.request();
-    let summary = venue.join().unwrap();
+    (report, exit, truth, venue.join().unwrap())
+}
+
+#[test]
+fn the_whole_engine_trades_a_compressed_session_with_faults_on() {
+    let (report, exit, truth, summary) = run_with_copy("", "8");
+    println!("{} orders, {} fills, {:?}", truth.accepted.len(), truth.fills.len(), truth.positions);
+    assert!(report.contains("Our account equals the venue's stream"), "{report}");
+    let copied = format!("{} of them are in its drop copy, word for word", truth.fills.len());
+    assert!(!truth.fills.is_empty() && report.contains(&copied), "{report}");
+    assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
+    assert!(truth.accepted.len() > 5, "{} orders", truth.accepted.len());
     let cut_count = summary.ports[0].endpoint.cut_count;
     assert!(cut_count > 0 || truth.accepted.len() < 30, "{:?}", summary.ports[0]);
+}
+
+/// The copy lies about the first fill: it is named, and the run ends as one that differs.
+#[test]
+fn the_whole_engine_halts_when_its_drop_copy_differs() {
+    let (report, exit, truth, summary) = run_with_copy("wrong_qty_ppm = 1_000_000", "8");
+    assert!(summary.drop_copy.unwrap().0.fault_count > 0 && !truth.fills.is_empty(), "nothing was traded");
+    assert!(report.contains("Our fills and the venue's drop copy differ: Qty differs: we have order "), "{report}");
+    assert!(!report.contains("Our account equals the venue's stream") && exit == Exit::No, "{report}");
 }
 
 #[test]
