@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cause;
 pub mod desk;
 pub mod echo;
+pub mod load;
 pub mod market;
 pub mod veth;
 

@@ -8,6 +8,10 @@
 //! receiving, with commas; over loopback it is UDP alone. Spans are taken from a capture on the venue's side of the wire, where
 //! that is permitted: from the kernel's stamp of the packet that leaves to its stamp of the first order that answers it, by
 //! what the order says of itself (echo) or the log of it (engine), so that a late answer is a long span.
+//!
+//! `--load quotes`, `seldom` or `both`: a market whose every packet moves the engine's quote, so that the engine sends as often
+//! as the echo does; or a generated day, of which one packet in 45 is a reason for an order: there a second echo answers as
+//! seldom, because whoever sends seldom finds its way to the wire cold, with or without an engine.
 //! `--count`, `--rounds`: packets of a round (60,000) and rounds (3). `--record FILE` appends what is printed.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
@@ -22,22 +26,23 @@ use peregrine_benches::BenchError;
 use peregrine_benches::hops::pin;
 use peregrine_benches::host::Machine;
 use peregrine_benches::percentiles::{Percentiles, Timer};
-use peregrine_benches::session::LoadedSession;
 use peregrine_benches::wire::capture::Capture;
 use peregrine_benches::wire::cause::Causes;
 use peregrine_benches::wire::desk::{Desk, PASSWORD, USERNAME};
 use peregrine_benches::wire::echo::Received;
+use peregrine_benches::wire::load::{self, Load};
 use peregrine_benches::wire::market::Market;
 use peregrine_benches::wire::veth::{self, Veth};
 use peregrine_benches::wire::{Play, Played, echo, play};
-use peregrine_wire::itch50::{Message, parse};
 
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 192, 10, 9), 30_901);
 const WARM_UP_COUNT: usize = 60_000;
+/// Messages of a session.
+const SESSION_COUNT: usize = 400_000;
 /// Packets for one that the second echo answers.
 const SELDOM: u64 = 45;
 const USAGE: &str = "usage: wire_to_wire --engine PATH-OF-PEREGRINE [--over loopback|veth|both] [--source udp,packet_ring,xdp] \
-                     [--count N] [--rounds N] [--record FILE]";
+                     [--load quotes|seldom|both] [--count N] [--rounds N] [--record FILE]";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -45,6 +50,7 @@ struct Wish {
     engine: PathBuf,
     over: String,
     sources: Vec<Received>,
+    loads: Vec<Load>,
     count: usize,
     rounds: usize,
     record: Option<PathBuf>,
@@ -120,6 +126,7 @@ fn wish(words: &[String]) -> Result<Wish, BenchError> {
         engine: PathBuf::new(),
         over: "both".to_owned(),
         sources: Received::ALL.to_vec(),
+        loads: Load::ALL.to_vec(),
         count: 60_000,
         rounds: 3,
         record: None,
@@ -135,6 +142,8 @@ fn wish(words: &[String]) -> Result<Wish, BenchError> {
                 let ways: Option<Vec<Received>> = value.split(',').map(Received::from_name).collect();
                 wish.sources = ways.ok_or(USAGE)?;
             }
+            "--load" if value == "both" => wish.loads = Load::ALL.to_vec(),
+            "--load" => wish.loads = vec![Load::from_name(value).ok_or(USAGE)?],
             "--count" => wish.count = value.parse()?,
             "--rounds" => wish.rounds = value.parse()?,
             "--record" => wish.record = Some(std::path::absolute(value)?),
@@ -148,7 +157,6 @@ fn wish(words: &[String]) -> Result<Wish, BenchError> {
 fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
     let file = wish.record.as_ref().map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
     let mut out = Out(file);
-    let session = LoadedSession::generated(1, 400_000)?;
     let cores = peregrine_runtime::available_cores();
     let (Some(answering), Some(measuring)) = (cores.first().copied(), cores.get(1).copied()) else {
         return Err("two cores are needed: one measures, one answers".into());
@@ -160,36 +168,52 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
     };
     out.say(&format!(
         "## Wire to wire over {name}\n\n{}- one packet at a time, the answer on core {answering}; nanoseconds by {clock}\n\n\
-         | source | who answers | answered | p50 | p90 | p99 | p99.9 | max | by the sender p50 |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|",
+         | source | load | who answers | answered | p50 | p90 | p99 | p99.9 | max | by the sender p50 |\n\
+         |---|---|---|--:|--:|--:|--:|--:|--:|--:|",
         Machine::here().describe(measuring),
     ))?;
-    let contenders = [Contender::Echo(1), Contender::Echo(SELDOM), Contender::Engine(&wish.engine)];
     let mut ratios = Vec::new();
-    for way in &wish.sources {
-        let mut medians = [f64::INFINITY; 3];
-        for _ in 0..wish.rounds {
-            for (contender, least) in contenders.into_iter().zip(&mut medians) {
-                let played = round((contender, *way), place, &session, (wish.count, &timer, measuring))?;
-                let (row, median) = row(contender, *way, played);
-                out.say(&row)?;
-                *least = least.min(median);
+    for load in &wish.loads {
+        let session = load.session(SESSION_COUNT)?;
+        let bare: &[u64] = match load {
+            Load::Quotes => &[1],
+            Load::Seldom => &[1, SELDOM],
+        };
+        let contenders: Vec<Contender<'_>> =
+            bare.iter().map(|every| Contender::Echo(*every)).chain([Contender::Engine(&wish.engine)]).collect();
+        for way in &wish.sources {
+            let mut medians = vec![f64::INFINITY; contenders.len()];
+            for _ in 0..wish.rounds {
+                for (contender, least) in contenders.iter().zip(&mut medians) {
+                    let at = (*load, &session);
+                    let played = round((*contender, *way), place, at, (wish.count, &timer, measuring))?;
+                    let (row, median) = row(*contender, (*way, *load), played);
+                    out.say(&row)?;
+                    *least = least.min(median);
+                }
             }
+            ratios.push(ratio((*way, *load), &medians));
         }
-        let [echo, seldom, engine] = medians;
-        ratios.push(format!(
-            "- {}: least medians {echo:.0}, {seldom:.0} and {engine:.0} ns; the engine to either echo: **{:.2}** and **{:.2}** \
-             (goal 1.25)",
-            way.name(),
-            engine / echo,
-            engine / seldom
-        ));
     }
     out.say(&format!("\n{}\n", ratios.join("\n")))
 }
 
+/// What the engine, the last of the medians, is to each echo.
+fn ratio((way, load): (Received, Load), medians: &[f64]) -> String {
+    let Some((engine, echoes)) = medians.split_last() else { return String::new() };
+    let listed: Vec<String> = medians.iter().map(|median| format!("{median:.0}")).collect();
+    let ratios: Vec<String> = echoes.iter().map(|echo| format!("**{:.2}**", engine / echo)).collect();
+    format!(
+        "- {}, {}: least medians {} ns; the engine to each echo: {} (goal 1.25)",
+        way.name(),
+        load.name(),
+        listed.join(", "),
+        ratios.join(", ")
+    )
+}
+
 /// A row of the table, and its median.
-fn row(contender: Contender<'_>, way: Received, (played, causes): (Played, Causes)) -> (String, f64) {
+fn row(contender: Contender<'_>, (way, load): (Received, Load), (played, causes): (Played, Causes)) -> (String, f64) {
     let Played { spans, unanswered_count, captured } = played;
     let packet_count = spans.len() + unanswered_count;
     let own = Percentiles::of(spans.clone()).p50;
@@ -204,8 +228,9 @@ fn row(contender: Contender<'_>, way: Received, (played, causes): (Played, Cause
     };
     let lost = if dropped_count > 0 { format!(", {dropped_count} frames not captured") } else { String::new() };
     let row = format!(
-        "| {} | {name} | {answered} of {packet_count}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} |",
+        "| {} | {} | {name} | {answered} of {packet_count}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} |",
         way.name(),
+        load.name(),
     );
     (row, p50)
 }
@@ -213,9 +238,10 @@ fn row(contender: Contender<'_>, way: Received, (played, causes): (Played, Cause
 fn round(
     (contender, way): (Contender<'_>, Received),
     place: &Place,
-    session: &LoadedSession,
+    (load, session): (Load, &load::Market),
     (count, timer, core): (usize, &Timer, usize),
 ) -> Result<(Played, Causes), BenchError> {
+    let messages = || session.messages.iter().map(Vec::as_slice);
     let mut desk = Desk::listen(SocketAddrV4::new(place.venue, 0))?;
     let mut market = Market::new(GROUP, place.venue)?;
     let folder = tempfile::tempdir()?;
@@ -230,7 +256,7 @@ fn round(
         }
         Contender::Engine(program) => {
             let mut command = place.command(program);
-            let profile = configuration(folder.path(), (&venue, way), &symbol(session)?, place)?;
+            let profile = configuration(folder.path(), (&venue, way), (load, &session.symbol), place)?;
             command.args(["run", "--config"]).arg(profile).stdout(Stdio::null());
             command
         }
@@ -248,7 +274,7 @@ fn round(
     let measuring = std::thread::scope(|scope| {
         let measure = || {
             pin(core);
-            let played = play(&mut market, &mut desk, session.messages(), (&plan, timer), capture);
+            let played = play(&mut market, &mut desk, messages(), (&plan, timer), capture);
             played.map_err(|error| error.to_string())
         };
         scope.spawn(measure).join()
@@ -258,7 +284,7 @@ fn round(
     child.end()?;
     let causes = match contender {
         Contender::Echo(_) => Causes::Identifier,
-        Contender::Engine(_) => Causes::of_run(&run_of(folder.path())?, session.messages())?,
+        Contender::Engine(_) => Causes::of_run(&run_of(folder.path())?, messages())?,
     };
     Ok((played, causes))
 }
@@ -274,29 +300,20 @@ fn run_of(folder: &Path) -> Result<PathBuf, BenchError> {
     Err("the engine left no run".into())
 }
 
-/// The name that the session's first directory message gives.
-fn symbol(session: &LoadedSession) -> Result<String, BenchError> {
-    let mut messages = session.messages().filter_map(|message| parse(message).ok());
-    let name = messages.find_map(|message| {
-        if let Message::StockDirectory(directory) = message { Some(directory.stock.to_string()) } else { None }
-    });
-    name.ok_or_else(|| "the session has no directory".into())
-}
-
 /// The profile of a live session against the desk: the bundled one, with the desk's addresses and one symbol.
 fn configuration(
     folder: &Path,
     (venue, way): (&str, Received),
-    symbol: &str,
+    (load, symbol): (Load, &str),
     place: &Place,
 ) -> Result<PathBuf, BenchError> {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/live.toml").canonicalize()?;
-    let path = folder.join("wire.toml");
+    let (path, (decide, risk)) = (folder.join("wire.toml"), load.settings());
     let text = format!(
         "include = [{bundled:?}]\n\
-         [runtime]\nfeed_core = 0\nrecord_core = 1\nwait = \"spin\"\n\
-         [decide]\nsymbols = [{symbol:?}]\n\
-         [risk]\npermitted_symbols = [{symbol:?}]\n\
+         [runtime]\nfeed_core = 0\nrecord_core = 1\nwait = \"spin\"\norder_slots = 16384\n\
+         [decide]\nsymbols = [{symbol:?}]\n{decide}\
+         [risk]\npermitted_symbols = [{symbol:?}]\n{risk}\
          [live]\nsource = {:?}\nlines = [\"{GROUP}\"]\ninterface = \"{}\"\n\
          [ouch]\naddress = {venue:?}\nusername = {USERNAME:?}\npassword = {PASSWORD:?}\n\
          [log]\nout_dir = {folder:?}\n",

@@ -32,9 +32,9 @@ enum Kind {
 pub struct Order {
     /// Whether it asks for a cancel.
     pub is_cancel: bool,
-    /// `UserRefNum` of the order, for a cancel of the one to be cancelled.
+    /// `UserRefNum` of the order or of the replacement, for a cancel of the one to be cancelled.
     pub number: u32,
-    /// The order's identifier as a number: the bare echo puts the number of the packet's first message there. 0 for a cancel.
+    /// The order's identifier as a number: the bare echo puts the number of the packet's first message there. 0 for a cancel and a replacement.
     pub identifier: u64,
 }
 
@@ -126,7 +126,7 @@ fn kind_of(frame: &[u8], is_outgoing: bool, (feed_port, desk_port): (u16, u16)) 
     found().unwrap_or(Kind::Other)
 }
 
-/// What a message of OUCH 5.0 asks for, if it is Enter Order or Cancel Order.
+/// What a message of OUCH 5.0 asks for, if it is Enter Order, Replace Order or Cancel Order.
 fn order_of(message: &[u8]) -> Option<Order> {
     match Inbound::parse(message).ok()? {
         Inbound::EnterOrder(order, _) => {
@@ -136,8 +136,10 @@ fn order_of(message: &[u8]) -> Option<Order> {
         Inbound::CancelOrder(cancel, _) => {
             Some(Order { is_cancel: true, number: cancel.user_ref_num.get(), identifier: 0 })
         }
-        Inbound::ReplaceOrder(..)
-        | Inbound::ModifyOrder(..)
+        Inbound::ReplaceOrder(replace, _) => {
+            Some(Order { is_cancel: false, number: replace.user_ref_num.get(), identifier: 0 })
+        }
+        Inbound::ModifyOrder(..)
         | Inbound::MassCancel(..)
         | Inbound::DisableOrderEntry(..)
         | Inbound::EnableOrderEntry(..)
@@ -149,7 +151,9 @@ fn order_of(message: &[u8]) -> Option<Order> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peregrine_gateway::ouch50::{Body, CancelOrder, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, Text};
+    use peregrine_gateway::ouch50::{
+        Body, CancelOrder, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, ReplaceOrder, Text,
+    };
 
     fn frame(protocol: u8, port: u16, header: &[u8], payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; ETHERNET_LEN + 20];
@@ -189,6 +193,9 @@ mod tests {
         let entered = Kind::Order(Order { is_cancel: false, number: 5, identifier: 1_234 });
         let canceled = Kind::Order(Order { is_cancel: true, number: 6, identifier: 0 });
         assert_eq!((of(&enter, 40), of(&cancel, 40)), (entered, canceled));
+        let replace =
+            soup(&ReplaceOrder { orig_user_ref_num: 5.into(), user_ref_num: 7.into(), ..ReplaceOrder::blank() });
+        assert_eq!(of(&replace, 40), Kind::Order(Order { is_cancel: false, number: 7, identifier: 0 }));
         assert_eq!((of(b"\0\x01R", 40), of(&enter, 41), of(b"", 40)), (Kind::Other, Kind::Other, Kind::Other));
         // What lies behind the datagram in a padded frame is none of it.
         let mut padded = frame(TCP, 40, &tcp, b"");

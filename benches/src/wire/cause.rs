@@ -49,9 +49,9 @@ impl Causes {
         for item in LogReader::open(dir, Stream::Decide)?.payloads::<DecisionRecord>() {
             let (_, record) = item?;
             let is_cancel = match record.intent_kind {
-                IntentKind::New | IntentKind::HeldNew => false,
+                IntentKind::New | IntentKind::HeldNew | IntentKind::Replace | IntentKind::HeldReplace => false,
                 IntentKind::Cancel | IntentKind::HeldCancel => true,
-                IntentKind::None | IntentKind::Replace | IntentKind::HeldReplace => continue,
+                IntentKind::None => continue,
             };
             if record.verdict == ReasonCode::None {
                 let key = (record.exch_time.since(midnight).0, record.cause_id);

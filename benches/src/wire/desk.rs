@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use peregrine_gateway::ouch50::{
     AccountQueryResponse, Body, EnterOrder, Inbound, MESSAGE_LEN_MAX, MassCancelResponse, MessageBuilder,
-    OrderAccepted, OrderCanceled,
+    OrderAccepted, OrderCanceled, OrderReplaced, ReplaceOrder,
 };
 use peregrine_gateway::soup::{
     CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, ServerEvent, ServerSession,
@@ -31,7 +31,8 @@ pub struct Desk {
     session: ServerSession,
     clock: TscClock,
     buffer: Vec<u8>,
-    open: HashMap<u32, u32>,
+    /// Orders by number, as they were entered or replaced last.
+    open: HashMap<u32, EnterOrder>,
     user_ref_num_last: u32,
     order_ref_last: u64,
     /// Orders and cancels that came.
@@ -173,18 +174,35 @@ impl Desk {
                 self.order_count += 1;
                 self.order_ref_last += 1;
                 self.user_ref_num_last = self.user_ref_num_last.max(order.user_ref_num.get());
-                self.open.insert(order.user_ref_num.get(), order.quantity.get());
+                self.open.insert(order.user_ref_num.get(), *order);
                 self.say(&accepted(order, self.order_ref_last))
             }
             Inbound::CancelOrder(cancel, _) => {
                 self.order_count += 1;
-                let Some(qty) = self.open.remove(&cancel.user_ref_num.get()) else { return Ok(()) };
+                let Some(order) = self.open.remove(&cancel.user_ref_num.get()) else { return Ok(()) };
                 self.say(&OrderCanceled {
                     user_ref_num: cancel.user_ref_num,
-                    quantity: qty.into(),
+                    quantity: order.quantity,
                     reason: b'U',
                     ..OrderCanceled::blank()
                 })
+            }
+            Inbound::ReplaceOrder(replace, _) => {
+                self.order_count += 1;
+                self.order_ref_last += 1;
+                self.user_ref_num_last = self.user_ref_num_last.max(replace.user_ref_num.get());
+                let Some(order) = self.open.remove(&replace.orig_user_ref_num.get()) else {
+                    return Err("a replacement of an order that is not open".into());
+                };
+                let order = EnterOrder {
+                    user_ref_num: replace.user_ref_num,
+                    quantity: replace.quantity,
+                    price: replace.price,
+                    clordid: replace.clordid,
+                    ..order
+                };
+                self.open.insert(replace.user_ref_num.get(), order);
+                self.say(&replaced(&order, replace, self.order_ref_last))
             }
             Inbound::AccountQuery(..) => self.say(&AccountQueryResponse {
                 next_user_ref_num: (self.user_ref_num_last + 1).into(),
@@ -199,8 +217,7 @@ impl Desk {
                     ..MassCancelResponse::blank()
                 })
             }
-            other @ (Inbound::ReplaceOrder(..)
-            | Inbound::ModifyOrder(..)
+            other @ (Inbound::ModifyOrder(..)
             | Inbound::DisableOrderEntry(..)
             | Inbound::EnableOrderEntry(..)
             | Inbound::Unknown(_)) => Err(format!("an order message that this desk does not know: {other:?}").into()),
@@ -231,5 +248,25 @@ fn accepted(order: &EnterOrder, order_ref: u64) -> OrderAccepted {
         order_state: b'L',
         clordid: order.clordid,
         ..OrderAccepted::blank()
+    }
+}
+
+fn replaced(order: &EnterOrder, replace: &ReplaceOrder, order_ref: u64) -> OrderReplaced {
+    OrderReplaced {
+        orig_user_ref_num: replace.orig_user_ref_num,
+        user_ref_num: order.user_ref_num,
+        side: order.side,
+        quantity: order.quantity,
+        symbol: order.symbol,
+        price: order.price,
+        time_in_force: order.time_in_force,
+        display: order.display,
+        order_ref: order_ref.into(),
+        capacity: order.capacity,
+        iso_eligibility: order.iso_eligibility,
+        cross_type: order.cross_type,
+        order_state: b'L',
+        clordid: order.clordid,
+        ..OrderReplaced::blank()
     }
 }
