@@ -230,8 +230,11 @@ impl OrderClient {
             desk.is_mass_cancel_wanted = false;
             desk.mass_cancel(&mut way, io);
         }
-        if is_read && desk.due <= now {
-            desk.look_for_overdue(&mut way, io);
+        if is_read {
+            desk.forget_oldest_answered();
+            if desk.due <= now {
+                desk.look_for_overdue(&mut way, io);
+            }
         }
         desk.look_for_silence(&mut way);
         if desk.is_query_wanted && way.sending.query.is_none() {
@@ -244,8 +247,11 @@ impl OrderClient {
             desk.mark(&mut way, io);
         }
         desk.pass_on(io);
-        let is_clear = !desk.has_unknown() && desk.carried.is_empty();
-        if desk.phase == Phase::Settling && is_clear && (!desk.must_be_flat || desk.table.open_count() == 0) {
+        if desk.phase == Phase::Settling
+            && desk.carried.is_empty()
+            && !desk.has_unknown()
+            && (!desk.must_be_flat || desk.table.open_count() == 0)
+        {
             desk.must_be_flat = false;
             desk.phase = Phase::Trading;
             let order_count = u64::try_from(desk.ledger.orders().count()).unwrap_or(u64::MAX);

@@ -51,7 +51,8 @@ pub(super) struct Desk {
     pub(super) beginning: Option<Box<Beginning>>,
     /// Whether earlier orders must be gone before anything new is sent.
     pub(super) must_be_flat: bool,
-    pub(super) pending: Vec<Pending>,
+    /// Messages that may still be answered, in the order in which they were handed to the session.
+    pub(super) pending: VecDeque<Pending>,
     pub(super) last_number: OrderId,
     /// When the first of the messages that wait may be overdue.
     pub(super) due: EpochNanos,
@@ -96,7 +97,7 @@ impl Desk {
             beginning: Some(Box::new(Beginning { account, ..Beginning::default() })),
             must_be_flat: true,
             // An order and its cancel each.
-            pending: Vec::with_capacity(config.order_count_max.saturating_mul(2)),
+            pending: VecDeque::with_capacity(config.order_count_max.saturating_mul(2)),
             due: EpochNanos::MAX,
             is_query_wanted: false,
             is_marker_wanted: false,

@@ -10,6 +10,10 @@ use crate::soup::ClientSession;
 
 use super::ledger::Ledger;
 
+/// Answered messages that one turn forgets, at most: more than come in a turn of 2 us, and few enough to keep no packet
+/// waiting.
+const FORGOTTEN_PER_TURN_MAX: usize = 8;
+
 /// A message that may still be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
@@ -84,13 +88,21 @@ impl Way<'_> {
 
 impl Desk {
     /// Notes that a message was handed over. When there is no room, answered ones are forgotten first; the list has room
-    /// for every open order and its cancel.
+    /// for every open order and its cancel. It never grows: a full one notes nothing more.
     pub(super) fn await_answer(&mut self, order_id: OrderId, is_cancel: bool, (sent, serial): (EpochNanos, u64)) {
         if self.pending.len() == self.pending.capacity() {
             self.forget_answered();
         }
         if self.pending.len() < self.pending.capacity() {
-            self.pending.push(Pending { order_id, is_cancel, since: sent, sent, serial, probes: 0, is_named: false });
+            self.pending.push_back(Pending {
+                order_id,
+                is_cancel,
+                since: sent,
+                sent,
+                serial,
+                probes: 0,
+                is_named: false,
+            });
         }
         self.due = self.due.min(sent.plus(self.config.answer_time_max));
     }
@@ -98,6 +110,18 @@ impl Desk {
     pub(super) fn forget_answered(&mut self) {
         let (table, ledger) = (&self.table, &self.ledger);
         self.pending.retain(|pending| !pending.is_answered(table, ledger));
+    }
+
+    /// Forgets the oldest messages that were answered, a few in each turn: the list stays as short as what really waits, and
+    /// a look through it costs nothing.
+    #[inline]
+    pub(super) fn forget_oldest_answered(&mut self) {
+        for _ in 0..FORGOTTEN_PER_TURN_MAX {
+            match self.pending.front() {
+                Some(oldest) if oldest.is_answered(&self.table, &self.ledger) => self.pending.pop_front(),
+                Some(_) | None => return,
+            };
+        }
     }
 
     /// Names what was not answered in time, says a cancel again, and asks for a marker.
