@@ -2,7 +2,7 @@
 
 use peregrine_types::Symbol;
 use peregrine_wire::itch50::{
-    AddOrder, Message, OrderReplace, Price4, StockDirectory, StockTradingAction, SystemEvent, parse,
+    AddOrder, Message, OrderDelete, Price4, StockDirectory, StockTradingAction, SystemEvent, parse,
 };
 use zerocopy::IntoBytes;
 
@@ -14,7 +14,7 @@ use crate::session::LoadedSession;
 pub enum Load {
     /// A generated day of one symbol under the bundled profile: about one packet in 45 is a reason for an order or a cancel.
     Seldom,
-    /// A market whose best bid and best ask move in turn, and a profile that keeps a quote at a distance from the predicted
+    /// A market where a better bid and a better ask come and go in turn, and a profile that keeps a quote at a distance from the predicted
     /// price: every packet is a reason to move it, so that the engine sends as often as an echo that answers every packet.
     Quotes,
 }
@@ -87,10 +87,10 @@ const LOCATE: u16 = 1;
 const OPEN: u64 = 34_200_000_000_000;
 /// Between two messages, nanoseconds.
 const STEP: u64 = 100_000;
-/// Half of the spread when the best orders are back, and what lies between two levels behind them; in units of 10⁻⁴.
+/// Half of the spread without them, and what lies between two levels behind them; in units of 10⁻⁴.
 const HALF_SPREAD: u32 = 1_300;
 const LEVEL_STEP: u32 = 100;
-/// By how much a best order moves inwards: six ticks, three of the mid.
+/// By how much a better order is better: six ticks, three of the mid.
 const MOVE: u32 = 600;
 /// The price in the middle: 100.
 const MIDDLE: u32 = 1_000_000;
@@ -99,7 +99,7 @@ const LEVEL_COUNT: u32 = 10;
 /// Shares of every order.
 const SHARES: u32 = 300;
 
-/// Ten levels on either side, whose best orders then move: bid inwards, ask inwards, bid back, ask back, and so on.
+/// Ten levels on either side; then a better bid comes, a better ask, the bid goes, the ask goes, and so on.
 fn moving_best(count: usize) -> Result<Vec<Vec<u8>>, BenchError> {
     let stock = Symbol::new("QUOT").ok_or("no symbol")?;
     let (mut messages, mut time, mut last_ref) = (Vec::new(), OPEN, 0_u64);
@@ -137,35 +137,34 @@ fn moving_best(count: usize) -> Result<Vec<Vec<u8>>, BenchError> {
         let distance = HALF_SPREAD - inwards + level * LEVEL_STEP;
         Price4::new(if side == b'B' { MIDDLE - distance } else { MIDDLE + distance })
     };
-    let mut best = [(b'B', 0_u64, 0_u32), (b'S', 0, 0)];
+    let add = |order_ref: u64, side: u8, price: Price4, time: u64| {
+        let order = AddOrder {
+            order_ref: order_ref.into(),
+            side,
+            shares: SHARES.into(),
+            stock,
+            price,
+            ..AddOrder::new(LOCATE, time)
+        };
+        order.as_bytes().to_vec()
+    };
     for level in (0..LEVEL_COUNT).rev() {
-        for (side, order_ref, _) in &mut best {
+        for side in *b"BS" {
             last_ref += 1;
-            *order_ref = last_ref;
-            let order = AddOrder {
-                order_ref: last_ref.into(),
-                side: *side,
-                shares: SHARES.into(),
-                stock,
-                price: price(*side, 0, level),
-                ..AddOrder::new(LOCATE, next())
-            };
-            messages.push(order.as_bytes().to_vec());
+            messages.push(add(last_ref, side, price(side, 0, level), next()));
         }
     }
+    let mut better = [(b'B', None::<u64>), (b'S', None)];
     for turn in 0..count {
-        let Some((side, order_ref, inwards)) = best.get_mut(turn % 2) else { break };
-        last_ref += 1;
-        *inwards = if *inwards == 0 { MOVE } else { 0 };
-        let moved = OrderReplace {
-            original_order_ref: (*order_ref).into(),
-            new_order_ref: last_ref.into(),
-            shares: SHARES.into(),
-            price: price(*side, *inwards, 0),
-            ..OrderReplace::new(LOCATE, next())
-        };
-        *order_ref = last_ref;
-        messages.push(moved.as_bytes().to_vec());
+        let Some((side, inner)) = better.get_mut(turn % 2) else { break };
+        if let Some(order_ref) = inner.take() {
+            let delete = OrderDelete { order_ref: order_ref.into(), ..OrderDelete::new(LOCATE, next()) };
+            messages.push(delete.as_bytes().to_vec());
+        } else {
+            last_ref += 1;
+            *inner = Some(last_ref);
+            messages.push(add(last_ref, *side, price(*side, MOVE, 0), next()));
+        }
     }
     Ok(messages)
 }
