@@ -167,7 +167,9 @@ pub fn open_loop(
             index = index.wrapping_add(1);
             machine.on_event(&event);
             if let Some(due) = schedule.due(index, event.recv_time) {
-                wait_until(due, &stopwatch, || machine.decide.idle());
+                wait_until(due, &stopwatch, || {
+                    machine.decide.idle(&machine.books);
+                });
             }
             Ok(())
         };

@@ -103,7 +103,9 @@ where
         if S::IS_LIVE {
             self.poll();
         }
-        self.decide.idle();
+        if self.decide.idle(&self.books) {
+            self.send.keep_warm();
+        }
     }
 
     #[inline]
@@ -337,7 +339,7 @@ where
             }
         }
         if done == 0 && !self.is_done {
-            self.decide.idle();
+            self.decide.idle(&self.books);
         }
         done
     }

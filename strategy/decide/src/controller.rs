@@ -78,6 +78,13 @@ pub trait Controller {
     /// Decides on one moment and writes what it wants into `out`.
     fn decide(&mut self, view: &DecisionView<'_>, out: &mut IntentBatch) -> Outcome;
 
+    /// Goes through [`Controller::decide`] on the present moment and remembers nothing of it: called while nothing happens, so
+    /// that its code and memory are warm when something does. What it writes into `out` is thrown away. Does nothing unless
+    /// it is implemented.
+    fn rehearse(&self, view: &DecisionView<'_>, out: &mut IntentBatch) {
+        let _unused = (view, out);
+    }
+
     /// Asks for the cancellation of whatever rests for a slot, whether or not the book is good. Called again while
     /// orders are left; must not ask twice for the same one.
     fn withdraw(&mut self, slot: usize, now: EpochNanos, out: &mut IntentBatch);

@@ -12,8 +12,8 @@ mod window;
 
 use core::fmt;
 
-use peregrine_book::{BookUpdate, MarketBooks};
-use peregrine_types::{EpochNanos, EventKind, EventSeq, MarketEvent, SymbolId};
+use peregrine_book::{BookAction, BookUpdate, MarketBooks};
+use peregrine_types::{EpochNanos, EventKind, EventSeq, MarketEvent, Nanos, Price, SymbolId};
 
 pub use definitions::{
     DEFINITION_VERSION, DEFINITIONS, FEATURE_COUNT, FeatureDefinition, definition_hash, definition_hash_hex,
@@ -138,6 +138,24 @@ impl FeatureEngine {
             sum ^= slot.map_or(0, SymbolFeatures::touch);
         }
         core::hint::black_box(sum);
+    }
+
+    /// Goes through an event of a slot's symbol, one that changes its best bid, on a copy of what is remembered of it, and
+    /// gives the vector that comes of it: code and memory are as after an event, and nothing is remembered. `None` for an
+    /// unknown slot.
+    pub fn rehearse<B: MarketBooks>(
+        &self,
+        (slot, symbol): (usize, SymbolId),
+        books: &B,
+        scratch: &mut SymbolFeatures,
+    ) -> Option<FeatureVector> {
+        scratch.clone_from(self.symbols.get(slot)?);
+        let time = scratch.time().plus(Nanos::from_micros(1));
+        let price = books.top(symbol).bid.map_or(Price(0), |level| level.price);
+        let event = MarketEvent::new(EventKind::AddOrder, symbol, time, time);
+        let update = BookUpdate { price, is_top_changed: true, ..BookUpdate::new(symbol, BookAction::Added) };
+        scratch.on_event(&event, &update, books);
+        Some(scratch.vector(&self.config))
     }
 
     /// The vector of a slot as of its symbol's last event.

@@ -3,6 +3,7 @@
 //! sent, and then calls [`Strategy::after_decision`], which makes the network's next step off the critical path.
 
 mod held;
+mod warm;
 
 use core::fmt;
 
@@ -13,6 +14,8 @@ use peregrine_types::{
     SymbolId, TickTables, TopOfBook,
 };
 use sha2::{Digest, Sha256};
+
+use warm::Rehearsal;
 
 use crate::features::narrow;
 use crate::{
@@ -124,8 +127,7 @@ pub struct Strategy<C = ThresholdController> {
     model: Model,
     kernel: Kernel,
     latents: LatentStore,
-    /// What [`Strategy::keep_warm`] steps on; no decision ever sees it.
-    scratch: LatentStore,
+    rehearsal: Rehearsal,
     controller: C,
     held: HeldOrders,
     decision: Decision,
@@ -187,7 +189,7 @@ impl<C: Controller> Strategy<C> {
             features: FeatureEngine::new(feature_config, config.symbol_count_max, config.watched_count_max),
             watched: Vec::with_capacity(watched_count),
             latents: LatentStore::new(&model, watched_count),
-            scratch: LatentStore::new(&model, 1),
+            rehearsal: Rehearsal::new(&model, config.watched_count_max),
             model,
             kernel,
             controller,
@@ -267,12 +269,6 @@ impl<C: Controller> Strategy<C> {
             self.kernel.advance(&self.model, &mut latent);
             stopwatch.lap(Stage::Advance);
         }
-    }
-
-    /// Makes a step of the network on scratch state, so that its weights and the processor's predictors stay warm while
-    /// nothing happens. Changes no decision and no hash.
-    pub fn keep_warm(&mut self) {
-        self.kernel.warm(&self.model, &mut self.scratch);
     }
 
     /// The last decision.

@@ -1,7 +1,10 @@
 //! The client: session and desk together.
 
 use peregrine_risk::ApprovedOrder;
-use peregrine_types::{EpochNanos, Execution, Full, NewOrder, OrderCommand, OrderId, ReasonCode, Sink};
+use peregrine_types::{
+    EpochNanos, Execution, Full, NewOrder, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId,
+    TimeInForce,
+};
 
 use super::desk::Desk;
 use super::ledger::Ledger;
@@ -87,6 +90,24 @@ impl OrderClient {
         let session = u64::from(self.session.state() == ClientState::Active) ^ self.sending.serial;
         let waiting = u64::try_from(self.session.pending().len()).unwrap_or(0);
         core::hint::black_box(desk.table.touch(next) ^ known ^ pending ^ session ^ waiting);
+    }
+
+    /// Nothing happens: reads what the next order will need and makes messages that nobody gets, so that the next one finds
+    /// code and memory warm. Changes nothing.
+    pub fn keep_warm(&self) {
+        self.prefetch_hint();
+        let (config, next) = (&self.desk.config, OrderId(self.desk.last_number.0.saturating_add(1)));
+        let Some(symbol) = config.symbols.first().copied() else { return };
+        let order = NewOrder {
+            symbol: SymbolId(0),
+            side: Side::Buy,
+            price: Price(0),
+            qty: Qty(1),
+            time_in_force: TimeInForce::Day,
+            is_post_only: true,
+        };
+        core::hint::black_box(wire::enter(next, &order, symbol, config.capacity).is_ok());
+        core::hint::black_box(wire::replace(next, self.desk.last_number, &order).is_ok());
     }
 
     /// Takes an approved order or cancel: it is written down, and its bytes wait in [`OrderClient::pending`]. A cancel

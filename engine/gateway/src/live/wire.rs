@@ -50,10 +50,12 @@ pub(super) fn user_ref_num(order_id: OrderId) -> Result<u32, EncodeError> {
     u32::try_from(order_id.0).map_err(|_| EncodeError::Number)
 }
 
-/// Enter Order, with our number as identifier too, so that whoever reads the venue's records finds it.
+/// Enter Order, with our number as identifier too, so that whoever reads the venue's records finds it. Like [`replace`] never
+/// a part of its caller: what is rehearsed is to be the very code that an order runs.
 ///
 /// # Errors
 /// [`EncodeError`] for an order that the protocol has no words for.
+#[inline(never)]
 pub(super) fn enter(order_id: OrderId, order: &NewOrder, symbol: Symbol, capacity: u8) -> Result<Encoded, EncodeError> {
     let (quantity, price) = values(order)?;
     let body = EnterOrder {
@@ -101,6 +103,7 @@ const fn time_in_force(order: &NewOrder) -> u8 {
 ///
 /// # Errors
 /// [`EncodeError`] for an order that the protocol has no words for.
+#[inline(never)]
 pub(super) fn replace(order_id: OrderId, replaces: OrderId, order: &NewOrder) -> Result<Encoded, EncodeError> {
     let (quantity, price) = values(order)?;
     let body = ReplaceOrder {

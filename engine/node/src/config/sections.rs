@@ -139,7 +139,7 @@ section! {
         backend: BackendChoice, "auto, scalar, avx2 or avx512", |_| true;
         /// How the weights are kept; narrower ones are refused when more than 0.5 % of the decisions on a seeded walk differ from those with f32 (`peregrine-lab diagnose` says it of held-out data).
         precision: PrecisionChoice, "f32, int16 or int8", |_| true;
-        /// Every so many microseconds without an event the decide role makes a step of the network on scratch state, so that the next decision finds it warm; 0: never.
+        /// Every so many microseconds without an event the decide role goes through the way from an event to an order on copies, for one of the watched symbols after the other, so that the next decision finds it warm; 0: never.
         keep_warm_us: u32, "0, or 10 to 100000", |us| *us == 0 || (10..=100_000).contains(us);
     }
 }

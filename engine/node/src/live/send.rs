@@ -238,6 +238,11 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     }
 
     #[inline]
+    fn keep_warm(&self) {
+        self.client.keep_warm();
+    }
+
+    #[inline]
     fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
         if self.journal.log.has_failed() {
             return Err(Full(approved));

@@ -8,6 +8,7 @@ mod held;
 mod record;
 #[cfg(test)]
 mod tests;
+mod warm;
 mod withdraw;
 
 use std::marker::PhantomData;
@@ -16,7 +17,7 @@ use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_decide::{Input, IntentBatch, Strategy};
 use peregrine_eventlog::Decide;
 use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt};
-use peregrine_risk::{ApprovedOrder, RiskContext, RiskGate, TradingMode};
+use peregrine_risk::{ApprovedOrder, RiskGate, TradingMode};
 use peregrine_runtime::{LatencyGuard, LatencyRecorder, Stopwatch};
 use peregrine_types::{
     EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink,
@@ -112,7 +113,7 @@ pub struct DecideStage<B, W> {
     last_time: EpochNanos,
     next_checkpoint: u64,
     keep_warm: Option<Nanos>,
-    /// Ticks since which nothing happened, or at which the network was warmed last; `None` right after an event.
+    /// Ticks since which nothing happened, or at which the way was rehearsed last; `None` right after an event.
     idle_since: Option<u64>,
     warm_step_count: u64,
     /// Why the way to the venue takes nothing new, as it was said last.
@@ -135,7 +136,7 @@ pub struct DecideEnd {
     pub pnl: Pnl,
     /// Running hash of everything decided.
     pub decision_hash: [u64; 2],
-    /// How often the network was kept warm.
+    /// How often the way to an order was rehearsed.
     pub warm_step_count: u64,
 }
 
@@ -158,7 +159,7 @@ pub struct DecideParts<W> {
     pub times: DecideTimes,
     /// Money.
     pub pnl: Pnl,
-    /// Every so much idleness the network makes a step on scratch state; `None`: never.
+    /// After so much idleness the way to an order is rehearsed on copies, again and again; `None`: never.
     pub keep_warm: Option<Nanos>,
 }
 
@@ -248,23 +249,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             Some(due) => Beginning { from: due, taken: Some(taken) },
             None => Beginning { from: taken, taken: None },
         }))
-    }
-
-    /// Nothing is to be done: keeps the network warm, if that is wanted and due. No decision depends on it.
-    #[inline]
-    pub fn idle(&mut self) {
-        let Some(interval) = self.keep_warm else { return };
-        let is_due = match self.idle_since {
-            Some(since) => self.stopwatch.elapsed(since) >= interval,
-            None => false,
-        };
-        if is_due {
-            self.strategy.keep_warm();
-            self.warm_step_count = self.warm_step_count.saturating_add(1);
-        }
-        if is_due || self.idle_since.is_none() {
-            self.idle_since = Some(self.stopwatch.start());
-        }
     }
 
     /// Asks for the memory that the features need for `events`, which come next.
@@ -383,14 +367,8 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let now = input.event.recv_time;
         let symbol = intent.symbol();
         let decision = is_decision.then(|| self.strategy.decision());
-        let top = books.top(symbol);
-        let context = RiskContext {
-            book_state: books.state(symbol),
-            reference_price: top.reference_price(),
-            top,
-            data_time: self.strategy.data_time(symbol).unwrap_or(EpochNanos::MIN),
-            is_input_finite: decision.is_none_or(|decision| decision.non_finite.is_none()),
-        };
+        let context = self.context(symbol, decision, books);
+        let top = context.top;
         let checked = self.risk.check(&intent, &context, input.seq, now);
         let (order_id, verdict) = match &checked {
             Ok(order) => (order.command().order_id(), ReasonCode::None),

@@ -33,6 +33,11 @@ pub trait SendPath<B: MarketBooks>: Send {
     #[inline]
     fn prefetch_hint(&self) {}
 
+    /// Nothing happens: goes through what [`SendPath::accept`] does with an order, as far as that changes nothing, so that the
+    /// next one finds it warm.
+    #[inline]
+    fn keep_warm(&self) {}
+
     /// Takes an approved order or cancel on its way.
     ///
     /// # Errors

@@ -61,19 +61,13 @@ impl ThresholdController {
 
 impl Controller for ThresholdController {
     fn decide(&mut self, view: &DecisionView<'_>, out: &mut IntentBatch) -> Outcome {
-        let Some(control) = self.symbols.get_mut(view.slot) else {
-            return Outcome::Held;
-        };
-        control.symbol = view.symbol;
-        if let Some(outcome) = self.config.stands_aside(view) {
-            if outcome != Outcome::BookNotGood || self.config.withdraws_on(view) {
-                control.orders.cancel_unless((view.symbol, view.now), |_| false, out);
-            }
-            return outcome;
+        self.symbols.get_mut(view.slot).map_or(Outcome::Held, |control| control.decide(&self.config, view, out))
+    }
+
+    fn rehearse(&self, view: &DecisionView<'_>, out: &mut IntentBatch) {
+        if let Some(mut control) = self.symbols.get(view.slot).cloned() {
+            core::hint::black_box(control.decide(&self.config, view, out));
         }
-        control.direction = self.config.direction(control.direction, f64::from(view.heads.action));
-        let wanted = self.config.wanted(control, view);
-        control.approach(&self.config, wanted, view, out)
     }
 
     fn withdraw(&mut self, slot: usize, now: EpochNanos, out: &mut IntentBatch) {
@@ -123,6 +117,21 @@ impl Controller for ThresholdController {
 }
 
 impl SymbolControl {
+    /// Never a part of its caller: what is rehearsed is to be the very code that an event runs.
+    #[inline(never)]
+    fn decide(&mut self, config: &DecideConfig, view: &DecisionView<'_>, out: &mut IntentBatch) -> Outcome {
+        self.symbol = view.symbol;
+        if let Some(outcome) = config.stands_aside(view) {
+            if outcome != Outcome::BookNotGood || config.withdraws_on(view) {
+                self.orders.cancel_unless((view.symbol, view.now), |_| false, out);
+            }
+            return outcome;
+        }
+        self.direction = config.direction(self.direction, f64::from(view.heads.action));
+        let wanted = config.wanted(self, view);
+        self.approach(config, wanted, view, out)
+    }
+
     /// Moves what is out there towards what is wanted, one step.
     fn approach(
         &mut self,

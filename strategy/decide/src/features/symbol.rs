@@ -123,8 +123,9 @@ impl SymbolFeatures {
         }
     }
 
-    /// Takes in one event of this symbol, after the book did.
-    #[inline]
+    /// Takes in one event of this symbol, after the book did. Never a part of its caller: what is rehearsed while nothing
+    /// happens is to be the very code that an event runs.
+    #[inline(never)]
     pub fn on_event<B: MarketBooks>(&mut self, event: &MarketEvent, update: &BookUpdate, books: &B) {
         self.pass_time(event.recv_time.0);
         let is_book_change = self.count_action(update);
@@ -300,8 +301,9 @@ impl SymbolFeatures {
         hot.slow.add(slow::TRADE_COUNT, 1.0);
     }
 
-    /// The vector as of this symbol's last event; all values finite.
+    /// The vector as of this symbol's last event; all values finite. Never a part of its caller, as [`Self::on_event`].
     #[must_use]
+    #[inline(never)]
     pub fn vector(&self, config: &FeatureConfig) -> FeatureVector {
         let Self { hot, ladders: [bids, asks], .. } = self;
         let [add_bid, add_ask, cancel_bid, cancel_ask, execute_bid, execute_ask, _, _, count_1] = *hot.fast.sums();

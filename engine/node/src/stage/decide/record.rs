@@ -19,6 +19,8 @@ pub(super) fn heads_of(decision: &Decision) -> HeadWords {
     HeadWords { words }
 }
 
+/// Never a part of its caller: what is rehearsed is to be the very code that a decision runs.
+#[inline(never)]
 pub(super) fn record_of(input: &Input<'_>, decision: Option<&Decision>, top: &TopOfBook) -> DecisionRecord {
     let event = input.event;
     let level = |level: Option<peregrine_types::Level>| level.unwrap_or_default();

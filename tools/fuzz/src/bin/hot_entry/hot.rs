@@ -37,7 +37,7 @@ pub(crate) type StrategyOnExecution = fn(&mut Strategy, &Execution);
 pub(crate) type Observe = fn(&Kernel, &Model, &mut Latent<'_>, &[f32], PositionInput) -> Result<Heads, NonFinite>;
 pub(crate) type Advance = fn(&Kernel, &Model, &mut Latent<'_>);
 pub(crate) type AdvanceMany = fn(&Kernel, &Model, &mut LatentStore, &[usize]);
-pub(crate) type KeepWarm = fn(&mut Strategy);
+pub(crate) type KeepWarm = fn(&mut Strategy, &Books) -> Option<SymbolId>;
 pub(crate) type LstmObserve = fn(&Kernel, &mut LstmClassifier, &[f32]) -> Result<f32, NonFinite>;
 pub(crate) type LstmAdvance = fn(&Kernel, &mut LstmClassifier);
 pub(crate) type AppendDecision = fn(&mut StreamWriter<Decide>, &DecisionRecord) -> Result<RecordIndex, LogFull>;
@@ -162,8 +162,8 @@ pub(crate) fn advance_many(kernel: &Kernel, model: &Model, store: &mut LatentSto
 }
 
 #[inline(never)]
-pub(crate) fn strategy_keep_warm(strategy: &mut Strategy) {
-    strategy.keep_warm();
+pub(crate) fn strategy_keep_warm(strategy: &mut Strategy, books: &Books) -> Option<SymbolId> {
+    strategy.keep_warm(books)
 }
 
 #[inline(never)]

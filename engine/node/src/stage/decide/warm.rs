@@ -1,0 +1,67 @@
+//! Nothing happens: the way from an event to an order is rehearsed, so that the next one finds it warm.
+
+use std::hint::black_box;
+
+use peregrine_book::{BookAction, BookUpdate, MarketBooks};
+use peregrine_decide::{Decision, Input};
+use peregrine_risk::RiskContext;
+use peregrine_runtime::Stopwatch;
+use peregrine_types::{
+    EpochNanos, EventKind, EventSeq, MarketEvent, NewOrder, Price, Qty, Side, SymbolId, TimeInForce,
+};
+
+use super::DecideStage;
+use super::record::record_of;
+
+impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
+    /// Nothing is to be done: rehearses, if that is wanted and due, and says whether it did. No decision depends on it.
+    #[inline]
+    pub fn idle(&mut self, books: &B) -> bool {
+        let Some(interval) = self.keep_warm else { return false };
+        let is_due = match self.idle_since {
+            Some(since) => self.stopwatch.elapsed(since) >= interval,
+            None => false,
+        };
+        if is_due {
+            self.rehearse(books);
+            self.warm_step_count = self.warm_step_count.saturating_add(1);
+        }
+        if is_due || self.idle_since.is_none() {
+            self.idle_since = Some(self.stopwatch.start());
+        }
+        is_due
+    }
+
+    /// Features, network and controller on copies, then the checks and the record of an order at the best bid.
+    fn rehearse(&mut self, books: &B) {
+        let Some(symbol) = self.strategy.keep_warm(books) else { return };
+        let decision = self.strategy.decision();
+        let context = self.context(symbol, Some(decision), books);
+        let order = NewOrder {
+            symbol,
+            side: Side::Buy,
+            price: context.top.bid.map_or(Price(0), |level| level.price),
+            qty: Qty(1),
+            time_in_force: TimeInForce::Day,
+            is_post_only: true,
+        };
+        self.risk.rehearse(&order, &context, context.data_time);
+        let event = MarketEvent::new(EventKind::AddOrder, symbol, self.last_time, self.last_time);
+        let update = BookUpdate::new(symbol, BookAction::Added);
+        let input = Input { seq: EventSeq(self.next_seq), event: &event, update: &update };
+        black_box(record_of(&input, Some(decision), &context.top));
+    }
+
+    /// What the risk gate is told of the moment.
+    #[inline]
+    pub(super) fn context(&self, symbol: SymbolId, decision: Option<&Decision>, books: &B) -> RiskContext {
+        let top = books.top(symbol);
+        RiskContext {
+            book_state: books.state(symbol),
+            reference_price: top.reference_price(),
+            top,
+            data_time: self.strategy.data_time(symbol).unwrap_or(EpochNanos::MIN),
+            is_input_finite: decision.is_none_or(|decision| decision.non_finite.is_none()),
+        }
+    }
+}
