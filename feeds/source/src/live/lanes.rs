@@ -246,6 +246,27 @@ mod tests {
         }
     }
 
+    /// A line whose last call took all there was says nothing, while another one, asked since, shows packets that are much
+    /// later: it may have got older ones meanwhile, and is asked first.
+    #[test]
+    fn a_line_that_had_nothing_is_asked_again_before_much_later_packets_of_another() {
+        let arrivals = [vec![1_000, 2_000, 3_000, 500_000], vec![100, 200, 300, 400, 600_000]].map(VecDeque::from);
+        let system = Arc::new(Mutex::new(System { now: 10_000, arrivals, call_times: vec![300], call_count: 0 }));
+        let lane =
+            |line| Queue { line: LineId(line), system: Arc::clone(&system), batch: VecDeque::new(), is_full: false };
+        let mut source = LaneSource::new(vec![lane(0), lane(1)], None);
+        let mut taken = Vec::new();
+        while source.advance().unwrap() {
+            taken.push(source.shown.unwrap().recv_time.0);
+            if taken.len() == 4 {
+                // The thread was held up: what comes from here on has come to both lines.
+                system.lock().unwrap().now = 1_000_000;
+            }
+        }
+        assert_eq!(taken, [100, 200, 300, 400, 1_000, 2_000, 3_000, 500_000, 600_000]);
+        assert_eq!(source.statistics().backward_step_count, 0);
+    }
+
     proptest! {
         /// However the lines load the receiver and wherever it is held up: no packet is given out behind one that came more
         /// than the span later, as long as no call between two lanes is the one that was held up.
