@@ -507,10 +507,13 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
                 wait_until(due, self.stopwatch, || self.sink.idle());
             }
         }
-        self.log.on_event(&event);
         if self.is_live || self.schedule.is_timed() {
-            return self.sink.push(event);
+            // Somebody waits for it: it is noted when what it leads to has left.
+            self.sink.push(event)?;
+            self.log.on_event(&event);
+            return Ok(());
         }
+        self.log.on_event(&event);
         self.batch.add(&event, self.sink);
         Ok(())
     }
