@@ -2,7 +2,8 @@
 
 use peregrine_types::{EpochNanos, Execution, NewOrder, OrderId, Price, Qty, ReasonCode, Side, SymbolId};
 
-use super::{ExecutionEffect, RiskContext, RiskGate, TradingMode, check_market, check_order, value};
+use super::alone::{check_market, check_order};
+use super::{ExecutionEffect, RiskContext, RiskGate, TradingMode, value};
 use crate::exposure::SymbolRisk;
 use crate::orders::OpenOrder;
 
