@@ -34,7 +34,8 @@ pub struct Order {
     pub is_cancel: bool,
     /// `UserRefNum` of the order or of the replacement, for a cancel of the one to be cancelled.
     pub number: u32,
-    /// The order's identifier as a number: the bare echo puts the number of the packet's first message there. 0 for a cancel and a replacement.
+    /// The order's identifier as a number: the bare echo puts the number of the packet's first message there. 0 for a cancel
+    /// and a replacement.
     pub identifier: u64,
 }
 
