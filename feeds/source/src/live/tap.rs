@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::interface::interface_of;
 use super::mapping::Mapping;
-use super::packet_ring::{bind_to, kernel, set_option, statistics};
+use super::packet_ring::{bind_to, kernel, set_option, stamp_early, statistics};
 
 /// Bytes of a frame's slot: headers, and the begin of what they carry.
 const FRAME_LEN: u32 = 512;
@@ -55,6 +55,7 @@ impl Tap {
         let (index, _) = interface_of(address)?;
         let mib = mib.clamp(1, 1_024);
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        stamp_early(&socket)?;
         set_option(&socket, kernel::SOL_PACKET, kernel::PACKET_VERSION, &kernel::TPACKET_V2)?;
         let frame_count = (BLOCK_LEN / FRAME_LEN).saturating_mul(mib);
         set_option(&socket, kernel::SOL_PACKET, kernel::PACKET_RX_RING, &[BLOCK_LEN, mib, FRAME_LEN, frame_count])?;
