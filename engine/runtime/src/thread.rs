@@ -309,8 +309,10 @@ impl DutyLoop {
                 return StopCause::Finished;
             }
             idle_turns = idle_turns.saturating_add(1);
-            self.plan.wait.wait(idle_turns);
-            start = ticks();
+            if self.plan.wait != WaitStrategy::Spin {
+                self.plan.wait.wait(idle_turns);
+                start = ticks();
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::LineCounters;
 use super::interface::interface_of;
-use super::lanes::{Head, Lane, LaneSource};
+use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT};
 use super::mapping::Mapping;
 use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
@@ -381,6 +381,8 @@ pub(super) fn statistics(socket: &Socket) -> Option<(u32, u32)> {
 }
 
 impl Lane for RingLane {
+    const LOOK_COUNT: u32 = RING_LOOK_COUNT;
+
     /// Nothing to do: the kernel writes into the ring by itself.
     fn receive(&mut self) -> Result<(), SourceError> {
         Ok(())

@@ -67,6 +67,8 @@ impl UdpLane {
 }
 
 impl Lane for UdpLane {
+    const LOOK_COUNT: u32 = 1;
+
     fn receive(&mut self) -> Result<(), SourceError> {
         if self.batch.first().is_some() {
             return Ok(());

@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 use super::LineCounters;
 use super::bpf::{self, Verdicts};
 use super::interface::interface_of;
-use super::lanes::{Head, Lane, LaneSource, wall};
+use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT, wall};
 use super::mapping::Mapping;
 use super::packet_ring::{join, set_option};
 use super::socket::{BusyPoll, LineAddress, SocketFacts};
@@ -358,6 +358,8 @@ fn drop_count(socket: &Socket) -> u64 {
 }
 
 impl Lane for XdpLane {
+    const LOOK_COUNT: u32 = RING_LOOK_COUNT;
+
     /// Nothing to do: the kernel writes into the ring by itself.
     fn receive(&mut self) -> Result<(), SourceError> {
         Ok(())
