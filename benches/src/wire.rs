@@ -8,6 +8,7 @@ pub mod desk;
 pub mod echo;
 pub mod load;
 pub mod market;
+pub mod near;
 pub mod veth;
 
 use std::time::{Duration, Instant};

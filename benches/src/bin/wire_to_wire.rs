@@ -15,8 +15,8 @@
 //! `--count`, `--rounds`: packets of a round (60,000) and rounds (3). `--record FILE` appends what is printed.
 //!
 //! On a virtual machine the two cores can be near each other or far from round to round, and every line that goes from one to
-//! the other costs by that: a bare line's hop is measured before and after each round. Only rounds whose cores were as near as
-//! they came are compared; another one is played again, [`ATTEMPTS_MAX`] times at most.
+//! the other costs by that: a bare line's hop is measured before and after each round. A round waits for near cores, a minute
+//! at most; it is compared only if they were near before and after, and else played again, three times in all.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
 use std::fs::{File, OpenOptions};
@@ -27,7 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use peregrine_benches::BenchError;
-use peregrine_benches::hops::{bare_line, pin};
+use peregrine_benches::hops::pin;
 use peregrine_benches::host::Machine;
 use peregrine_benches::percentiles::{Percentiles, Timer};
 use peregrine_benches::wire::capture::Capture;
@@ -36,6 +36,7 @@ use peregrine_benches::wire::desk::{Desk, PASSWORD, USERNAME};
 use peregrine_benches::wire::echo::Received;
 use peregrine_benches::wire::load::{self, Load};
 use peregrine_benches::wire::market::Market;
+use peregrine_benches::wire::near::Cores;
 use peregrine_benches::wire::veth::{self, Veth};
 use peregrine_benches::wire::{Play, Played, echo, play};
 
@@ -45,12 +46,9 @@ const WARM_UP_COUNT: usize = 60_000;
 const SESSION_COUNT: usize = 400_000;
 /// Packets for one that the second echo answers.
 const SELDOM: u64 = 45;
-/// A round whose cores were far from each other is played so often at most.
-const ATTEMPTS_MAX: usize = 4;
-/// Cores are near each other when a line's hop takes at most so many times the least of the run.
-const NEAR: f64 = 1.5;
-/// Hops of a bare line for one figure of it.
-const HOP_COUNT: u64 = 4_000;
+/// A round whose cores were far from each other is played so often at most, and waited for so long.
+const ATTEMPTS_MAX: usize = 3;
+const NEAR_TIME_MAX: Duration = Duration::from_secs(60);
 const USAGE: &str = "usage: wire_to_wire --engine PATH-OF-PEREGRINE [--over loopback|veth|both] [--source udp,packet_ring,xdp] \
                      [--load quotes|seldom|both] [--count N] [--rounds N] [--record FILE]";
 
@@ -182,7 +180,8 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
          |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
         Machine::here().describe(measuring),
     ))?;
-    let (mut ratios, mut least_hop) = (Vec::new(), f64::INFINITY);
+    let mut cores = Cores::new(answering, measuring, &timer)?;
+    let mut ratios = Vec::new();
     for load in &wish.loads {
         let session = load.session(SESSION_COUNT)?;
         let bare: &[u64] = match load {
@@ -196,19 +195,18 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
             for _ in 0..wish.rounds {
                 for (contender, of_it) in contenders.iter().zip(&mut figures) {
                     for _ in 0..ATTEMPTS_MAX {
-                        let (at, cores) = ((*load, &session), (answering, measuring));
-                        let played = round((*contender, *way), place, at, (wish.count, &timer, cores))?;
+                        let at = (*load, &session);
+                        let played = round((*contender, *way), place, at, (wish.count, &timer, &mut cores))?;
                         let (row, figure) = row(*contender, (*way, *load), played);
                         out.say(&row)?;
                         of_it.push(figure);
-                        least_hop = least_hop.min(figure.hop);
-                        if figure.hop <= NEAR * least_hop {
+                        if cores.is_near(figure.hop) {
                             break;
                         }
                     }
                 }
             }
-            ratios.push(ratio((*way, *load), &figures, least_hop));
+            ratios.push(ratio((*way, *load), &figures, &cores));
         }
     }
     out.say(&format!("\n{}\n", ratios.join("\n")))
@@ -223,9 +221,9 @@ struct Figure {
 }
 
 /// What the engine, the last of those who answer, is to each echo: least medians of the rounds whose cores were near.
-fn ratio((way, load): (Received, Load), figures: &[Vec<Figure>], least_hop: f64) -> String {
+fn ratio((way, load): (Received, Load), figures: &[Vec<Figure>], cores: &Cores) -> String {
     let least = |of_one: &Vec<Figure>| {
-        let near = of_one.iter().filter(|figure| figure.hop <= NEAR * least_hop);
+        let near = of_one.iter().filter(|figure| cores.is_near(figure.hop));
         near.map(|figure| figure.median).reduce(f64::min)
     };
     let Some(medians) = figures.iter().map(least).collect::<Option<Vec<f64>>>() else {
@@ -278,16 +276,11 @@ struct Round {
     hop: f64,
 }
 
-/// The median of a bare line's hops from the measuring core to the other one.
-fn hop_between(answering: usize, timer: &Timer) -> f64 {
-    Percentiles::of(bare_line(answering, HOP_COUNT, timer)).p50
-}
-
 fn round(
     (contender, way): (Contender<'_>, Received),
     place: &Place,
     (load, session): (Load, &load::Market),
-    (count, timer, (answering, measuring)): (usize, &Timer, (usize, usize)),
+    (count, timer, cores): (usize, &Timer, &mut Cores),
 ) -> Result<Round, BenchError> {
     let messages = || session.messages.iter().map(Vec::as_slice);
     let mut desk = Desk::listen(SocketAddrV4::new(place.venue, 0))?;
@@ -309,14 +302,7 @@ fn round(
             command
         }
     };
-    let hop = || {
-        let measure = || {
-            pin(measuring);
-            hop_between(answering, timer)
-        };
-        std::thread::scope(|scope| scope.spawn(measure).join()).map_err(|_| "the measuring thread broke off")
-    };
-    let before = hop()?;
+    let before = cores.wait(NEAR_TIME_MAX, timer)?;
     let mut child = Answering(command.spawn()?);
     let plan = Play {
         warm_up_count: WARM_UP_COUNT,
@@ -326,6 +312,7 @@ fn round(
         beat: Duration::from_micros(20),
         pause: Duration::from_micros(20),
     };
+    let measuring = cores.measuring;
     // On a thread of its own: a pinned thread hands its core on to every process that it starts.
     let played = std::thread::scope(|scope| {
         let measure = || {
@@ -338,7 +325,7 @@ fn round(
     let played = played.map_err(|_| "the measuring thread broke off")?.map_err(BenchError::from)?;
     drop(desk);
     child.end()?;
-    let hop = before.max(hop()?);
+    let hop = before.max(cores.hop(timer)?);
     let causes = match contender {
         Contender::Echo(_) => Causes::Identifier,
         Contender::Engine(_) => Causes::of_run(&run_of(folder.path())?, messages())?,
