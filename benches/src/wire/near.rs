@@ -7,8 +7,9 @@ use crate::BenchError;
 use crate::hops::{bare_line, pin};
 use crate::percentiles::{Percentiles, Timer};
 
-/// Cores are near each other when a hop takes at most so many times the least one seen.
-const NEAR: f64 = 1.5;
+/// Cores are near each other when a hop takes at most so many times the least one seen: two threads of one core lie some 35 ns
+/// apart, cores of one cache 65, of two caches 260 (an AMD EPYC of 2024).
+const NEAR: f64 = 2.5;
 /// Hops of one figure.
 const HOP_COUNT: u64 = 4_000;
 /// At the begin so many figures are taken, so long apart, to know the least.
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn a_hop_is_near_by_the_least_one() {
         let cores = Cores { answering: 0, measuring: 1, least: 60.0 };
-        assert!(cores.is_near(60.0) && cores.is_near(90.0) && !cores.is_near(91.0));
+        assert!(cores.is_near(60.0) && cores.is_near(150.0) && !cores.is_near(151.0));
         let unknown = Cores { least: f64::INFINITY, ..cores };
         assert!(unknown.is_near(1e9));
     }
