@@ -383,6 +383,13 @@ impl<C: Controller> Strategy<C> {
         }
     }
 
+    /// How many symbols are watched.
+    #[must_use]
+    #[inline]
+    pub fn watched_count(&self) -> u64 {
+        u64::try_from(self.watched.len()).unwrap_or(u64::MAX)
+    }
+
     /// Whether a symbol is watched.
     #[must_use]
     #[inline]

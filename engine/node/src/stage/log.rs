@@ -30,6 +30,12 @@ impl<S: StreamTag> LosslessLog<S> {
         }
     }
 
+    /// Goes through what an append does without appending: see [`StreamWriter::rehearse`].
+    #[inline]
+    pub fn rehearse<P: Payload<Stream = S>>(&self, record: &P) {
+        self.writer.rehearse(record);
+    }
+
     /// Records appended so far.
     #[must_use]
     pub const fn record_count(&self) -> u64 {

@@ -86,7 +86,8 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
         let started = decide.begin(event);
         send.before_event(event.recv_time, books, inbox);
         let update = books.apply(event);
-        if S::IS_LIVE && started.is_watched() && (update.is_top_changed || update.trade.is_some()) {
+        let is_cold = S::IS_LIVE && started.is_watched() && !decide.is_warm();
+        if is_cold && (update.is_top_changed || update.trade.is_some()) {
             send.prefetch_hint();
         }
         send.after_event(event, &update, books, inbox);

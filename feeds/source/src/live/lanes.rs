@@ -10,8 +10,8 @@ use super::{LineCounters, LiveSource};
 use crate::packet::MonotoneTime;
 use crate::{Carrier, End, LineId, Packet, Progress, Session, Source, SourceError, StampKind, Statistics};
 
-/// Looks of a step at rings that are read without a system call: some 300 ns in all.
-pub(super) const RING_LOOK_COUNT: u32 = 64;
+/// Looks of a step at rings that are read without a system call.
+pub(super) const RING_LOOK_COUNT: u32 = 256;
 
 /// How far packets may go on in time before lanes that show none are asked again: more may have come to them since.
 const LOOK_SPAN: Nanos = Nanos::from_micros(50);

@@ -32,6 +32,12 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         is_due
     }
 
+    /// Whether every watched symbol's way to an order was rehearsed since the last event: nothing has to be asked for.
+    #[inline]
+    pub const fn is_warm(&self) -> bool {
+        self.warm_step_count >= self.all_warm_at
+    }
+
     /// Features, network and controller on copies, then the checks and the record of an order at the best bid.
     fn rehearse(&mut self, books: &B) {
         let Some(symbol) = self.strategy.keep_warm(books) else { return };
@@ -49,7 +55,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         let event = MarketEvent::new(EventKind::AddOrder, symbol, self.last_time, self.last_time);
         let update = BookUpdate::new(symbol, BookAction::Added);
         let input = Input { seq: EventSeq(self.next_seq), event: &event, update: &update };
-        black_box(record_of(&input, Some(decision), &context.top));
+        self.log.rehearse(black_box(&record_of(&input, Some(decision), &context.top)));
     }
 
     /// What the risk gate is told of the moment.
