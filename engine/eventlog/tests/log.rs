@@ -90,6 +90,31 @@ fn a_full_ring_refuses_and_loses_nothing() {
 }
 
 #[test]
+fn a_rehearsal_leaves_no_trace() {
+    let [rehearsed, plain] = [true, false].map(|is_rehearsed| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = EventLog::create(&config(folder.path()), &facts()).unwrap();
+        for round in 0..3 {
+            for index in 0..256 {
+                if is_rehearsed {
+                    log.feed.rehearse(&checkpoint(9_999));
+                }
+                log.feed.append(&checkpoint(round * 256 + index)).unwrap();
+            }
+            // The ring is full: its oldest record, which nobody has copied yet, lies where the next one will.
+            if is_rehearsed {
+                log.feed.rehearse(&checkpoint(9_999));
+            }
+            assert_eq!((log.feed.room(), log.recorder.backlog()), (0, 256));
+            assert_eq!(log.recorder.poll(EpochNanos(0)).unwrap(), 256);
+        }
+        drop((log.feed, log.decide, log.send, log.measure));
+        log.recorder.close().unwrap().log_hash()
+    });
+    assert_eq!(rehearsed, plain);
+}
+
+#[test]
 fn syncs_are_grouped_and_their_window_is_measured() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path());

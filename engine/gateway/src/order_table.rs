@@ -187,8 +187,10 @@ impl OrderTable {
     /// Reads what [`OrderTable::submit`] of an order under `order_id` will need. Changes nothing.
     #[inline]
     pub(crate) fn touch(&self, order_id: OrderId) -> u64 {
-        let free = self.free.first().and_then(|index| self.slots.get(index_of(index)));
-        let ended = free.and_then(Option::as_ref).map_or(0, |entry| entry.order_id.0);
+        // All of the slot: it was written when its turn came last, and stores that wait for a line keep everything behind
+        // them waiting.
+        let free = self.free.first().and_then(|index| self.slots.get(index_of(index)).copied());
+        let ended = core::hint::black_box(free).flatten().map_or(0, |entry| entry.order_id.0);
         self.by_id.touch(order_id.0) ^ self.by_id.touch(ended) ^ u64::from(self.fills.is_full())
     }
 

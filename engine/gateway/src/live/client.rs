@@ -10,7 +10,7 @@ use super::desk::Desk;
 use super::ledger::Ledger;
 use super::reconcile::{Difference, LoggedAccount};
 use super::resolve::{Sending, Way};
-use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, StepKind, wire};
+use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, Step, StepKind, wire};
 use crate::order_table::{Cause, OrderTable, Outcome};
 use crate::soup::{ClientSession, ClientState, Continuity, Position, SessionId};
 
@@ -342,6 +342,18 @@ impl OrderClient {
     #[must_use]
     pub const fn last_number(&self) -> OrderId {
         self.desk.last_number
+    }
+
+    /// The step of the last order once more, as a rehearsal of what the next one will have written down.
+    #[must_use]
+    pub fn last_step(&self, time: EpochNanos) -> Step<'_> {
+        let (desk, order_id) = (&self.desk, self.desk.last_number);
+        let entry = desk.table.get(order_id);
+        let symbol = entry.map_or(SymbolId(0), |entry| entry.order.symbol);
+        let position = desk.positions.get(symbol.index()).copied().unwrap_or_default();
+        let is_replacement = entry.is_some_and(|entry| entry.replaces != OrderId(0));
+        let kind = if is_replacement { StepKind::ReplaceSubmitted } else { StepKind::Submitted };
+        Step { order_id, symbol, time, entry, position, kind }
     }
 
     /// Logs out; the connection is to be closed once [`OrderClient::pending`] is sent.

@@ -121,6 +121,10 @@ impl Desk {
                 Some(oldest) if oldest.is_answered(&self.table, &self.ledger) => self.pending.pop_front(),
                 Some(_) | None => return,
             };
+            if self.pending.is_empty() {
+                // Begins again with the places that are in the cache, instead of going through all of its memory.
+                self.pending.clear();
+            }
         }
     }
 

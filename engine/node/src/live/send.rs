@@ -11,7 +11,7 @@ use peregrine_gateway::live::{Journal, Notice, OrderClient, Outlet, Phase, Step,
 use peregrine_gateway::soup::ClientState;
 use peregrine_risk::ApprovedOrder;
 use peregrine_runtime::{IndexProducer, TscClock};
-use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Position, Qty, ReasonCode, Sink, SymbolId};
+use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
 use super::copy::{CopyEnd, CopyTap};
 use super::link::{Link, Turn};
@@ -240,10 +240,8 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     #[inline]
     fn keep_warm(&self) {
         self.client.keep_warm();
-        let (order_id, position) = (self.client.last_number(), Position::default());
-        let (symbol, time) = (SymbolId(0), self.read_at);
-        let step = Step { order_id, symbol, time, entry: None, position, kind: StepKind::Submitted };
-        self.journal.log.rehearse(std::hint::black_box(&record_of(&step)));
+        let step = self.client.last_step(self.read_at);
+        self.journal.log.rehearse(std::hint::black_box(&record_of(std::hint::black_box(&step))));
     }
 
     #[inline]

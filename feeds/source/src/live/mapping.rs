@@ -6,6 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// Bytes of a cache line.
+pub(super) const LINE_LEN: usize = 64;
+/// Bytes of a frame that are asked for at once: its headers and its first messages.
+pub(super) const PREFETCHED_LEN: usize = 5 * LINE_LEN;
+
 /// A mapping of memory that the kernel writes too. Every access is checked against its length.
 pub(super) struct Mapping {
     start: NonNull<u8>,
@@ -104,6 +109,23 @@ impl Mapping {
         // SAFETY: as in `u32_at`.
         let word = unsafe { AtomicU64::from_ptr(place.cast()) };
         word.store(value, Ordering::Relaxed);
+    }
+
+    /// Asks for the lines of `range`, as far as they lie within: the kernel has written them on another core, and one after
+    /// the other they would be waited for in turn.
+    #[expect(unsafe_code, reason = "the standard library has no portable hint")]
+    #[inline]
+    pub(super) fn prefetch(&self, range: Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        for at in range.step_by(LINE_LEN) {
+            let Some(place) = self.place(at, 1) else { return };
+            // SAFETY: a hint reads nothing and never faults; every x86-64 processor has it (SSE).
+            unsafe {
+                core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(place.cast_const().cast())
+            };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _: Range<usize> = range;
     }
 
     /// Bytes that the kernel has handed over and does not write until they are given back; empty outside the mapping.

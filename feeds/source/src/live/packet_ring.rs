@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::LineCounters;
 use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT};
-use super::mapping::Mapping;
+use super::mapping::{LINE_LEN, Mapping, PREFETCHED_LEN};
 use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
 use crate::{LineId, Session, SkipReason, SourceError, StampKind};
@@ -292,7 +292,11 @@ impl RingLane {
         match self.options.kind {
             RingKind::Frames => {
                 self.at = start;
-                self.map.u32_at(start, Ordering::Acquire) & kernel::TP_STATUS_USER != 0
+                let is_there = self.map.u32_at(start, Ordering::Acquire) & kernel::TP_STATUS_USER != 0;
+                if is_there {
+                    self.map.prefetch(start.saturating_add(LINE_LEN)..start.saturating_add(PREFETCHED_LEN));
+                }
+                is_there
             }
             RingKind::Blocks if self.left > 0 => true,
             RingKind::Blocks => {

@@ -19,7 +19,7 @@ use super::LineCounters;
 use super::bpf::{self, Verdicts};
 use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT, wall};
-use super::mapping::Mapping;
+use super::mapping::{Mapping, PREFETCHED_LEN};
 use super::packet_ring::{join, set_option};
 use super::socket::{BusyPoll, LineAddress, SocketFacts};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
@@ -325,6 +325,7 @@ impl XdpLane {
 
     /// The frame of the next descriptor as a datagram of a line.
     fn look(&mut self, (start, len): (usize, usize)) -> Option<Frame> {
+        self.memory.prefetch(start..start.saturating_add(len.min(PREFETCHED_LEN)));
         let bytes = self.memory.bytes(start..start.saturating_add(len));
         let checks = Checks { udp: UdpCheck::Lenient, ..Checks::default() };
         let datagram = dissect(LinkType::Ethernet, bytes, false, checks).ok()?;
