@@ -164,6 +164,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }
+            | Command::Collars { .. }
             | Command::Break { .. } => *command,
         };
         sink.accepted = None;

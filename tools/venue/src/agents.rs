@@ -75,6 +75,8 @@ pub struct KindCounters {
     pub fill_count: u64,
     /// Shares of them.
     pub filled_shares: u64,
+    /// Stop orders that woke up.
+    pub triggered_count: u64,
 }
 
 /// What the agents did.
@@ -361,6 +363,9 @@ impl AgentFlow {
             (OrderEvent::Rejected { .. }, _) => {
                 self.counters.kinds[self.kind_of(agent).index()].refused_count += 1;
             }
+            (OrderEvent::Triggered { .. }, _) => {
+                self.counters.kinds[self.kind_of(agent).index()].triggered_count += 1;
+            }
             (OrderEvent::Executed { order_ref, qty, price, match_number, .. }, _) => {
                 self.on_fill(order_ref, (time, qty, price), match_number);
             }
@@ -371,7 +376,6 @@ impl AgentFlow {
                 OrderEvent::Accepted { .. }
                 | OrderEvent::Replaced { .. }
                 | OrderEvent::Restated { .. }
-                | OrderEvent::Triggered { .. }
                 | OrderEvent::CancelPending { .. }
                 | OrderEvent::CancelRejected { .. },
                 _,

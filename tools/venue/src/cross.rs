@@ -164,6 +164,7 @@ impl Venue {
         let reference = self.reference_price(symbol);
         self.gather(symbol, auction, true);
         let clearing = self.clearing(symbol, reference);
+        self.books[symbol.index()].last_cross = clearing.map(|clearing| clearing.price);
         if let Some(Clearing { price, .. }) = clearing {
             self.execute_cross(symbol, auction, price, sink);
         }

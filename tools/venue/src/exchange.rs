@@ -9,6 +9,7 @@ use crate::drop_copy::{DropCopy, order_of};
 use crate::orders::{AccountId, Command, OrderEvent, TimeOfDay, VenueSink};
 use crate::port::{Asked, OuchPort, PortConfig};
 use crate::schedule::Phase;
+use crate::supervisor::{DayRules, Supervisor};
 use crate::venue::Venue;
 
 /// Where the feed goes.
@@ -29,6 +30,7 @@ pub struct Exchange {
     venue: Venue,
     ports: Vec<OuchPort>,
     copy: Option<DropCopy>,
+    supervisor: Option<Supervisor>,
     clock: VenueClock,
     phase: Phase,
     /// Events of the command under way, in order.
@@ -65,6 +67,7 @@ impl Exchange {
             venue: Venue::new(config)?,
             ports: ports.iter().map(|port| OuchPort::new(*port)).collect(),
             copy: None,
+            supervisor: None,
             clock,
             phase: Phase::Closed,
             events: Vec::with_capacity(4_096),
@@ -100,6 +103,18 @@ impl Exchange {
     /// From now on what happens to a port's orders is told here too.
     pub fn set_drop_copy(&mut self, copy: DropCopy) {
         self.copy = Some(copy);
+    }
+
+    /// From now on the venue does by itself what these rules say. To be said before its day.
+    pub fn set_rules(&mut self, rules: DayRules) {
+        let is_any = rules != DayRules::default();
+        self.supervisor = is_any.then(|| Supervisor::new(rules, self.venue.schedule, &self.venue.symbols));
+    }
+
+    /// When the venue does something by itself, the steps of its day apart; `None` when it will not.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<TimeOfDay> {
+        self.supervisor.as_ref().and_then(Supervisor::next_time)
     }
 
     /// The drop copy, if there is one.
@@ -210,9 +225,38 @@ impl Exchange {
         self.apply_at(command, self.time_of_day(now), now, feed);
     }
 
-    /// Carries out a command at a time of day of its own: how a tape's orders come in. Returns the reference of the order
-    /// that was entered, or that took the place of another one.
+    /// Carries out a command at a time of day of its own: how a tape's orders come in. What the venue does by itself until
+    /// then comes first, each at its time. Returns the reference of the order that was entered, or that took the place of
+    /// another one.
     pub fn apply_at(
+        &mut self,
+        command: &Command,
+        time: TimeOfDay,
+        now: EpochNanos,
+        feed: &mut impl Feed,
+    ) -> Option<OrderRef> {
+        let Some(mut supervisor) = self.supervisor.take() else { return self.match_at(command, time, now, feed) };
+        while let Some(at) = supervisor.next_time().filter(|at| *at <= time) {
+            self.match_at(&Command::Clock, at, now, feed);
+            supervisor.pass(at, &self.venue);
+            self.obey(&mut supervisor, at, now, feed);
+        }
+        let made = self.match_at(command, time, now, feed);
+        supervisor.on_command(command, false, &mut self.venue);
+        self.obey(&mut supervisor, time, now, feed);
+        self.supervisor = Some(supervisor);
+        made
+    }
+
+    /// Carries out what the venue's rules ask for.
+    fn obey(&mut self, supervisor: &mut Supervisor, time: TimeOfDay, now: EpochNanos, feed: &mut impl Feed) {
+        while let Some(command) = supervisor.next_command() {
+            self.match_at(&command, time, now, feed);
+            supervisor.on_command(&command, true, &mut self.venue);
+        }
+    }
+
+    fn match_at(
         &mut self,
         command: &Command,
         time: TimeOfDay,

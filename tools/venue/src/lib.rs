@@ -25,6 +25,8 @@
 //!   last trade, then lowest; within the bands. Orders of a cross and the book take part, pegs and stops do not.
 //! - **Halts**: halted (cancels only), paused or quotation (orders are taken and not matched, the book may cross), resumed (a
 //!   cross, then trading). **Bands**: no trade outside; orders beyond them are refused or cancelled.
+//! - **By itself** the venue sets bands, pauses a symbol whose bands were struck, and tells imbalances before crosses, where
+//!   it was told to ([`DayRules`]): always at times of its own, never by how often somebody looks.
 //! - **The day** has the steps of [`DaySchedule`]; day orders end with the closing cross, everything with the system.
 //!
 //! # Capacities
@@ -56,6 +58,7 @@ mod schedule;
 mod settings;
 mod snapshot;
 mod stream;
+mod supervisor;
 mod tape;
 mod ticks;
 mod venue;
@@ -82,10 +85,11 @@ pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, 
 pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};
 pub use settings::{
     DropCopySettings, FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings, SettingsError,
-    SnapshotSettings,
+    SnapshotSettings, TickRules,
 };
 pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
 pub use stream::{FeedStream, StreamConfig, StreamCounters};
+pub use supervisor::{BandReference, BandRules, DayRules, ImbalanceRules};
 pub use tape::{TapeCounters, TapeFlow};
 pub use ticks::{PRICE_MAX, STEP_MIN, is_allowed};
 pub use venue::{DisplayedOrder, Venue};

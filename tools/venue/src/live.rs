@@ -153,6 +153,7 @@ fn exchange_of(
     };
     let configs: Vec<PortConfig> = settings.ports.iter().map(|port| port.config).collect();
     let mut exchange = Exchange::new(config, &configs, clock)?;
+    exchange.set_rules(settings.rules);
     if let Some(copy) = &settings.drop_copy {
         exchange.set_drop_copy(DropCopy::new(copy.config.clone()));
     }
@@ -171,7 +172,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] with what cannot be had.
     pub fn bind(settings: &Settings) -> Result<Self, ServerError> {
-        let (symbols, tape) = Tape::open(&settings.flow, &settings.schedule)?;
+        let (symbols, tape) = Tape::open(&settings.flow, &settings.schedule, &settings.ticks)?;
         let clock = VenueClock { wall_start: wall(), day_start: settings.start, speed: settings.speed };
         let flow_account = AccountId(u32::try_from(settings.ports.len()).unwrap_or(u32::MAX));
         let agents = match &settings.flow {
@@ -354,10 +355,17 @@ impl Server {
         let due = self.clock.time_of_day(now);
         if let Some(agents) = &mut self.agents {
             for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
-                if agents.next_time().is_none_or(|time| time > due) {
+                let look = agents.next_time().filter(|time| *time <= due);
+                // What the venue does by itself may fill somebody, who looks again before the others do.
+                let timer = self.exchange.next_timer().filter(|timer| *timer <= look.unwrap_or(due));
+                if let Some(timer) = timer {
+                    self.exchange.apply_at(&Command::Clock, timer, now, &mut self.stream);
+                    agents.listen(&mut self.exchange);
+                } else if look.is_some() {
+                    agents.step(now, &mut self.exchange, &mut self.stream);
+                } else {
                     return Ok(false);
                 }
-                agents.step(now, &mut self.exchange, &mut self.stream);
             }
             return Ok(true);
         }
@@ -445,8 +453,9 @@ impl Server {
     fn sleep(&mut self, now: EpochNanos) -> Duration {
         let step = Step::ALL.iter().map(|step| self.schedule.time_of(*step));
         let today = self.clock.time_of_day(now);
-        let times: [Option<TimeOfDay>; 4] = [
+        let times: [Option<TimeOfDay>; 5] = [
             self.incidents.next_time(),
+            self.exchange.next_timer(),
             step.filter(|time| *time > today).min(),
             self.tape.as_ref().and_then(Tape::next).map(|(time, _)| time),
             self.agents.as_ref().and_then(AgentFlow::next_time),

@@ -3,7 +3,7 @@
 use peregrine_gateway::ouch50::CancelReason;
 use peregrine_types::{OrderRef, Price, Side, SymbolId};
 
-use crate::orders::{Auction, Display, Lifetime, OrderEvent, SelfTrade, VenueSink};
+use crate::orders::{Auction, Display, Lifetime, OrderEvent, SelfTrade, Terms, VenueSink};
 use crate::pool::{NONE, Order, Place};
 use crate::publish::Shown;
 use crate::rules::{self, SymbolState, reaches};
@@ -63,6 +63,9 @@ impl Venue {
         }
         if order.terms.is_immediate() {
             let reason = self.remainder_reason(&order, mid);
+            if reason == CancelReason::MARKET_COLLARS {
+                self.struck = Some((order.symbol, order.side));
+            }
             return self.cancel_rest(index, reason, sink);
         }
         self.rest(index, sink);
@@ -89,6 +92,31 @@ impl Venue {
             && self.books[order.symbol.index()].bands.is_some()
             && self.candidate(order.symbol, order.side.opposite(), mid).is_some();
         if is_banded { CancelReason::MARKET_COLLARS } else { CancelReason::IMMEDIATE }
+    }
+
+    /// Notes that an order with a limit beyond the bands would trade beyond them if it were taken: so many shares reach
+    /// behind what stands within. Pegs, which stand within, do not count.
+    pub(crate) fn note_strike(&mut self, symbol: SymbolId, side: Side, (qty, terms): (u32, &Terms)) {
+        let book = &self.books[symbol.index()];
+        let (Some(limit), bands @ Some(_)) = (terms.price, book.bands) else { return };
+        let is_asleep = terms.stop_price.is_some() || terms.auction != Auction::None;
+        let takes = book.state == SymbolState::Trading && !is_asleep && !terms.is_post_only && !terms.is_midpoint_peg;
+        let is_on_tick = crate::ticks::is_allowed(&self.symbols[symbol.index()].ticks, limit);
+        if !takes || !is_on_tick || !rules::is_beyond(side, limit, bands) {
+            return;
+        }
+        let mut left = u64::from(qty);
+        for level in self.levels.best_first(symbol, side.opposite()) {
+            if left == 0 || !reaches(side, Some(limit), level.price) {
+                return;
+            }
+            if rules::is_beyond(side, level.price, bands) {
+                self.struck = Some((symbol, side));
+                return;
+            }
+            let orders = self.pool.iter(level.displayed).chain(self.pool.iter(level.hidden));
+            left = left.saturating_sub(orders.map(|(_, order)| u64::from(order.open)).sum());
+        }
     }
 
     /// The order of `side` that is next to trade, and its price: best price first; at one price displayed before
@@ -383,8 +411,9 @@ impl Venue {
         let order = self.pool.get_mut(index);
         order.terms.stop_price = None;
         order.display_ref = renewed.unwrap_or(order.display_ref);
-        let Order { symbol, side, terms, .. } = *order;
+        let Order { symbol, side, terms, open, .. } = *order;
         let bands = self.books[symbol.index()].bands;
+        self.note_strike(symbol, side, (open, &terms));
         if terms.price.is_some_and(|price| rules::is_beyond(side, price, bands)) {
             return self.cancel_rest(index, CancelReason::MARKET_COLLARS, sink);
         }

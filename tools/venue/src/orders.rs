@@ -199,6 +199,15 @@ pub enum Command {
         /// The instrument.
         symbol: SymbolId,
     },
+    /// Publish where the reopening of a paused symbol may be (ITCH 5.0, LULD Auction Collar).
+    Collars {
+        /// The instrument.
+        symbol: SymbolId,
+        /// The price that the collars were set from.
+        reference: Price,
+        /// Lowest and highest price of the reopening.
+        collars: Bands,
+    },
     /// Break an earlier execution, which is published; no order comes back.
     Break {
         /// The instrument.

@@ -2,12 +2,12 @@
 
 use peregrine_types::{OrderRef, Price, Side, Symbol, SymbolId};
 use peregrine_wire::itch50::{
-    AddOrder, BrokenTrade, CrossTrade, NetOrderImbalance, OrderCancel, OrderDelete, OrderExecuted,
+    AddOrder, BrokenTrade, CrossTrade, LuldAuctionCollar, NetOrderImbalance, OrderCancel, OrderDelete, OrderExecuted,
     OrderExecutedWithPrice, OrderReplace, Price4, StockDirectory, StockTradingAction, SystemEvent, TradeNonCross,
 };
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::orders::{TimeOfDay, VenueSink};
+use crate::orders::{Bands, TimeOfDay, VenueSink};
 
 /// An order as the feed shows it.
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +206,18 @@ impl Publisher {
             cross_type,
             price_variation: price_variation(of.near_price, of.reference_price),
             ..NetOrderImbalance::new(locate(symbol), self.now.0)
+        };
+        self.send(sink, &message);
+    }
+
+    /// Where a reopening may be. It is not extended: what lies beyond is refused, so that its cross lies within.
+    pub(crate) fn collars(&mut self, sink: &mut impl VenueSink, symbol: SymbolId, reference: Price, collars: Bands) {
+        let message = LuldAuctionCollar {
+            stock: self.name(symbol),
+            reference_price: price4(reference),
+            upper_collar: price4(collars.upper),
+            lower_collar: price4(collars.lower),
+            ..LuldAuctionCollar::new(locate(symbol), self.now.0)
         };
         self.send(sink, &message);
     }

@@ -130,6 +130,9 @@ impl ReferenceVenue {
             Command::Break { symbol, match_number } if known(symbol) => {
                 self.publisher.broken(sink, symbol, match_number);
             }
+            Command::Collars { symbol, reference, collars } if known(symbol) => {
+                self.publisher.collars(sink, symbol, reference, collars);
+            }
             // The imbalance has its own test.
             Command::Clock
             | Command::SetBands { .. }
@@ -138,6 +141,7 @@ impl ReferenceVenue {
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }
+            | Command::Collars { .. }
             | Command::Break { .. } => {}
         }
         self.publisher.flush(sink);

@@ -157,10 +157,16 @@ impl Calendar {
     /// The session of a day, `None` for a weekend or holiday.
     #[must_use]
     pub fn session(&self, date: Date) -> Option<DaySchedule> {
+        self.hours(date, (DaySchedule::full(), DaySchedule::half()))
+    }
+
+    /// The hours of a day, full or half ones, `None` for a weekend or holiday.
+    #[must_use]
+    pub fn hours(&self, date: Date, (full, half): (DaySchedule, DaySchedule)) -> Option<DaySchedule> {
         if date.is_weekend() || self.holidays.contains(&date) {
             return None;
         }
-        Some(if self.half_days.contains(&date) { DaySchedule::half() } else { DaySchedule::full() })
+        Some(if self.half_days.contains(&date) { half } else { full })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The configuration of the program: TOML, every key typed, unknown keys refused, every violation reported at once.
-//! Only faults have defaults: none.
+//! Only faults and the rules of the day have defaults: none.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use peregrine_gateway::soup::{
     CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, SessionId, Username,
 };
-use peregrine_types::{Nanos, Price, Symbol, TickTable, parse_decimal};
+use peregrine_types::{Nanos, Price, Symbol, parse_decimal};
 use peregrine_wire::itch50::MESSAGE_LEN_MAX as ITCH_LEN_MAX;
 use peregrine_wire::moldudp64::Session;
 
@@ -17,15 +17,18 @@ use crate::faults::{LineFaults, PortFaults};
 use crate::incidents::Incident;
 use crate::orders::{AccountId, FirmId, SelfTrade, TimeOfDay};
 use crate::port::{PortConfig, Protocol};
-use crate::schedule::DaySchedule;
+use crate::schedule::{Date, DaySchedule};
 use crate::stream::StreamConfig;
+use crate::supervisor::DayRules;
 use crate::ticks::is_allowed;
 
 mod copies;
 mod raw;
+mod rules;
 
 pub use copies::DropCopySettings;
 use raw::{Raw, RawFaults, RawFlow, RawHours, RawLineFaults, RawPort, RawProtocol, RawSelfTrade, RawSymbol};
+pub use rules::TickRules;
 
 /// Longest packet of an order port, in bytes with its length: every OUCH 5.0 message with all its options.
 const PACKET_LEN_MAX: usize = 512;
@@ -127,8 +130,14 @@ pub struct Settings {
     pub speed: u32,
     /// Whether it never sleeps: the shortest way from order to answer, for one whole core.
     pub is_spinning: bool,
-    /// The hours.
+    /// The day, where there is a calendar or somebody said it.
+    pub date: Option<Date>,
+    /// The hours, of that day where it closes early.
     pub schedule: DaySchedule,
+    /// What the venue does by itself.
+    pub rules: DayRules,
+    /// The price steps.
+    pub ticks: TickRules,
     /// Orders, references, levels, levels of one side: at most.
     pub capacities: [u32; 4],
     /// How the feed is carried.
@@ -270,10 +279,13 @@ impl Reader {
 
     fn settings(&mut self, raw: Raw, path: &Path) -> Settings {
         let session = self.session(&raw.venue.session);
-        let schedule = self.schedule(&raw.hours);
+        let hours = self.schedule(&raw.hours);
+        let date = self.date(raw.venue.date.as_deref(), raw.calendar.is_some(), &raw.flow);
+        let schedule = raw.calendar.as_ref().map_or(hours, |calendar| self.hours_of(calendar, date, hours));
+        let ticks = raw.instruments.as_ref().map(|raw| self.ticks(raw)).unwrap_or_default();
         let ports: Vec<PortSettings> =
             raw.port.iter().enumerate().map(|(index, port)| self.port(index, port, session)).collect();
-        let flow = self.flow(raw.flow, &raw.symbol, path);
+        let flow = self.flow(raw.flow, (&raw.symbol, &ticks), path);
         let others = (0..flow.account_count()).map(|account| FirmId(u32::MAX - account));
         let firms = raw.port.iter().map(|port| FirmId(port.firm)).chain(others).collect();
         let message_count_max = self.count("capacity.feed_message_count_max", raw.capacity.feed_message_count_max);
@@ -283,7 +295,13 @@ impl Reader {
             start: self.time("venue.start", &raw.venue.start),
             speed: u32::try_from(self.within("venue.speed", u64::from(raw.venue.speed), (1, 100_000))).unwrap_or(1),
             is_spinning: raw.venue.is_spinning,
+            date,
             schedule,
+            rules: DayRules {
+                bands: raw.bands.as_ref().map(|bands| self.bands(bands)),
+                imbalance: raw.imbalance.as_ref().map(|imbalance| self.imbalance(imbalance)),
+            },
+            ticks,
             capacities: [
                 self.count("capacity.order_count_max", raw.capacity.order_count_max),
                 self.count("capacity.reference_count_max", raw.capacity.reference_count_max),
@@ -461,8 +479,9 @@ impl Reader {
         }
     }
 
-    fn flow(&mut self, raw: RawFlow, symbols: &[RawSymbol], path: &Path) -> FlowSettings {
-        let symbols: Vec<_> = symbols.iter().enumerate().map(|(index, symbol)| self.symbol(index, symbol)).collect();
+    fn flow(&mut self, raw: RawFlow, (symbols, ticks): (&[RawSymbol], &TickRules), path: &Path) -> FlowSettings {
+        let symbols = symbols.iter().enumerate();
+        let symbols: Vec<_> = symbols.map(|(index, symbol)| self.symbol(index, symbol, ticks)).collect();
         let is_listed = !symbols.is_empty();
         let flow = match raw {
             RawFlow::None {} => FlowSettings::None { symbols },
@@ -488,13 +507,13 @@ impl Reader {
         flow
     }
 
-    fn symbol(&mut self, index: usize, raw: &RawSymbol) -> SymbolConfig {
+    fn symbol(&mut self, index: usize, raw: &RawSymbol, ticks: &TickRules) -> SymbolConfig {
         let key = |name: &str| format!("symbol[{index}].{name}");
         let name = Symbol::new(&raw.name);
         if name.is_none() {
             self.refuse(&key("name"), &format!("`{}`", raw.name), "one to eight letters");
         }
-        let ticks = TickTable::US_EQUITY;
+        let ticks = ticks.of(name.unwrap_or(Symbol([b' '; 8])));
         let price = parse_decimal(&raw.reference_price).map(Price).ok().filter(|price| is_allowed(&ticks, *price));
         if price.is_none() {
             self.refuse(&key("reference_price"), &format!("`{}`", raw.reference_price), "a price on the tick, above 0");
@@ -527,6 +546,7 @@ fn parse_time(text: &str) -> Option<TimeOfDay> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::BandReference;
 
     const GOOD: &str = include_str!("../../../configs/venue.toml");
 
@@ -573,6 +593,66 @@ mod tests {
         let error = parse(&text).expect_err("four violations").to_string();
         for key in ["venue.speed", "hours.open", "feed.line_a", "feed.payload_len_max"] {
             assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_rules_of_the_day_are_understood_as_the_example_has_them_in_comments() {
+        let rules = GOOD.split("# [bands]").nth(1).and_then(|text| text.split("\n[faults]").next());
+        let rules = format!("[bands]{}", rules.expect("the example has them").replace("\n# ", "\n"));
+        let text = |rules: &str| format!("{GOOD}{rules}").replace("# date = ", "date = ");
+        let settings = parse(&text(&rules)).expect("sound");
+        let DayRules { bands: Some(bands), imbalance: Some(imbalance) } = settings.rules else {
+            panic!("{:?}", settings.rules)
+        };
+        assert_eq!(
+            (bands.width_bps, bands.reference, bands.pause_ns),
+            (500, BandReference::LastTrade, 300_000_000_000)
+        );
+        let defaults = parse(&format!("{GOOD}[imbalance]\n")).expect("sound").rules.imbalance;
+        assert_eq!(defaults, Some(imbalance), "Nasdaq's where they are left out");
+        assert_eq!(
+            (settings.date, settings.ticks),
+            (Some(Date { year: 2026, month: 11, day: 25 }), TickRules::default())
+        );
+        assert_eq!(parse(GOOD).expect("sound").rules, DayRules::default());
+        for (from, to, said) in [
+            ("width_bps = 500", "width_bps = 0", "bands.width_bps is 0: must be 1 to 9999"),
+            ("width_bps = 500", "width_bps = 10_000", "bands.width_bps is 10000"),
+            ("update_s = 30", "update_s = 0", "bands.update_s is 0"),
+            ("pause_s = 300", "pause_s = 90_000", "bands.pause_s is 90000"),
+            ("\"last_trade\"", "\"last\"", "line"),
+            ("pause_s = 300", "pause = 300", "line"),
+            ("interval_ms = 1_000", "interval_ms = 1", "imbalance.interval_ms is 1"),
+            ("[\"*\"]", "[\"*\", \"*\"]", "instruments.tick_tables[0].symbols is `*`"),
+            ("[\"*\"]", "[\"ASGV\"]", "instruments.tick_tables is without `*`"),
+            ("\"0.0001\"]", "\"0.00005\"]", "instruments.tick_tables[0].bands is finer than the feed"),
+            ("[\"1\", \"0.01\"]", "[\"1\", \"0.03\"]", "instruments.tick_tables[0].bands is the band from 1"),
+            ("2026-11-27", "2026-11-31", "calendar.early_closes is `2026-11-31`"),
+            ("2026-11-26", "2026-11-25", "venue.date is 2026-11-25: must be a day with a session"),
+        ] {
+            assert_eq!(rules.matches(from).count(), 1, "{from}");
+            let error = parse(&text(&rules.replace(from, to))).expect_err(to).to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        let early = text(&rules.replace("close = \"10:00:00\"", "close = \"10:30:00\""));
+        let error = parse(&early).expect_err("not early").to_string();
+        assert!(error.contains("calendar.early_hours"), "{error}");
+    }
+
+    #[test]
+    fn a_calendar_knows_the_day_of_a_tape_by_its_name() {
+        let tape = |name: &str| {
+            let flow = format!("kind = \"file\"\npath = \"{name}\"\n\n[faults]");
+            let (head, tail) = GOOD.split_once("[flow] ").expect("a flow");
+            let tail = tail.split_once("[faults]").expect("faults").1;
+            parse(&format!("{head}[flow]\n{flow}{tail}[calendar]\nholidays = [\"2019-12-25\"]\n"))
+        };
+        let date = tape("12302019.NASDAQ_ITCH50.gz").expect("a Monday").date;
+        assert_eq!(date, Some(Date { year: 2019, month: 12, day: 30 }));
+        for (name, said) in [("12252019.gz", "venue.date is 2019-12-25"), ("tape.gz", "venue.date is missing")] {
+            let error = tape(name).expect_err("no session").to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

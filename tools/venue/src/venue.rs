@@ -23,6 +23,8 @@ pub(crate) struct Book {
     pub(crate) state: SymbolState,
     pub(crate) bands: Option<Bands>,
     pub(crate) last_trade: Option<Price>,
+    /// Price of the latest cross, `None` where nothing paired in it.
+    pub(crate) last_cross: Option<Price>,
     /// Lowest and highest trade since the stop orders were looked at.
     pub(crate) range: Option<(Price, Price)>,
 }
@@ -55,6 +57,8 @@ pub struct Venue {
     phase: Phase,
     step_next: usize,
     pub(crate) match_last: u64,
+    /// Where the latest order that the bands alone kept from a trade stood, and its side.
+    pub(crate) struck: Option<(SymbolId, Side)>,
     /// Orders gathered for a sweep over all of them, or for the two sides of a cross.
     pub(crate) gathered: [Vec<u32>; 2],
     /// Prices at which a cross could be.
@@ -76,6 +80,7 @@ impl Venue {
             state: SymbolState::Trading,
             bands: None,
             last_trade: None,
+            last_cross: None,
             range: None,
         };
         let names: Box<[Symbol]> = config.symbols.iter().map(|symbol| symbol.name).collect();
@@ -91,6 +96,7 @@ impl Venue {
             phase: Phase::Closed,
             step_next: 0,
             match_last: 0,
+            struck: None,
             gathered: [gathered(), gathered()],
             prices: Vec::with_capacity(config.order_count_max as usize + 1),
             symbols: config.symbols.into_boxed_slice(),
@@ -177,6 +183,9 @@ impl Venue {
             }
             Command::Resume { symbol } if self.has(symbol) => self.resume(symbol, sink),
             Command::Imbalance { symbol } if self.has(symbol) => self.publish_imbalance(symbol, sink),
+            Command::Collars { symbol, reference, collars } if self.has(symbol) => {
+                self.publisher.collars(sink, symbol, reference, collars);
+            }
             Command::Break { symbol, match_number } if self.has(symbol) => {
                 self.publisher.broken(sink, symbol, match_number);
             }
@@ -186,6 +195,7 @@ impl Venue {
             | Command::Quote { .. }
             | Command::Resume { .. }
             | Command::Imbalance { .. }
+            | Command::Collars { .. }
             | Command::Break { .. } => {}
         }
         self.publisher.flush(sink);
@@ -278,6 +288,9 @@ impl Venue {
             return sink.on_order(self.now, account, rejected(token, RejectReason::SYMBOL));
         }
         if let Err(reason) = rules::check(qty, side, &terms, &self.circumstances(symbol)) {
+            if reason == RejectReason::PRICE {
+                self.note_strike(symbol, side, (qty, &terms));
+            }
             return sink.on_order(self.now, account, rejected(token, reason));
         }
         let Some(index) = self.pool.insert(Order::arriving(account, symbol, side, qty, terms)) else {
@@ -304,6 +317,7 @@ impl Venue {
             && qty <= ORDER_QTY_MAX
             && rules::check(open, old.side, &terms, &self.circumstances(symbol)).is_ok();
         if !is_possible {
+            self.note_strike(symbol, old.side, (open, &terms));
             self.cancel_rest(index, CancelReason::USER, sink);
             return self.settle(symbol, sink);
         }

@@ -51,6 +51,7 @@ fn agents(seed: u64) -> AgentsConfig {
             decay_milli: 2_000,
             taking_ppm: 250_000,
             cancel_ppm: 300_000,
+            stop_ppm: 0,
             depth_ticks: 6,
             order_lots_max: 3,
             resting_count_max: 60,

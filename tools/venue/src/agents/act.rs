@@ -251,7 +251,12 @@ impl AgentFlow {
             let oldest =
                 if scene.resting.len() >= config.resting_count_max as usize { scene.resting.pop_front() } else { None };
             self.cancel(oldest, stage);
-            if let Some(made) = self.rest((agent, symbol), side, (qty, steps), stage) {
+            let made = if choice < config.taking_ppm + config.cancel_ppm + config.stop_ppm {
+                self.stop((agent, symbol), side, (qty, steps), stage)
+            } else {
+                self.rest((agent, symbol), side, (qty, steps), stage)
+            };
+            if let Some(made) = made {
                 self.scenes[symbol.index()].resting.push_back(made);
             }
         }
@@ -261,6 +266,24 @@ impl AgentFlow {
         if let Some(order_ref) = order_ref.filter(|order_ref| self.resting.contains_key(order_ref)) {
             self.carry_out(&Command::Cancel { order_ref, qty: 0 }, stage);
         }
+    }
+
+    /// Leaves a stop order for when the price goes `steps` and one more beyond the best of the other side; every other one
+    /// takes no worse price than that.
+    fn stop(
+        &mut self,
+        (agent, symbol): (u32, SymbolId),
+        side: Side,
+        (qty, steps): (u32, u32),
+        stage: &mut Stage<'_, impl Feed>,
+    ) -> Option<OrderRef> {
+        let has_limit = self.scenes[symbol.index()].random.below(2) == 0;
+        let other = side.opposite();
+        let best = Self::touch(stage, symbol).of(other)?;
+        let stop_price = behind(stage, symbol, other, (best, steps.saturating_add(1)))?;
+        let terms = Terms { stop_price: Some(stop_price), ..Self::terms(stop_price, Lifetime::Day) };
+        let terms = if has_limit { terms } else { Terms { price: None, ..terms } };
+        self.enter((agent, symbol), side, (qty, terms), stage)
     }
 
     /// Rests an order `steps` behind the best price of its side, or for a cross.

@@ -96,10 +96,14 @@ pub struct NoiseConfig {
     pub decay_milli: u32,
     /// Arrivals that take what is displayed, in millionths.
     pub taking_ppm: u32,
-    /// Arrivals that cancel one of the orders that rest, in millionths; the others rest. Both shares together at most
-    /// 1,000,000.
+    /// Arrivals that cancel one of the orders that rest, in millionths.
     pub cancel_ppm: u32,
-    /// Mean distance of a resting order behind the best price of its side, in ticks: 0 to 1,000.
+    /// Arrivals that leave a stop order behind the best price of the other side, every other one with a limit there, in
+    /// millionths; 0 where it is left out. What is neither of the three rests; together at most 1,000,000.
+    #[serde(default)]
+    pub stop_ppm: u32,
+    /// Mean distance of a resting order behind the best price of its side, and of a stop order behind that of the other,
+    /// in ticks: 0 to 1,000.
     pub depth_ticks: u32,
     /// Largest size of an order, in round lots, the sizes being equally likely: 1 to 1,000.
     pub order_lots_max: u32,
@@ -168,8 +172,8 @@ impl AgentsConfig {
             ("flow.noise.branching_ppm", noise.branching_ppm.into(), (0, 900_000)),
             ("flow.noise.decay_milli", noise.decay_milli.into(), (1, MILLION)),
             (
-                "flow.noise.taking_ppm and cancel_ppm",
-                u64::from(noise.taking_ppm) + u64::from(noise.cancel_ppm),
+                "flow.noise.taking_ppm, cancel_ppm and stop_ppm",
+                u64::from(noise.taking_ppm) + u64::from(noise.cancel_ppm) + u64::from(noise.stop_ppm),
                 (0, MILLION),
             ),
             ("flow.noise.depth_ticks", noise.depth_ticks.into(), (0, 1_000)),

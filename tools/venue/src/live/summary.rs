@@ -136,9 +136,12 @@ impl fmt::Display for Summary {
         if let Some(agents) = &self.agents {
             write!(f, "agents: {} looks", agents.look_count)?;
             for (name, kind) in ["makers", "momentum", "informed", "noise"].iter().zip(&agents.kinds) {
-                let KindCounters { entered_count, refused_count, fill_count, filled_shares } = kind;
+                let KindCounters { entered_count, refused_count, fill_count, filled_shares, triggered_count } = kind;
                 write!(f, "; {name} {entered_count} orders, {refused_count} refused, {fill_count} fills")?;
                 write!(f, " of {filled_shares} shares")?;
+                if *triggered_count > 0 {
+                    write!(f, ", {triggered_count} stops woke up")?;
+                }
             }
             writeln!(f)?;
         } else {

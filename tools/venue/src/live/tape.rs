@@ -12,7 +12,7 @@ use peregrine_wire::moldudp64::Packet;
 use crate::config::SymbolConfig;
 use crate::orders::TimeOfDay;
 use crate::schedule::DaySchedule;
-use crate::settings::FlowSettings;
+use crate::settings::{FlowSettings, TickRules};
 use crate::ticks::is_allowed;
 
 /// Messages of a file that are looked through for its directory and first prices.
@@ -52,13 +52,14 @@ impl Tape {
     pub(super) fn open(
         flow: &FlowSettings,
         schedule: &DaySchedule,
+        ticks: &TickRules,
     ) -> Result<(Vec<SymbolConfig>, Option<Self>), TapeError> {
         let (symbols, origin) = match flow {
             FlowSettings::None { symbols } => return Ok((symbols.clone(), None)),
             FlowSettings::Agents(config) => {
                 let profile =
                     GeneratorConfig { symbol_count: config.symbol_count, ..GeneratorConfig::demo(config.seed) };
-                return Ok((instruments(&Session::new(profile)?), None));
+                return Ok((instruments(&Session::new(profile)?, ticks), None));
             }
             FlowSettings::Generator { seed, symbol_count, message_count, halt_count } => {
                 let [start_of_messages, start_of_system, open, close, end_of_system, end_of_messages] =
@@ -80,10 +81,10 @@ impl Tape {
                     has_rare_messages: false,
                     ..GeneratorConfig::demo(*seed)
                 })?;
-                (instruments(&session), Origin::Generator(Box::new(session)))
+                (instruments(&session, ticks), Origin::Generator(Box::new(session)))
             }
             FlowSettings::File { path } => {
-                let symbols = scan(path)?;
+                let symbols = scan(path, ticks)?;
                 (symbols, Origin::File { source: open_tape(path)?, next_sequence_number: 0 })
             }
         };
@@ -149,14 +150,18 @@ fn time_of(message: &[u8]) -> TimeOfDay {
 }
 
 /// The instruments of a generated session.
-fn instruments(session: &Session) -> Vec<SymbolConfig> {
-    let price = |ticks: u32| Price(i64::from(ticks) * 10_000_000);
-    session.symbols().iter().map(|symbol| instrument(symbol.symbol, price(symbol.price_ticks), 100)).collect()
+fn instruments(session: &Session, ticks: &TickRules) -> Vec<SymbolConfig> {
+    let price = |cents: u32| Price(i64::from(cents) * 10_000_000);
+    let made = |name, cents: u32| instrument(name, price(cents), 100, ticks.of(name));
+    session.symbols().iter().map(|symbol| made(symbol.symbol, symbol.price_ticks)).collect()
 }
 
-fn instrument(name: Symbol, price: Price, round_lot: u32) -> SymbolConfig {
-    let ticks = TickTable::US_EQUITY;
-    let reference_price = if is_allowed(&ticks, price) { price } else { PRICE_UNKNOWN };
+/// An instrument that starts from `price`, or from the tick below it where the tape has other ticks than the venue.
+fn instrument(name: Symbol, price: Price, round_lot: u32, ticks: TickTable) -> SymbolConfig {
+    let below = if ticks == TickTable::US_EQUITY { None } else { ticks.down(price, 0) };
+    let unknown = ticks.up(PRICE_UNKNOWN, 0).unwrap_or(PRICE_UNKNOWN);
+    let prices = [Some(price), below].into_iter().flatten();
+    let reference_price = prices.into_iter().find(|price| is_allowed(&ticks, *price)).unwrap_or(unknown);
     SymbolConfig { name, ticks, round_lot, reference_price }
 }
 
@@ -167,7 +172,7 @@ fn open_tape(path: &Path) -> Result<Box<dyn Source>, SourceError> {
 }
 
 /// The instruments that a file announces, by locate, each with the price of its first displayed order.
-fn scan(path: &Path) -> Result<Vec<SymbolConfig>, TapeError> {
+fn scan(path: &Path, ticks: &TickRules) -> Result<Vec<SymbolConfig>, TapeError> {
     let mut source = open_tape(path)?;
     let (mut next_sequence_number, mut messages) = (0, VecDeque::new());
     let mut found: BTreeMap<u16, (Symbol, u32, Option<Price>)> = BTreeMap::new();
@@ -197,7 +202,7 @@ fn scan(path: &Path) -> Result<Vec<SymbolConfig>, TapeError> {
     }
     let made: Vec<_> = found
         .into_values()
-        .map(|(name, lot, price)| instrument(name, price.unwrap_or(PRICE_UNKNOWN), lot.max(1)))
+        .map(|(name, lot, price)| instrument(name, price.unwrap_or(PRICE_UNKNOWN), lot.max(1), ticks.of(name)))
         .collect();
     if made.is_empty() { Err(TapeError::NoDirectory) } else { Ok(made) }
 }

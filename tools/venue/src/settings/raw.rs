@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
+use super::rules::{RawBands, RawCalendar, RawImbalance, RawInstruments};
 use crate::agents::AgentsConfig;
 
 #[derive(Debug, Deserialize)]
@@ -22,11 +23,16 @@ pub(super) struct Raw {
     pub(super) symbol: Vec<RawSymbol>,
     #[serde(default)]
     pub(super) faults: RawFaults,
+    pub(super) bands: Option<RawBands>,
+    pub(super) imbalance: Option<RawImbalance>,
+    pub(super) instruments: Option<RawInstruments>,
+    pub(super) calendar: Option<RawCalendar>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawVenue {
+    pub(super) date: Option<String>,
     pub(super) session: String,
     pub(super) start: String,
     pub(super) speed: u32,

@@ -1,0 +1,350 @@
+//! What the venue does by itself over its day: price bands, the pauses that they bring, and imbalances before crosses.
+//!
+//! Everything happens at a time of its own, which [`crate::Exchange`] carries out before the first command behind it, so
+//! that what a session says does not hang on how often somebody looks. The matching holds the bands; when it says that
+//! they alone kept an order from a trade, the symbol pauses for as long as the rules say, with the collars of its
+//! reopening on the feed. Whoever else halts or reopens a symbol in between is the one who does.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use peregrine_types::{Price, Side, SymbolId, TickTable};
+
+use crate::config::SymbolConfig;
+use crate::orders::{Bands, Command, TimeOfDay};
+use crate::rules::SymbolState;
+use crate::schedule::{DaySchedule, Phase, Step};
+use crate::ticks::PRICE_MAX;
+use crate::venue::Venue;
+
+const BASIS_POINTS: i128 = 10_000;
+/// How far a reopening may be from the band that was struck (Nasdaq Equity 4, Rule 4120(c)(10)): 5 %, and 0.15 for
+/// prices up to 3.00.
+const COLLAR_BPS: u32 = 500;
+const COLLAR_CHEAP: i64 = 150_000_000;
+const CHEAP_MAX: Price = Price(3_000_000_000);
+/// Reason of the pause on the feed (ITCH 5.0, Stock Trading Action).
+const PAUSE_REASON: [u8; 4] = *b"LUDP";
+
+/// What bands are set around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BandReference {
+    /// The price of the opening cross; the previous close where nothing paired in it.
+    OpeningCross,
+    /// The latest trade, looked at every so often.
+    LastTrade,
+    /// The previous close.
+    PreviousClose,
+}
+
+/// Price bands from the open to the close. The price of a reopening is the reference from then on, or the middle of the
+/// displayed best prices where nothing paired in it; a latest trade that is looked at takes its place again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BandRules {
+    /// How far from the reference a trade may be, in basis points: 1 to 9,999.
+    pub width_bps: u32,
+    /// The reference.
+    pub reference: BandReference,
+    /// How often the latest trade becomes the reference, where it is one, in nanoseconds of the day, above 0.
+    pub update_ns: u64,
+    /// How long a symbol pauses when the bands alone kept an order from a trade, in nanoseconds of the day; 0 for no
+    /// pause. One that would last over the close ends directly before it.
+    pub pause_ns: u64,
+}
+
+/// Imbalances before the crosses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImbalanceRules {
+    /// How long before the opening cross they begin, in nanoseconds of the day; 0 for none. Never before orders are taken.
+    pub opening_ns: u64,
+    /// How long before the closing cross they begin, in nanoseconds of the day; 0 for none.
+    pub closing_ns: u64,
+    /// Time between two, in nanoseconds of the day, above 0.
+    pub interval_ns: u64,
+}
+
+/// What a venue does by itself: nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayRules {
+    /// Price bands.
+    pub bands: Option<BandRules>,
+    /// Imbalances.
+    pub imbalance: Option<ImbalanceRules>,
+}
+
+/// What is due at a time; at the same time in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    BandsBegin,
+    BandsUpdate,
+    BandsEnd,
+    Reopening(SymbolId),
+    Imbalance,
+}
+
+/// What is known of a symbol.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    reference: Price,
+    /// Whether it was halted, paused or quoted, and not resumed since.
+    is_stopped: bool,
+    /// When the pause of its bands ends.
+    reopening: Option<TimeOfDay>,
+}
+
+/// Carries out the rules of the day: see the module.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    rules: DayRules,
+    schedule: DaySchedule,
+    timers: BTreeSet<(TimeOfDay, Timer)>,
+    watched: Vec<Watched>,
+    waiting: VecDeque<Command>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(rules: DayRules, schedule: DaySchedule, symbols: &[SymbolConfig]) -> Self {
+        let watched = |symbol: &SymbolConfig| {
+            let reference = symbol.reference_price;
+            Watched { reference, is_stopped: false, reopening: None }
+        };
+        let mut made = Self {
+            rules,
+            schedule,
+            timers: BTreeSet::new(),
+            watched: symbols.iter().map(watched).collect(),
+            waiting: VecDeque::new(),
+        };
+        if rules.bands.is_some() {
+            made.timers.insert((schedule.time_of(Step::OpenMarket), Timer::BandsBegin));
+            made.timers.insert((schedule.time_of(Step::CloseMarket), Timer::BandsEnd));
+        }
+        made.await_imbalance(schedule.time_of(Step::StartSystem));
+        made
+    }
+
+    /// When something is due.
+    pub(crate) fn next_time(&self) -> Option<TimeOfDay> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// The next command, in the order in which they are to be carried out.
+    pub(crate) fn next_command(&mut self) -> Option<Command> {
+        self.waiting.pop_front()
+    }
+
+    /// Takes the first of what is due at `time`, when the venue stands there.
+    pub(crate) fn pass(&mut self, time: TimeOfDay, venue: &Venue) {
+        let Some((at, timer)) = self.timers.pop_first() else { return };
+        if at > time {
+            self.timers.insert((at, timer));
+            return;
+        }
+        match timer {
+            Timer::BandsBegin => self.begin(at, venue),
+            Timer::BandsUpdate => self.update(at, venue),
+            Timer::BandsEnd => {
+                let lifted = venue.symbol_ids().map(|symbol| Command::SetBands { symbol, bands: None });
+                self.waiting.extend(lifted);
+            }
+            Timer::Reopening(symbol) => {
+                if self.watched.get(symbol.index()).is_some_and(|watched| watched.reopening == Some(at)) {
+                    self.waiting.push_back(Command::Resume { symbol });
+                }
+            }
+            Timer::Imbalance => {
+                self.waiting.extend(venue.symbol_ids().map(|symbol| Command::Imbalance { symbol }));
+                self.await_imbalance(TimeOfDay(at.0.saturating_add(1)));
+            }
+        }
+    }
+
+    /// Waits for the first imbalance at or behind `from`.
+    fn await_imbalance(&mut self, from: TimeOfDay) {
+        let Some(ImbalanceRules { opening_ns, closing_ns, interval_ns }) = self.rules.imbalance else { return };
+        let earliest = self.schedule.time_of(Step::StartSystem).0;
+        for (step, lead) in [(Step::OpenMarket, opening_ns), (Step::CloseMarket, closing_ns)] {
+            let cross = self.schedule.time_of(step).0;
+            let begin = cross.saturating_sub(lead).max(earliest);
+            let passed = from.0.saturating_sub(begin).div_ceil(interval_ns.max(1));
+            let due = begin.saturating_add(passed.saturating_mul(interval_ns.max(1)));
+            if due < cross {
+                self.timers.insert((TimeOfDay(due), Timer::Imbalance));
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, at: TimeOfDay, venue: &Venue) {
+        let Some(rules) = self.rules.bands else { return };
+        for symbol in venue.symbol_ids() {
+            let book = &venue.books[symbol.index()];
+            let price = match rules.reference {
+                BandReference::OpeningCross => book.last_cross,
+                BandReference::LastTrade => book.last_trade,
+                BandReference::PreviousClose => None,
+            };
+            self.set_reference(symbol, price, rules.width_bps, venue);
+        }
+        if rules.reference == BandReference::LastTrade {
+            self.await_update(at, rules.update_ns);
+        }
+    }
+
+    fn update(&mut self, at: TimeOfDay, venue: &Venue) {
+        let Some(rules) = self.rules.bands else { return };
+        for symbol in venue.symbol_ids() {
+            let (book, watched) = (&venue.books[symbol.index()], self.watched[symbol.index()]);
+            let is_new = book.last_trade.is_some_and(|price| price != watched.reference);
+            if is_new && book.state == SymbolState::Trading {
+                self.set_reference(symbol, book.last_trade, rules.width_bps, venue);
+            }
+        }
+        self.await_update(at, rules.update_ns);
+    }
+
+    fn await_update(&mut self, at: TimeOfDay, update_ns: u64) {
+        let next = TimeOfDay(at.0.saturating_add(update_ns.max(1)));
+        if next < self.schedule.time_of(Step::CloseMarket) {
+            self.timers.insert((next, Timer::BandsUpdate));
+        }
+    }
+
+    /// Sets bands around a price, or around the reference that there is.
+    fn set_reference(&mut self, symbol: SymbolId, price: Option<Price>, width_bps: u32, venue: &Venue) {
+        let watched = &mut self.watched[symbol.index()];
+        watched.reference = price.unwrap_or(watched.reference);
+        let bands = Some(bands_around(watched.reference, width_bps, &venue.symbols[symbol.index()].ticks));
+        self.waiting.push_back(Command::SetBands { symbol, bands });
+    }
+
+    /// Looks at what a command did, one of its own or of somebody else's.
+    pub(crate) fn on_command(&mut self, command: &Command, is_own: bool, venue: &mut Venue) {
+        let Some(rules) = self.rules.bands else { return };
+        match *command {
+            Command::Halt { symbol, .. } | Command::Pause { symbol, .. } | Command::Quote { symbol } => {
+                if let Some(watched) = self.watched.get_mut(symbol.index()) {
+                    watched.is_stopped = true;
+                    if !is_own {
+                        watched.reopening = None;
+                    }
+                }
+            }
+            Command::Resume { symbol } => self.on_resume(symbol, rules.width_bps, venue),
+            Command::Clock
+            | Command::Enter(_)
+            | Command::Replace { .. }
+            | Command::Cancel { .. }
+            | Command::SetBands { .. }
+            | Command::Imbalance { .. }
+            | Command::Collars { .. }
+            | Command::Break { .. } => {}
+        }
+        let struck = venue.struck.take().filter(|_| rules.pause_ns > 0 && venue.phase() == Phase::Market);
+        if let Some((symbol, side)) = struck {
+            self.pause(symbol, side, rules.pause_ns, venue);
+        }
+    }
+
+    /// A symbol trades again: its cross is the reference, or the middle of what is displayed where nothing paired.
+    fn on_resume(&mut self, symbol: SymbolId, width_bps: u32, venue: &Venue) {
+        let Some(watched) = self.watched.get_mut(symbol.index()) else { return };
+        watched.reopening = None;
+        if core::mem::replace(&mut watched.is_stopped, false) && venue.phase() == Phase::Market {
+            let price = venue.books[symbol.index()].last_cross.or_else(|| middle(symbol, venue));
+            self.set_reference(symbol, price, width_bps, venue);
+        }
+    }
+
+    /// Pauses a symbol whose upper (for a buy) or lower band was struck.
+    fn pause(&mut self, symbol: SymbolId, side: Side, pause_ns: u64, venue: &Venue) {
+        let (Some(watched), Some(bands)) = (self.watched.get_mut(symbol.index()), venue.books[symbol.index()].bands)
+        else {
+            return;
+        };
+        if watched.is_stopped {
+            return;
+        }
+        let last = self.schedule.time_of(Step::CloseMarket).0.saturating_sub(1);
+        let reopening = TimeOfDay(venue.now.0.saturating_add(pause_ns).min(last));
+        watched.reopening = Some(reopening);
+        self.timers.insert((reopening, Timer::Reopening(symbol)));
+        let (reference, collars) = collars_of(side, bands, &venue.symbols[symbol.index()].ticks);
+        self.waiting.push_back(Command::Pause { symbol, reason: PAUSE_REASON });
+        self.waiting.push_back(Command::Collars { symbol, reference, collars });
+        self.waiting.push_back(Command::SetBands { symbol, bands: Some(collars) });
+    }
+}
+
+/// The middle of the displayed best prices.
+fn middle(symbol: SymbolId, venue: &Venue) -> Option<Price> {
+    let best = |side| venue.displayed(symbol, side).next().map(|order| order.price.0);
+    best(Side::Buy).zip(best(Side::Sell)).map(|(bid, ask)| Price(bid + (ask - bid).div_euclid(2)))
+}
+
+/// The share of a price, rounded down.
+fn share(price: Price, bps: u32) -> i64 {
+    i64::try_from(i128::from(price.0) * i128::from(bps) / BASIS_POINTS).unwrap_or(i64::MAX)
+}
+
+/// The prices on the tick within `width_bps` of a reference, which is one of them itself where it is on the tick.
+fn bands_around(reference: Price, width_bps: u32, ticks: &TickTable) -> Bands {
+    let reference = ticks.down(reference, 0).unwrap_or(reference);
+    let width = share(reference, width_bps);
+    let (lower, upper) =
+        (Price(reference.0.saturating_sub(width)), Price(reference.0.saturating_add(width)).min(PRICE_MAX));
+    Bands {
+        lower: ticks.up(lower, 0).unwrap_or(reference).min(reference),
+        upper: ticks.down(upper, 0).unwrap_or(reference).max(reference),
+    }
+}
+
+/// The band that was struck, and the collars of the reopening: away from it on its own side, the other band on the other.
+fn collars_of(side: Side, bands: Bands, ticks: &TickTable) -> (Price, Bands) {
+    let reference = match side {
+        Side::Buy => bands.upper,
+        Side::Sell => bands.lower,
+    };
+    let width = if reference <= CHEAP_MAX { COLLAR_CHEAP } else { share(reference, COLLAR_BPS) };
+    let collars = match side {
+        Side::Buy => {
+            let upper = Price(reference.0.saturating_add(width)).min(PRICE_MAX);
+            Bands { upper: ticks.down(upper, 0).unwrap_or(reference).max(reference), ..bands }
+        }
+        Side::Sell => {
+            let lower = Price(reference.0.saturating_sub(width));
+            Bands { lower: ticks.up(lower, 0).filter(|price| price.0 > 0).unwrap_or(reference).min(reference), ..bands }
+        }
+    };
+    (reference, collars)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn cents(cents: i64) -> Price {
+        Price(cents * 10_000_000)
+    }
+
+    #[test]
+    fn bands_are_on_the_tick_and_never_wider_than_said() {
+        let ticks = TickTable::US_EQUITY;
+        let around = |reference, bps| bands_around(reference, bps, &ticks);
+        assert_eq!(around(cents(1_000), 500), Bands { lower: cents(950), upper: cents(1_050) });
+        assert_eq!(around(cents(1_001), 500), Bands { lower: cents(951), upper: cents(1_051) }, "rounded inwards");
+        assert_eq!(around(cents(1_000), 1), Bands { lower: cents(1_000), upper: cents(1_000) });
+        assert_eq!(around(Price(1_000 * 10_000_000 + 5_000_000), 1).upper, cents(1_000), "a middle is off the tick");
+        assert_eq!(around(PRICE_MAX, 1_000).upper, PRICE_MAX);
+    }
+
+    #[test]
+    fn collars_open_to_the_side_that_was_struck() {
+        let bands = Bands { lower: cents(950), upper: cents(1_050) };
+        let of = |side, bands| collars_of(side, bands, &TickTable::US_EQUITY);
+        assert_eq!(of(Side::Buy, bands), (cents(1_050), Bands { lower: cents(950), upper: cents(1_102) }));
+        assert_eq!(of(Side::Sell, bands), (cents(950), Bands { lower: cents(903), upper: cents(1_050) }));
+        let cheap = Bands { lower: cents(10), upper: cents(300) };
+        assert_eq!(of(Side::Buy, cheap).1.upper, cents(315));
+        assert_eq!(of(Side::Sell, cheap), (cents(10), cheap), "no price is left below");
+    }
+}
