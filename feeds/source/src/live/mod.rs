@@ -40,7 +40,7 @@ pub use probe::{SourceProbe, probe_sources};
 pub use recorder::{Recorded, Recorder, RecorderPlan, RecorderReport};
 pub use recovery::RecoveryPlan;
 pub use snapshot::SnapshotPlan;
-pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish};
+pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish, Way};
 pub use tap::{Tap, TapFrame};
 pub use udp::{UdpLane, UdpSource};
 pub use xdp::{XdpLane, XdpMode, XdpOptions, XdpSource};

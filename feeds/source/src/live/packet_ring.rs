@@ -19,7 +19,7 @@ use super::LineCounters;
 use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT};
 use super::mapping::Mapping;
-use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish};
+use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish, Way};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
 use crate::{LineId, Session, SkipReason, SourceError, StampKind};
 
@@ -440,6 +440,7 @@ impl Lane for RingLane {
 
     fn facts(&self) -> Vec<(LineId, SocketFacts)> {
         let facts = SocketFacts {
+            way: Way::PacketRing,
             local: self.address.destination,
             receive_buffer_len: self.map.len(),
             is_buffer_granted: true,
