@@ -195,6 +195,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     }
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
+    facts.extend(run.input.facts());
     facts.extend(run.venue.facts());
     facts
 }

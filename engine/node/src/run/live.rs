@@ -11,16 +11,13 @@ use peregrine_gateway::ouch50::Text;
 use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, SessionId, Username};
 use peregrine_report::format::count;
 use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
-use peregrine_source::live::{
-    LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, RingOptions, SnapshotPlan, SocketOptions, SourceKind,
-    XdpOptions,
-};
+use peregrine_source::live::{LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, SnapshotPlan};
 use peregrine_types::{EpochNanos, Nanos, Symbol};
 use peregrine_wire::RecoveryConfig;
 
-use super::{Launching, Progress, ReplaySend, Run, RunPlan, RunVenue, build};
+use super::{Launching, Progress, ReplaySend, Run, RunPlan, RunVenue, build, sources};
 use crate::commands::note;
-use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, Wiring};
+use crate::config::{Config, LiveSection, ModeChoice, OuchSection, Wiring};
 use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
@@ -71,7 +68,7 @@ impl RunPlan {
             plan.recorder = Some(RecorderPlan::new(self.dir.join(RECORDING_NAME)));
         }
         let input = LiveInput::open(&plan, &symbols).map_err(Failure::usage)?;
-        say_lines(&input);
+        sources::say(&input);
         let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
         let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
         let input = ClockedInput::new(input, system_now).watched_by(watch);
@@ -151,13 +148,6 @@ fn heed(interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> bool {
     interrupted.is_requested()
 }
 
-fn say_lines(input: &LiveInput) {
-    for (line, facts) in input.facts().iter().enumerate() {
-        let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
-        note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
-    }
-}
-
 /// What a later run of the same session needs to know of this one.
 fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> SessionNote {
     SessionNote {
@@ -197,7 +187,7 @@ fn drop_copy(config: &Config, symbols: &[Symbol], clock: &TscClock) -> Result<Op
     CopyWatch::start(&plan, symbols, clock.clone(), note).map(Some)
 }
 
-fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
+pub(super) fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
     let interface: Ipv4Addr = live.interface.parse().map_err(Failure::usage)?;
     let lines: Result<Vec<LineAddress>, Failure> = (live.lines.iter())
         .map(|line| {
@@ -207,16 +197,7 @@ fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<Live
         .collect();
     let feed = &config.feed;
     let mut plan = LivePlan::new(lines?, feed.symbol_count_max);
-    plan.socket = SocketOptions {
-        receive_buffer_len: live.receive_buffer_len,
-        busy_poll_us: live.busy_poll_us,
-        ..SocketOptions::default()
-    };
-    plan.source = match live.source {
-        SourceChoice::Udp => SourceKind::Udp,
-        SourceChoice::PacketRing => SourceKind::PacketRing(RingOptions::default()),
-        SourceChoice::Xdp => SourceKind::Xdp(XdpOptions::default()),
-    };
+    sources::wish(&mut plan, live);
     plan.zone.clone_from(&feed.venue_zone);
     plan.date = date;
     plan.reorder_window = Nanos(feed.reorder_window_ns);
