@@ -71,9 +71,10 @@ impl RunPlan {
         sources::say(&input);
         let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
         let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
-        let input = ClockedInput::new(input, system_now).watched_by(watch);
+        let (input, times) = ClockedInput::new(input, system_now).watched_by(watch).timed().map_err(Failure::usage)?;
         if settings.mode == ModeChoice::Paper {
-            let built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
+            let mut built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
+            built.readers.push(times);
             let four = Self::run_four::<ClockedInput>;
             return self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress);
         }
@@ -88,6 +89,7 @@ impl RunPlan {
         let past = note_of(&ouch, named, &symbols);
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
+        built.readers.push(times);
         built.decide.remember_held(history.held);
         past.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
