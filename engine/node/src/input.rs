@@ -1,8 +1,9 @@
 //! The input of a replay, and of a live session; datasets are built from the same one (`peregrine_source::market`).
 
+use peregrine_runtime::{IntervalReader, LatencyBounds, LatencyBoundsError, LatencyRecorder, latency_recorder};
 use peregrine_source::SourceError;
 use peregrine_source::live::{LiveInput, LiveStep, RecorderReport};
-use peregrine_types::{EpochNanos, EventKind, MarketEvent, Sink};
+use peregrine_types::{EpochNanos, EventFlags, EventKind, MarketEvent, Nanos, Sink};
 
 use crate::live::SilenceWatch;
 
@@ -72,6 +73,18 @@ impl EventInput for Input {
     }
 }
 
+/// Name of the histogram of how long the venue's words take to come here.
+pub const FEED_TIMES: &str = "feed";
+
+/// From the venue's time stamp of an event to its receipt, by two clocks. `None` for what the venue did not say just then: what
+/// was recovered, and what is an event of the feed's own.
+#[inline]
+fn way_here(event: &MarketEvent) -> Option<Nanos> {
+    use EventKind::{GapEnd, GapStart, SessionEnd, SessionStart, SnapshotStart};
+    let is_own = matches!(event.kind, GapStart | GapEnd | SessionStart | SessionEnd | SnapshotStart);
+    (!is_own && !event.flags.contains(EventFlags::RECOVERED)).then(|| event.recv_time.since(event.exch_time))
+}
+
 /// A live input with the clock of its time-outs. It ends with the session: what comes after it is no part of it.
 #[derive(Debug)]
 pub struct ClockedInput {
@@ -81,6 +94,7 @@ pub struct ClockedInput {
     pub recorded: Option<std::io::Result<Option<RecorderReport>>>,
     clock: fn() -> EpochNanos,
     silence: Option<SilenceWatch>,
+    times: Option<LatencyRecorder>,
     is_over: bool,
 }
 
@@ -88,7 +102,16 @@ impl ClockedInput {
     /// An input whose time-outs go by `clock`, a receive clock.
     #[must_use]
     pub const fn new(input: LiveInput, clock: fn() -> EpochNanos) -> Self {
-        Self { input, recorded: None, clock, silence: None, is_over: false }
+        Self { input, recorded: None, clock, silence: None, times: None, is_over: false }
+    }
+
+    /// Measures how long the venue's words take to come here: of each packet the last one. Gives the histogram's reader too.
+    ///
+    /// # Errors
+    /// [`LatencyBoundsError`]: none with the standard bounds.
+    pub fn timed(self) -> Result<(Self, IntervalReader), LatencyBoundsError> {
+        let (recorder, reader) = latency_recorder(FEED_TIMES, LatencyBounds::STANDARD)?;
+        Ok((Self { times: Some(recorder), ..self }, reader))
     }
 
     /// Tells `watch` how long the lines have been silent.
@@ -107,10 +130,19 @@ impl EventInput for ClockedInput {
             return Ok(Taken::End);
         }
         let (is_over, now) = (&mut self.is_over, (self.clock)());
+        let mut way = None;
         let step = self.input.step(now, &mut |event: MarketEvent| {
             *is_over |= event.kind == EventKind::SessionEnd;
-            out.push(event)
+            let answer = out.push(event);
+            // What it led to has left.
+            way = way_here(&event);
+            answer
         })?;
+        match (&mut self.times, way) {
+            (Some(times), Some(way)) => times.record(way),
+            (Some(times), None) => times.answer_request(),
+            (None, _) => {}
+        }
         if let Some(watch) = &mut self.silence {
             watch.on_silence(self.input.silent_for(now));
         }
@@ -126,6 +158,7 @@ impl EventInput for ClockedInput {
     }
 
     fn conclude(&mut self) {
+        self.times = None;
         self.recorded = Some(self.input.finish_recording());
     }
 
@@ -139,5 +172,71 @@ impl EventInput for ClockedInput {
 
     fn progress(&self) -> (u64, u64) {
         (self.input.offset(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use peregrine_runtime::system_now;
+    use peregrine_source::live::{LineAddress, LivePlan};
+    use peregrine_wire::moldudp64::{PacketBuilder, Session};
+
+    use super::*;
+
+    /// A packet of System Events that the venue stamped at `times`, nanoseconds after midnight.
+    fn packet(sequence: u64, times: &[i64]) -> Vec<u8> {
+        let mut buffer = [0; 512];
+        let mut builder = PacketBuilder::new(&mut buffer, Session(*b"LIVE      "), sequence).unwrap();
+        for time in times {
+            let mut message = [0; 12];
+            (message[0], message[11]) = (b'S', b'O');
+            message[5..11].copy_from_slice(&time.to_be_bytes()[2..]);
+            builder.push(&message).unwrap();
+        }
+        builder.finish().to_vec()
+    }
+
+    /// Of each packet the last message counts; heartbeats, gaps and the session's own events do not.
+    #[test]
+    fn the_way_of_the_venues_words_is_measured_by_the_last_of_each_packet() {
+        let line =
+            LineAddress { destination: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: Ipv4Addr::LOCALHOST };
+        let input = LiveInput::open(&LivePlan::new(vec![line], 16), &[]).unwrap();
+        let (to, midnight) = (input.facts()[0].local, input.session().midnight);
+        let (mut input, mut reader) = ClockedInput::new(input, system_now).timed().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let ms = 1_000_000;
+        let now = || system_now().since(midnight).0;
+        let sent = now();
+        // Three of the venue's past, a heartbeat, one of its future, and one behind a gap, which waits and is given up.
+        for bytes in [
+            packet(1, &[sent - 900 * ms, sent - 500 * ms]),
+            packet(3, &[sent - 400 * ms]),
+            packet(4, &[]),
+            packet(4, &[sent + 3_600_000 * ms]),
+            packet(6, &[sent - 300 * ms]),
+        ] {
+            sender.send_to(&bytes, to).unwrap();
+        }
+        let (mut events, mut taken, deadline) = (0, 0, Instant::now() + Duration::from_secs(20));
+        while taken < 5 && Instant::now() < deadline {
+            let mut count = |_: MarketEvent| {
+                events += 1;
+                Ok(())
+            };
+            taken += u32::from(input.step(&mut count).unwrap() == Taken::Some);
+        }
+        let passed = now() - sent;
+        input.conclude();
+        while reader.take_interval().is_some() {}
+        let figures = reader.total();
+        assert_eq!(taken, 5);
+        assert!(events >= 6, "four events, the session's begin and the gap's: {events}");
+        assert_eq!((figures.count, figures.clamped_count), (3, 1), "{figures:?}");
+        let (least, most) = (Nanos(500 * ms), Nanos(501 * ms + passed));
+        assert!(figures.min == Nanos(0) && (least..=most).contains(&figures.max), "{figures:?} after {passed} ns");
     }
 }

@@ -12,11 +12,12 @@ use peregrine_report::{
     LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PnlReport, RiskReport, RunReport, StrategyReport,
     SymbolRow, ThroughputReport, Verdict, VerdictOutcome,
 };
-use peregrine_runtime::{Outcome, TurnFigures};
+use peregrine_runtime::{IntervalReader, LatencyBounds, Outcome, TurnFigures};
 use peregrine_types::{BookState, Notional, Price, ReasonCode, Symbol, SymbolId};
 use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
+use crate::input::FEED_TIMES;
 use crate::run::{BUNDLED_NAME, Run, nanos};
 use crate::stage::pnl::SymbolPnl;
 use crate::stage::schedule::Pace;
@@ -195,6 +196,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     }
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
+    facts.extend(run.input.facts());
     facts.extend(run.venue.facts());
     facts
 }
@@ -431,8 +433,26 @@ fn latencies(run: &Run) -> Vec<LatencyRow> {
         "controller" => "heads to intents",
         "advance" => "the latent state's next step, after the decision and off the critical path",
         "queue_wait" => "due time to taken (timed replays)",
+        FEED_TIMES => "the venue's time stamp of the last message of a packet to the packet's receipt (live runs)",
         _ => "",
     };
-    let readers = run.latencies.iter();
-    readers.map(|reader| LatencyRow::from_reader(measures(reader.name()), reader)).filter(|row| row.count > 0).collect()
+    let row = |reader: &IntervalReader| {
+        let row = LatencyRow::from_reader(measures(reader.name()), reader);
+        let note = if row.name == FEED_TIMES { feed_note(row.clamped_count) } else { String::new() };
+        row.with_note(note)
+    };
+    run.latencies.iter().map(row).filter(|row| row.count > 0).collect()
+}
+
+/// Within which limits the feed's latency is true.
+fn feed_note(clamped_count: u64) -> String {
+    let clamped = match clamped_count {
+        0 => String::new(),
+        outside => format!(
+            "; {} lay below zero or above {}",
+            count(outside),
+            span(LatencyBounds::STANDARD.latency_max.0.unsigned_abs())
+        ),
+    };
+    format!("by the venue's clock and ours, true only as far as both agree{clamped}")
 }

@@ -35,6 +35,9 @@ pub struct LatencyRow {
     pub name: String,
     /// What is measured, from where to where.
     pub measures: String,
+    /// Within which limits the figures are true; empty where there are none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// How many values.
     pub count: u64,
     /// How many of them lay outside the histogram's bounds and were clamped to them.
@@ -65,6 +68,12 @@ impl LatencyRow {
     pub fn from_reader(measures: &str, reader: &IntervalReader) -> Self {
         let clamped_count = reader.total().clamped_count;
         Self { clamped_count, ..Self::from_histogram(reader.name(), measures, reader.total_histogram()) }
+    }
+
+    /// The row with the limits within which its figures are true.
+    #[must_use]
+    pub fn with_note(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
     }
 
     /// The row of a histogram of nanoseconds.

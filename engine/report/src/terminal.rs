@@ -266,6 +266,9 @@ fn latency(page: &mut Page, report: &RunReport) {
         table.row([row.name.clone(), count(row.count)].into_iter().chain(spans));
     }
     page.table(&table);
+    for row in report.latencies.iter().filter(|row| !row.note.is_empty()) {
+        page.line(&format!("  {}: {}", row.name, row.note));
+    }
     let speed = &report.throughput;
     let rate = format!(
         "{} events/s ({} events in {})",

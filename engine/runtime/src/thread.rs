@@ -286,8 +286,8 @@ impl DutyLoop {
         (role, cause)
     }
 
-    /// The turns. The end of one turn is the start of the next when there was work, so that a busy loop reads the
-    /// ticks once per turn.
+    /// The turns. The end of one turn is the start of the next unless the role waited between them, so that a loop that is
+    /// busy, or spins, reads the ticks once per turn.
     fn turns<R: Role>(&self, role: &mut R, ticks: impl Fn() -> u64, slow_turn_ticks: u64) -> StopCause {
         let mut tally = TurnTally::default();
         let mut idle_turns = 0_u32;

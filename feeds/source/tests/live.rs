@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peregrine_source::live::{
-    LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, Password, RecoveryPlan, SnapshotPlan, SocketOptions,
-    UdpSource, Username,
+    LineAddress, LiveInput, LivePlan, LiveSource, LiveStep, Password, RecoveryPlan, RingOptions, SnapshotPlan,
+    SocketOptions, SourceKind, UdpSource, Username, Way, XdpOptions,
 };
 use peregrine_source::{Carrier, LineId, Source, SourceError, StampKind};
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos};
@@ -217,6 +217,29 @@ fn the_silence_of_all_lines_is_measured_by_the_clock_of_the_steps() {
         assert_eq!(silent(&input, now + 3), Nanos::from_secs(3), "a step without a packet is silence");
         assert_eq!(silent(&input, now - 1), Nanos::ZERO);
     }
+}
+
+/// A source that cannot be opened, with every right in the world, ends the start; where a fallback is wished for the lines
+/// are received by UDP sockets, and the reason is kept.
+#[test]
+fn what_cannot_be_opened_falls_back_where_that_is_wished_for() {
+    let ring = SourceKind::PacketRing(RingOptions { block_len: 1, ..RingOptions::default() });
+    let xdp = SourceKind::Xdp(XdpOptions { frame_count: 3, ..XdpOptions::default() });
+    for (source, name) in [(ring, "packet ring"), (xdp, "AF_XDP")] {
+        let plan = LivePlan { source, ..LivePlan::new(vec![any_port()], 10) };
+        let error = LiveInput::open(&plan, &[]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        let mut input = LiveInput::open(&LivePlan { has_fallback: true, ..plan }, &[]).unwrap();
+        assert_eq!(input.fallback(), Some(error.as_str()));
+        let facts = input.facts()[0];
+        assert_eq!(facts.way, Way::Udp);
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&packet(1, 2), facts.local).unwrap();
+        let mut events = Vec::new();
+        run(&mut input, &mut events, |events| events.len() >= 3);
+        assert_eq!(events.iter().filter(|event| event.kind == EventKind::SystemEvent).count(), 2);
+    }
+    let udp = LiveInput::open(&LivePlan { has_fallback: true, ..LivePlan::new(vec![any_port()], 10) }, &[]).unwrap();
+    assert_eq!(udp.fallback(), None);
 }
 
 /// What the socket of the servers' answers drops is counted like what the lines drop.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::{Far, HERE, THERE, veth};
 use peregrine_source::frame::FrameBuilder;
 use peregrine_source::live::{
-    LineAddress, LiveSource, PacketRingSource, RingKind, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
+    LineAddress, LiveSource, PacketRingSource, RingKind, RingOptions, SocketOptions, UdpSource, Way, XdpMode,
+    XdpOptions, XdpSource,
 };
 use peregrine_source::{LineId, SourceError, StampKind};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -197,4 +198,35 @@ fn every_source_gives_the_same_packets() {
     let nowhere = LineAddress { interface: Ipv4Addr::new(10, 88, 0, 1), ..lines()[0] };
     let refused = PacketRingSource::open(&[nowhere], &RingOptions::default(), None).err().unwrap();
     assert!(refused.to_string().contains("no interface has the address 10.88.0.1"), "{refused}");
+}
+
+/// Each mode gives the same packets, or cannot be had here; without a wish it is the quickest of those that can.
+#[test]
+fn the_quickest_mode_that_is_granted_is_taken() {
+    let far = match veth() {
+        Ok(far) => far,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    let mut granted = Vec::new();
+    for mode in [XdpMode::DriverZeroCopy, XdpMode::DriverCopy, XdpMode::Generic] {
+        let options = XdpOptions { mode: Some(mode), frame_count: 1_024, ..XdpOptions::default() };
+        let name = format!("{mode:?}");
+        let Some(mut source) = open(&name, XdpSource::open(&lines(), &options, None)) else { continue };
+        assert!(source.facts().iter().all(|facts| facts.way == Way::Xdp(mode)), "{:?}", source.facts());
+        check(&name, &mut source, &far, false);
+        granted.push(mode);
+    }
+    let Some(quickest) = granted.first() else { return };
+    println!("granted: {granted:?}");
+    let options = XdpOptions { frame_count: 1_024, ..XdpOptions::default() };
+    let mut source = XdpSource::open(&lines(), &options, None).unwrap();
+    assert!(source.facts().iter().all(|facts| facts.way == Way::Xdp(*quickest)), "{:?}", source.facts());
+    check("quickest", &mut source, &far, false);
+    drop(source);
+    // A queue that the interface does not have is none in any mode.
+    let nowhere = XdpOptions { queue: 1_000, ..options };
+    assert!(XdpSource::open(&lines(), &nowhere, None).is_err());
 }

@@ -34,6 +34,8 @@ pub enum Measured {
     LogSync = 11,
     /// From an event's due time to its being taken (open loop).
     QueueWait = 12,
+    /// From the venue's time stamp to the receipt of the packet, by two clocks.
+    Feed = 13,
 }
 
 /// One measured duration.

@@ -1,4 +1,5 @@
-//! `peregrine doctor`: what this host gives, what the engine will apply, what it cannot, and what would mend it.
+//! `peregrine doctor`: what this host gives, what the engine will apply, what it cannot, and what would mend it. With a
+//! profile of a live run its lines are opened for a moment, an XDP program on the interface included.
 
 use peregrine_model::{Backend, Kernel};
 use peregrine_report::table::Table;
@@ -13,12 +14,13 @@ use crate::cli::DoctorArgs;
 use crate::commands::{load_profile, print, print_json};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
-use crate::run::{huge_pages, thread_plans};
+use crate::run::{huge_pages, thread_plans, try_lines};
 
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let loaded = load_profile(&args.config, &args.set)?;
     let host = host_report();
-    let (applied, sources) = (applied(&loaded), sources());
+    let (mut applied, sources) = (applied(&loaded), sources());
+    applied.extend(lines(&loaded));
     if args.json {
         let fact = |fact: &HostFact| json!({"key": fact.key, "value": fact.value, "verdict": fact.verdict.name(), "remedy": fact.remedy});
         let host: Vec<_> = host.facts.iter().map(fact).collect();
@@ -78,6 +80,21 @@ fn sources() -> Vec<HostFact> {
         remedy: probe.remedy,
     };
     probe_sources().into_iter().map(fact).collect()
+}
+
+/// The lines of the profile, opened for a moment as a live run would open them.
+fn lines(loaded: &Loaded) -> Vec<HostFact> {
+    let Some(live) = &loaded.config.live else { return Vec::new() };
+    let fact = |key: String, value: String, remedy: Option<String>| {
+        let verdict = if remedy.is_none() { HostVerdict::Good } else { HostVerdict::Limits };
+        HostFact { key, value, verdict, remedy }
+    };
+    match try_lines(&loaded.config, live) {
+        Ok((granted, refused)) => {
+            granted.into_iter().map(|line| fact(line.name, line.value, refused.clone())).collect()
+        }
+        Err(failure) => vec![fact("lines".to_owned(), "cannot be opened".to_owned(), Some(failure.to_string()))],
+    }
 }
 
 /// The profile's wishes, each tried out.

@@ -18,7 +18,8 @@ pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, DropCopySection, FeedSection, GatewaySection, GuardSection,
     HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PaperSection,
-    PrecisionChoice, ProtectSection, RiskSection, RuntimeSection, SourceChoice, Wait, Wiring,
+    PrecisionChoice, ProtectSection, RiskSection, RuntimeSection, SourceChoice, StampChoice, Wait, Wiring,
+    XdpModeChoice,
 };
 pub use ticks::TickRule;
 

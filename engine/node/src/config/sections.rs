@@ -288,6 +288,30 @@ choice! {
     }
 }
 
+choice! {
+    /// Whose receive times a live run goes by.
+    StampChoice {
+        /// The kernel's.
+        Kernel = "kernel",
+        /// The card's, where it has them and they were switched on; else the kernel's. Its clock must follow the system's.
+        Hardware = "hardware",
+    }
+}
+
+choice! {
+    /// How frames come from the card to AF_XDP sockets.
+    XdpModeChoice {
+        /// The first of the three below that driver and kernel grant.
+        Auto = "auto",
+        /// In the driver, without a copy.
+        ZeroCopy = "zero_copy",
+        /// In the driver, by a copy.
+        DriverCopy = "driver_copy",
+        /// Through the kernel's general path: works with every driver.
+        Generic = "generic",
+    }
+}
+
 section! {
     /// The lines of a live run; only `peregrine run` needs this section.
     LiveSection = "live" {
@@ -295,6 +319,14 @@ section! {
         mode: ModeChoice, "paper or live", |_| true;
         /// By what the lines are received; `peregrine doctor` says which are possible.
         source: SourceChoice, "udp, packet_ring or xdp", |_| true;
+        /// Whether the lines are received by UDP sockets when `source` cannot be opened (the run says so); false: that ends the run.
+        fallback: bool, "true or false", |_| true;
+        /// Whose receive times count, for udp and packet_ring; xdp has no stamps, its packets are stamped when they are read.
+        stamps: StampChoice, "kernel or hardware", |_| true;
+        /// How frames come from the card, for xdp; the run says what was granted.
+        xdp_mode: XdpModeChoice, "auto, zero_copy, driver_copy or generic", |_| true;
+        /// Queue of the card to which the lines are steered, for xdp.
+        xdp_queue: u32, "0 to 1023", |queue| *queue < 1_024;
         /// Multicast groups and ports of the feed's lines A, B, …; an address of this host for a line that is sent to it alone.
         lines: Vec<String>, "1 to 4 of ADDRESS:PORT", |lines| (1..=4).contains(&lines.len()) && lines.iter().all(|line| line.parse::<std::net::SocketAddrV4>().is_ok());
         /// Address of the interface on which the groups are joined; 0.0.0.0 for the system's choice.

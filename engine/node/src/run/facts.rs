@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::RunPlan;
 use crate::config::Wiring;
 use crate::exit::Failure;
+use crate::input::FEED_TIMES;
 use crate::stage::decide::DecideEnd;
 
 /// Name of the manifest in a run's folder.
@@ -199,6 +200,7 @@ pub(super) fn write_measurements(
             "controller" => Measured::Decide,
             "event_to_order" => Measured::EventToOrder,
             "queue_wait" => Measured::QueueWait,
+            FEED_TIMES => Measured::Feed,
             _ => continue,
         };
         let (count, max) = (figures.count, figures.max);

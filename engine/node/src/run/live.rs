@@ -11,16 +11,13 @@ use peregrine_gateway::ouch50::Text;
 use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, SessionId, Username};
 use peregrine_report::format::count;
 use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
-use peregrine_source::live::{
-    LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, RingOptions, SnapshotPlan, SocketOptions, SourceKind,
-    XdpOptions,
-};
+use peregrine_source::live::{LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, SnapshotPlan};
 use peregrine_types::{EpochNanos, Nanos, Symbol};
 use peregrine_wire::RecoveryConfig;
 
-use super::{Launching, Progress, ReplaySend, Run, RunPlan, RunVenue, build};
+use super::{Launching, Progress, ReplaySend, Run, RunPlan, RunVenue, build, sources};
 use crate::commands::note;
-use crate::config::{Config, LiveSection, ModeChoice, OuchSection, SourceChoice, Wiring};
+use crate::config::{Config, LiveSection, ModeChoice, OuchSection, Wiring};
 use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
@@ -71,12 +68,13 @@ impl RunPlan {
             plan.recorder = Some(RecorderPlan::new(self.dir.join(RECORDING_NAME)));
         }
         let input = LiveInput::open(&plan, &symbols).map_err(Failure::usage)?;
-        say_lines(&input);
+        sources::say(&input);
         let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
         let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
-        let input = ClockedInput::new(input, system_now).watched_by(watch);
+        let (input, times) = ClockedInput::new(input, system_now).watched_by(watch).timed().map_err(Failure::usage)?;
         if settings.mode == ModeChoice::Paper {
-            let built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
+            let mut built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
+            built.readers.push(times);
             let four = Self::run_four::<ClockedInput>;
             return self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress);
         }
@@ -91,6 +89,7 @@ impl RunPlan {
         let past = note_of(&ouch, named, &symbols);
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
+        built.readers.push(times);
         built.decide.remember_held(history.held);
         past.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
@@ -151,13 +150,6 @@ fn heed(interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> bool {
     interrupted.is_requested()
 }
 
-fn say_lines(input: &LiveInput) {
-    for (line, facts) in input.facts().iter().enumerate() {
-        let buffer = if facts.is_buffer_granted { "granted" } else { "cut by net.core.rmem_max" };
-        note(format_args!("line {line}  {}  {:?} stamps, receive buffer {buffer}", facts.local, facts.stamp));
-    }
-}
-
 /// What a later run of the same session needs to know of this one.
 fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> SessionNote {
     SessionNote {
@@ -197,7 +189,7 @@ fn drop_copy(config: &Config, symbols: &[Symbol], clock: &TscClock) -> Result<Op
     CopyWatch::start(&plan, symbols, clock.clone(), note).map(Some)
 }
 
-fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
+pub(super) fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
     let interface: Ipv4Addr = live.interface.parse().map_err(Failure::usage)?;
     let lines: Result<Vec<LineAddress>, Failure> = (live.lines.iter())
         .map(|line| {
@@ -207,16 +199,7 @@ fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<Live
         .collect();
     let feed = &config.feed;
     let mut plan = LivePlan::new(lines?, feed.symbol_count_max);
-    plan.socket = SocketOptions {
-        receive_buffer_len: live.receive_buffer_len,
-        busy_poll_us: live.busy_poll_us,
-        ..SocketOptions::default()
-    };
-    plan.source = match live.source {
-        SourceChoice::Udp => SourceKind::Udp,
-        SourceChoice::PacketRing => SourceKind::PacketRing(RingOptions::default()),
-        SourceChoice::Xdp => SourceKind::Xdp(XdpOptions::default()),
-    };
+    sources::wish(&mut plan, live);
     plan.zone.clone_from(&feed.venue_zone);
     plan.date = date;
     plan.reorder_window = Nanos(feed.reorder_window_ns);

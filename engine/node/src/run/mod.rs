@@ -5,6 +5,7 @@ mod facts;
 mod latency;
 mod live;
 mod parts;
+mod sources;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) use facts::{hex, write_file};
 pub use latency::LatencyFile;
 pub use live::LiveSettings;
 pub use parts::{RunInput, RunVenue};
+pub(crate) use sources::try_lines;
 
 /// Twice the reports that one read of an order session can bring, and more: 16 KiB of messages of 23 bytes or more.
 const READ_REPORT_COUNT_MAX: usize = 4_096;

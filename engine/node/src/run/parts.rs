@@ -8,13 +8,11 @@ use peregrine_wire::MoldFeed;
 use peregrine_wire::itch50::Decoder;
 
 use super::facts::InputFile;
+use super::sources::{self, LINE_NAMES};
 use crate::input::{ClockedInput, Feed, Input};
 use crate::live::{LiveEnd, LiveSend};
 use crate::run::ReplaySend;
 use crate::stage::decide::DecideEnd;
-
-/// Names of the lines of a feed.
-const LINE_NAMES: [&str; 4] = ["A", "B", "C", "D"];
 
 /// The input of a run after its end.
 #[derive(Debug)]
@@ -116,6 +114,7 @@ impl RunInput {
                 }
             }
             Self::Live(live) => {
+                warnings.extend(sources::warning(&live.input));
                 if let Some(Err(error)) = &live.recorded {
                     warnings.push(format!("The recording could not be written: {error}."));
                 }
@@ -137,6 +136,15 @@ impl RunInput {
         warnings
     }
 
+    /// By what lines were received; nothing for files.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        match self {
+            Self::Files(_) => Vec::new(),
+            Self::Live(live) => sources::facts(&live.input),
+        }
+    }
+
     /// One row for each file or line.
     #[must_use]
     pub fn reports(&self, files: &[InputFile]) -> Vec<InputReport> {
@@ -147,7 +155,7 @@ impl RunInput {
                 lines
                     .map(|((line, facts), name)| InputReport {
                         path: facts.local.to_string(),
-                        format: "MoldUDP64/ITCH 5.0 by UDP".to_owned(),
+                        format: format!("MoldUDP64/ITCH 5.0, {}", facts.way.name()),
                         line: name.to_owned(),
                         len: 0,
                         sha256: String::new(),

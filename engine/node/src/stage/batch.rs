@@ -18,6 +18,10 @@ pub trait EventSink: Sink<MarketEvent> + Send {
     /// No event is due yet; called again and again while that is so.
     fn idle(&mut self) {}
 
+    /// A turn that took packets is over, whether they made events or not: what must not wait for an event, or for a turn
+    /// without packets, can be done.
+    fn turn_end(&mut self) {}
+
     /// `events` will be pushed next, in this order: memory that they need can be asked for. Changes nothing.
     fn expect(&mut self, events: &[MarketEvent]) {
         let _: &[MarketEvent] = events;

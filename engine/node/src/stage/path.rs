@@ -44,7 +44,7 @@ pub trait SendPath<B: MarketBooks>: Send {
     /// [`Full`] with the order when it cannot be taken: it was not sent and never will be.
     fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>>;
 
-    /// Reads what the venue said and sends what waits; after each event and in each idle turn.
+    /// Reads what the venue said and sends what waits; after each event and at the end of each turn.
     fn poll(&mut self, out: &mut Inbox);
 
     /// What is permitted now.

@@ -39,6 +39,8 @@ pub struct LivePlan {
     pub lines: Vec<LineAddress>,
     /// By what they are received.
     pub source: SourceKind,
+    /// Whether they are received by UDP sockets when rings, or AF_XDP sockets, cannot be opened; else that is an error.
+    pub has_fallback: bool,
     /// How their sockets are opened.
     pub socket: SocketOptions,
     /// Time zone of the venue.
@@ -59,13 +61,14 @@ pub struct LivePlan {
 }
 
 impl LivePlan {
-    /// Lines with the settings that suit most: Nasdaq's zone, today, 2 ms and 4,096 packets to wait, no recovery, no
-    /// recording.
+    /// Lines with the settings that suit most: UDP sockets, Nasdaq's zone, today, 2 ms and 4,096 packets to wait, no fallback,
+    /// no recovery, no recording.
     #[must_use]
     pub fn new(lines: Vec<LineAddress>, symbol_count_max: u32) -> Self {
         Self {
             lines,
             source: SourceKind::Udp,
+            has_fallback: false,
             socket: SocketOptions::default(),
             zone: NASDAQ_ZONE.to_owned(),
             date: None,
@@ -74,6 +77,21 @@ impl LivePlan {
             held_packet_count_max: 4_096,
             recovery: None,
             recorder: None,
+        }
+    }
+
+    /// Opens what the lines are received by; if that is not what was wished for, with the words of who refused it.
+    fn open_source(&self, session: Session) -> Result<(Box<dyn LiveSource>, Option<String>), SourceError> {
+        let (lines, session) = (&self.lines, Some(session));
+        let udp = || boxed(UdpSource::open(lines, &self.socket, session));
+        let opened = match &self.source {
+            SourceKind::Udp => return Ok((udp()?, None)),
+            SourceKind::PacketRing(options) => boxed(PacketRingSource::open(lines, options, session)),
+            SourceKind::Xdp(options) => boxed(XdpSource::open(lines, options, session)),
+        };
+        match opened {
+            Err(error) if self.has_fallback => Ok((udp()?, Some(error.to_string()))),
+            opened => Ok((opened?, None)),
         }
     }
 
@@ -98,6 +116,10 @@ impl LivePlan {
             recovery,
         }
     }
+}
+
+fn boxed<S: LiveSource + 'static>(opened: Result<S, SourceError>) -> Result<Box<dyn LiveSource>, SourceError> {
+    Ok(Box::new(opened?))
 }
 
 /// Why a live input cannot be had.
@@ -184,6 +206,8 @@ impl Gate {
 /// Lines and the feed stage behind them: see the module. One thread calls [`LiveInput::step`] over and over.
 pub struct LiveInput {
     source: Box<dyn LiveSource>,
+    /// Why it is not what was wished for.
+    refused: Option<String>,
     lines: Vec<LineAddress>,
     feed: MoldFeed,
     helpers: Option<Helpers>,
@@ -220,11 +244,7 @@ impl LiveInput {
             decoder.register(*symbol).map_err(|_| LiveInputError::Directory(plan.symbol_count_max))?;
         }
         let feed = MoldFeed::new(config, decoder)?.with_recovery_line(recorded.retransmission_line());
-        let source: Box<dyn LiveSource> = match &plan.source {
-            SourceKind::Udp => Box::new(UdpSource::open(&plan.lines, &plan.socket, Some(session))?),
-            SourceKind::PacketRing(options) => Box::new(PacketRingSource::open(&plan.lines, options, Some(session))?),
-            SourceKind::Xdp(options) => Box::new(XdpSource::open(&plan.lines, options, Some(session))?),
-        };
+        let (source, refused) = plan.open_source(session)?;
         let helpers = plan.recovery.as_ref().map(|plan| Helpers::open(plan, &recorded)).transpose()?;
         let open = |to: &RecorderPlan| {
             Recorder::open(to, &recorded).map_err(|source| LiveInputError::Recorder { path: to.path.clone(), source })
@@ -239,7 +259,7 @@ impl LiveInput {
         let facts = source.facts();
         let local = |(facts, line): (&SocketFacts, &LineAddress)| LineAddress { destination: facts.local, ..*line };
         let lines = facts.iter().zip(&plan.lines).map(local).collect();
-        Ok(Self { lines, source, feed, helpers, is_helpers_turn: false, session, gate, heard: None })
+        Ok(Self { lines, source, refused, feed, helpers, is_helpers_turn: false, session, gate, heard: None })
     }
 
     /// Takes one packet of what waits, if anything does, recovers what every line lost, and hands the events out.
@@ -383,5 +403,11 @@ impl LiveInput {
     #[must_use]
     pub fn facts(&self) -> Vec<SocketFacts> {
         self.source.facts()
+    }
+
+    /// Why the lines are received by UDP sockets instead of what was wished for; `None` when they are not.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 }

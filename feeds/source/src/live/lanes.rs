@@ -10,7 +10,7 @@ use super::{LineCounters, LiveSource};
 use crate::packet::MonotoneTime;
 use crate::{Carrier, End, LineId, Packet, Progress, Session, Source, SourceError, StampKind, Statistics};
 
-/// Looks of a step at rings that are read without a system call.
+/// Looks of a step at rings that are read without a system call, all lanes together.
 pub(super) const RING_LOOK_COUNT: u32 = 256;
 
 /// How far packets may go on in time before lanes that show none are asked again: more may have come to them since.
@@ -29,8 +29,9 @@ pub struct Head {
 
 /// One socket or ring. Sealed: the lanes of this crate are all there are.
 pub trait Lane: Send {
-    /// How often a step looks for a packet while none is there. A look that takes no system call takes a few nanoseconds,
-    /// everything else that an idle thread does between two steps a hundred or more: what came meanwhile would wait for it.
+    /// How often a step looks for a packet while none is there, the looks at all lanes together. A look that takes no system
+    /// call takes a few nanoseconds, everything else that an idle thread does between two steps a hundred or more: what came
+    /// meanwhile would wait for it.
     const LOOK_COUNT: u32;
 
     /// Receives what waits, if everything of the last call was passed.
@@ -73,6 +74,8 @@ struct Shown {
 /// and counted.
 pub struct LaneSource<L> {
     pub(super) lanes: Vec<L>,
+    /// Looks of a step at each of them.
+    look_count: u32,
     session: Option<Session>,
     time: MonotoneTime,
     /// The stamp of the first packet after every lane that had none was asked.
@@ -90,7 +93,9 @@ pub(super) fn wall() -> EpochNanos {
 impl<L: Lane> LaneSource<L> {
     pub(super) fn new(lanes: Vec<L>, session: Option<Session>) -> Self {
         let (time, looked) = (MonotoneTime::new(), EpochNanos::MIN);
-        Self { lanes, session, time, looked, shown: None, statistics: Statistics::default() }
+        let look_count = u32::try_from(lanes.len()).ok().and_then(|count| L::LOOK_COUNT.checked_div(count));
+        let look_count = look_count.unwrap_or(1);
+        Self { lanes, look_count, session, time, looked, shown: None, statistics: Statistics::default() }
     }
 
     /// The lane whose next packet is the oldest.
@@ -104,7 +109,7 @@ impl<L: Lane> LaneSource<L> {
     /// was asked, which happens when this thread was held up.
     fn next(&mut self) -> Result<Option<(usize, Head)>, SourceError> {
         let mut oldest = self.oldest();
-        for _ in 1..L::LOOK_COUNT {
+        for _ in 1..self.look_count {
             if oldest.is_some() {
                 break;
             }
@@ -280,6 +285,92 @@ mod tests {
         }
         assert_eq!(taken, [100, 200, 300, 400, 1_000, 2_000, 3_000, 500_000, 600_000]);
         assert_eq!(source.statistics().backward_step_count, 0);
+    }
+
+    /// A ring that shows its packet from its `shows_at`th look on, from 1.
+    struct Scanned {
+        line: LineId,
+        time: i64,
+        shows_at: u32,
+        looks: u32,
+        is_passed: bool,
+    }
+
+    impl Lane for Scanned {
+        const LOOK_COUNT: u32 = 16;
+
+        fn receive(&mut self) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn is_behind(&self) -> bool {
+            false
+        }
+
+        fn head(&mut self) -> Option<Head> {
+            self.looks += 1;
+            let is_shown = !self.is_passed && self.looks >= self.shows_at;
+            is_shown.then_some(Head { line: self.line, time: EpochNanos(self.time), stamp: StampKind::Kernel })
+        }
+
+        fn packet(&self) -> Option<(&[u8], SocketAddrV4)> {
+            (!self.is_passed).then_some((&[], super::super::NOWHERE))
+        }
+
+        fn pass(&mut self) {
+            self.is_passed = true;
+        }
+
+        fn counters(&self) -> Vec<(LineId, LineCounters)> {
+            Vec::new()
+        }
+
+        fn facts(&self) -> Vec<(LineId, SocketFacts)> {
+            Vec::new()
+        }
+    }
+
+    fn scanned(packets: &[(i64, u32)]) -> LaneSource<Scanned> {
+        let lane = |(line, &(time, shows_at)): (u8, &(i64, u32))| Scanned {
+            line: LineId(line),
+            time,
+            shows_at,
+            looks: 0,
+            is_passed: false,
+        };
+        LaneSource::new((0..).zip(packets).map(lane).collect(), None)
+    }
+
+    /// What comes while a step looks is that step's, and what both lanes show at a look comes by its stamps.
+    #[test]
+    fn a_packet_that_comes_at_any_look_of_a_step_is_taken_in_it() {
+        for look in 1..=16 {
+            let mut source = scanned(&[(500, look)]);
+            assert!(source.advance().unwrap(), "at look {look}");
+            assert_eq!(source.shown.unwrap().recv_time.0, 500);
+            assert!(!source.advance().unwrap());
+        }
+        for look in 1..=8 {
+            for (packets, order) in [([(900, look), (200, look)], [1, 0]), ([(200, look), (900, look)], [0, 1])] {
+                let mut source = scanned(&packets);
+                for line in order {
+                    assert!(source.advance().unwrap(), "at look {look}");
+                    assert_eq!(source.shown.unwrap().line, LineId(line), "at look {look}");
+                }
+            }
+        }
+    }
+
+    /// The time of a step without a packet does not grow with the lanes.
+    #[test]
+    fn the_looks_of_a_step_are_shared_by_the_lanes() {
+        for lane_count in 1..=4 {
+            let mut source = scanned(&vec![(1, u32::MAX); lane_count]);
+            assert!(!source.advance().unwrap());
+            let looks: usize = source.lanes.iter().map(|lane| usize::try_from(lane.looks).unwrap()).sum();
+            // And the last look at each, behind the receive calls.
+            assert!((16 - lane_count..=16 + lane_count).contains(&looks), "{looks} looks at {lane_count} lanes");
+        }
     }
 
     proptest! {

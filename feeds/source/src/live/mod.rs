@@ -40,7 +40,7 @@ pub use probe::{SourceProbe, probe_sources};
 pub use recorder::{Recorded, Recorder, RecorderPlan, RecorderReport};
 pub use recovery::RecoveryPlan;
 pub use snapshot::SnapshotPlan;
-pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish};
+pub use socket::{BusyPoll, LineAddress, SocketFacts, SocketOptions, StampWish, Way};
 pub use tap::{Tap, TapFrame};
 pub use udp::{UdpLane, UdpSource};
 pub use xdp::{XdpLane, XdpMode, XdpOptions, XdpSource};
@@ -63,6 +63,9 @@ pub struct LineCounters {
     pub damaged_count: u64,
     /// Packets without a stamp of the kernel's, stamped when they were read.
     pub unstamped_count: u64,
+    /// Frames whose kernel stamp was made when their copy was ready, not when the kernel took them over; packet rings only,
+    /// and only the first ones after a ring was opened.
+    pub late_stamp_count: u64,
 }
 
 /// What a live source has beyond one of files.

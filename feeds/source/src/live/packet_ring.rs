@@ -19,7 +19,7 @@ use super::LineCounters;
 use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT};
 use super::mapping::{LINE_LEN, Mapping, PREFETCHED_LEN};
-use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish};
+use super::socket::{BusyPoll, LineAddress, SocketFacts, StampWish, Way};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
 use crate::{LineId, Session, SkipReason, SourceError, StampKind};
 
@@ -36,6 +36,7 @@ pub(super) mod kernel {
     pub(in crate::live) const TP_STATUS_USER: u32 = 1;
     pub(in crate::live) const TP_STATUS_CSUMNOTREADY: u32 = 1 << 3;
     pub(in crate::live) const TP_STATUS_CSUM_VALID: u32 = 1 << 7;
+    pub(in crate::live) const TP_STATUS_TS_SOFTWARE: u32 = 1 << 29;
     pub(in crate::live) const TP_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
 }
 
@@ -88,6 +89,8 @@ struct Frame {
     /// Where its UDP payload lies in the mapping.
     start: usize,
     end: usize,
+    /// Whether it was stamped when its copy was ready: see [`stamp_early`].
+    is_stamped_late: bool,
 }
 
 /// A ring and its place in it.
@@ -357,6 +360,7 @@ impl RingLane {
         let whole = |part: usize| i64::try_from(part).unwrap_or(0);
         let stamp = whole(seconds).saturating_mul(1_000_000_000).saturating_add(whole(nanos));
         let is_hardware = status & kernel::TP_STATUS_TS_RAW_HARDWARE != 0;
+        let is_stamped_late = !is_hardware && status & kernel::TP_STATUS_TS_SOFTWARE == 0;
         let head = Head {
             line: self.line,
             time: EpochNanos(stamp),
@@ -367,7 +371,7 @@ impl RingLane {
             return Err(SkipReason::OtherDestination);
         }
         let start = start.saturating_add(datagram.payload_start);
-        Ok(Frame { head, from, start, end: start.saturating_add(datagram.payload.len()) })
+        Ok(Frame { head, from, start, end: start.saturating_add(datagram.payload.len()), is_stamped_late })
     }
 }
 
@@ -411,7 +415,11 @@ impl Lane for RingLane {
             };
             *counter = counter.saturating_add(1);
             match looked {
-                Ok(frame) => self.frame = Some(frame),
+                Ok(frame) => {
+                    let late = &mut self.counters.late_stamp_count;
+                    *late = late.saturating_add(u64::from(frame.is_stamped_late));
+                    self.frame = Some(frame);
+                }
                 Err(_) => self.skip(),
             }
         }
@@ -436,6 +444,7 @@ impl Lane for RingLane {
 
     fn facts(&self) -> Vec<(LineId, SocketFacts)> {
         let facts = SocketFacts {
+            way: Way::PacketRing,
             local: self.address.destination,
             receive_buffer_len: self.map.len(),
             is_buffer_granted: true,

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::xdp::XdpMode;
 use crate::{SourceError, StampKind};
 
 /// Where a line arrives.
@@ -69,9 +70,36 @@ pub enum BusyPoll {
     Refused,
 }
 
+/// By what a line is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A UDP socket.
+    Udp,
+    /// An AF_PACKET ring.
+    PacketRing,
+    /// An AF_XDP socket, in the mode that was granted.
+    Xdp(XdpMode),
+}
+
+impl Way {
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP socket",
+            Self::PacketRing => "packet ring",
+            Self::Xdp(XdpMode::Generic) => "AF_XDP through the general path",
+            Self::Xdp(XdpMode::DriverCopy) => "AF_XDP in the driver, by a copy",
+            Self::Xdp(XdpMode::DriverZeroCopy) => "AF_XDP in the driver, without a copy",
+        }
+    }
+}
+
 /// What the system granted to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
+    /// By what it receives.
+    pub way: Way,
     /// Where it receives, with the port that the system chose.
     pub local: SocketAddrV4,
     /// Bytes of receive buffer, as the kernel accounts them: twice what can be used for payload (`socket(7)`).
@@ -180,6 +208,7 @@ impl ReceiveSocket {
         }
         let local = socket.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("not an IPv4 socket"))?;
         let facts = SocketFacts {
+            way: Way::Udp,
             local,
             receive_buffer_len: buffer_len,
             is_buffer_granted: buffer_len >= options.receive_buffer_len,

@@ -29,6 +29,9 @@ const OUTGOING: u32 = 4;
 pub struct TapFrame<'a> {
     /// When, by the kernel.
     pub time: EpochNanos,
+    /// Whether that is when the kernel gave it to the driver or took it over; else, for the first frames after the tap was
+    /// opened, it is some 0.3 us later, when its copy was ready.
+    pub is_stamped_early: bool,
     /// Whether it left by the interface; else it arrived.
     pub is_outgoing: bool,
     /// From the link header on; what is longer than a slot is cut.
@@ -77,9 +80,11 @@ impl Tap {
             self.is_held = false;
         }
         let at = self.start();
-        if self.map.u32_at(at, Ordering::Acquire) & kernel::TP_STATUS_USER == 0 {
+        let status = self.map.u32_at(at, Ordering::Acquire);
+        if status & kernel::TP_STATUS_USER == 0 {
             return None;
         }
+        let is_stamped_early = status & kernel::TP_STATUS_TS_SOFTWARE != 0;
         self.is_held = true;
         // Length here, offset of the link header, seconds, nanoseconds: see `RingLane::look`.
         let word = |field: usize| self.map.u32_at(at.saturating_add(field), Ordering::Relaxed);
@@ -91,7 +96,8 @@ impl Tap {
         let begin = at.saturating_add(usize::try_from(mac).unwrap_or(0));
         let end = begin.saturating_add(usize::try_from(snap).unwrap_or(0));
         let time = i64::from(seconds).saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
-        Some(TapFrame { time: EpochNanos(time), is_outgoing: kind == OUTGOING, bytes: self.map.bytes(begin..end) })
+        let (time, is_outgoing) = (EpochNanos(time), kind == OUTGOING);
+        Some(TapFrame { time, is_stamped_early, is_outgoing, bytes: self.map.bytes(begin..end) })
     }
 
     /// Frames that found no room since the tap was opened.

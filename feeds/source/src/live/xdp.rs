@@ -21,7 +21,7 @@ use super::interface::interface_of;
 use super::lanes::{Head, Lane, LaneSource, RING_LOOK_COUNT, wall};
 use super::mapping::{Mapping, PREFETCHED_LEN};
 use super::packet_ring::{join, set_option};
-use super::socket::{BusyPoll, LineAddress, SocketFacts};
+use super::socket::{BusyPoll, LineAddress, SocketFacts, Way};
 use crate::frame::{Checks, LinkType, UdpCheck, dissect};
 use crate::{LineId, Session, SourceError, StampKind};
 
@@ -48,11 +48,17 @@ pub enum XdpMode {
     DriverZeroCopy,
 }
 
+impl XdpMode {
+    /// All, the quickest first.
+    const QUICKEST_FIRST: [Self; 3] = [Self::DriverZeroCopy, Self::DriverCopy, Self::Generic];
+}
+
 /// How AF_XDP sockets are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpOptions {
-    /// How frames come from the card.
-    pub mode: XdpMode,
+    /// How frames come from the card; `None`: without a copy, else by a copy in the driver, else through the general path,
+    /// the first that driver and kernel grant. [`SocketFacts::way`] says which.
+    pub mode: Option<XdpMode>,
     /// The queue of the card.
     pub queue: u32,
     /// Frames that can wait: a power of two.
@@ -60,9 +66,9 @@ pub struct XdpOptions {
 }
 
 impl Default for XdpOptions {
-    /// 8,192 frames of queue 0, through the general path.
+    /// 8,192 frames of queue 0, in the quickest mode that is granted.
     fn default() -> Self {
-        Self { mode: XdpMode::Generic, queue: 0, frame_count: 8_192 }
+        Self { mode: None, queue: 0, frame_count: 8_192 }
     }
 }
 
@@ -150,6 +156,8 @@ pub struct XdpLane {
     fill: Ring,
     memory: Mapping,
     socket: Socket,
+    /// What was granted.
+    mode: XdpMode,
     frame: Option<Frame>,
     /// Keeps the program on the interface, and what belongs to it.
     _program: bpf::Attached,
@@ -210,15 +218,15 @@ fn layouts(socket: &Socket) -> io::Result<Layouts> {
 
 /// Binds the socket to a queue of an interface.
 #[expect(unsafe_code, reason = "an address that no safe interface has")]
-fn bind_to(socket: &Socket, index: u32, options: &XdpOptions) -> io::Result<()> {
+fn bind_to(socket: &Socket, index: u32, (queue, mode): (u32, XdpMode)) -> io::Result<()> {
     let address = libc::sockaddr_xdp {
         sxdp_family: u16::try_from(AF_XDP).unwrap_or(0),
-        sxdp_flags: match options.mode {
+        sxdp_flags: match mode {
             XdpMode::Generic | XdpMode::DriverCopy => libc::XDP_COPY,
             XdpMode::DriverZeroCopy => libc::XDP_ZEROCOPY,
         },
         sxdp_ifindex: index,
-        sxdp_queue_id: options.queue,
+        sxdp_queue_id: queue,
         sxdp_shared_umem_fd: 0,
     };
     let len = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
@@ -229,18 +237,38 @@ fn bind_to(socket: &Socket, index: u32, options: &XdpOptions) -> io::Result<()> 
 
 /// Binds as [`bind_to`] does, and tries again for a while when the queue is busy: the kernel frees that of a socket that
 /// was closed a little later.
-fn bind_patiently(socket: &Socket, index: u32, options: &XdpOptions) -> io::Result<()> {
+fn bind_patiently(socket: &Socket, index: u32, how: (u32, XdpMode)) -> io::Result<()> {
     for _ in 0..BIND_COUNT_MAX {
-        match bind_to(socket, index, options) {
+        match bind_to(socket, index, how) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(BIND_PAUSE),
             result => return result,
         }
     }
-    bind_to(socket, index, options)
+    bind_to(socket, index, how)
+}
+
+/// Whether an error says nothing about the mode: another one would fail as well.
+fn is_of_any_mode(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ResourceBusy};
+    matches!(error.kind(), NotFound | PermissionDenied | ResourceBusy)
 }
 
 impl XdpLane {
+    /// In the mode that is wished for, or in the quickest one that is granted.
     fn open(lines: &[(LineId, LineAddress)], options: &XdpOptions) -> io::Result<Self> {
+        let modes = options.mode.map_or(XdpMode::QUICKEST_FIRST.to_vec(), |mode| vec![mode]);
+        let mut refused = None;
+        for mode in modes {
+            match Self::open_as(lines, options, mode) {
+                Ok(lane) => return Ok(lane),
+                Err(error) if is_of_any_mode(&error) => return Err(error),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| io::ErrorKind::Unsupported.into()))
+    }
+
+    fn open_as(lines: &[(LineId, LineAddress)], options: &XdpOptions, mode: XdpMode) -> io::Result<Self> {
         let interface = lines.first().map_or(std::net::Ipv4Addr::UNSPECIFIED, |(_, line)| line.interface);
         let (index, _) = interface_of(interface)?;
         let count = options.frame_count;
@@ -271,9 +299,9 @@ impl XdpLane {
             fill.map.set_u64_at(fill.entry(chunk, 8), address);
         }
         fill.map.set_u32_at(fill.producer, count, Ordering::Release);
-        bind_patiently(&socket, index, options)?;
+        bind_patiently(&socket, index, (options.queue, mode))?;
         let destinations: Vec<SocketAddrV4> = lines.iter().map(|(_, line)| line.destination).collect();
-        let is_generic = options.mode == XdpMode::Generic;
+        let is_generic = mode == XdpMode::Generic;
         let program =
             bpf::attach(&Verdicts { destinations, socket: socket.as_fd(), queue: options.queue }, index, is_generic)?;
         let memberships: io::Result<Vec<Option<Socket>>> = lines.iter().map(|(_, line)| join(*line)).collect();
@@ -283,6 +311,7 @@ impl XdpLane {
             fill,
             memory,
             socket,
+            mode,
             frame: None,
             _program: program,
             _memberships: memberships?.into_iter().flatten().collect(),
@@ -407,6 +436,7 @@ impl Lane for XdpLane {
     fn facts(&self) -> Vec<(LineId, SocketFacts)> {
         let of_line = |(line, address, _): &(LineId, LineAddress, LineCounters)| {
             let facts = SocketFacts {
+                way: Way::Xdp(self.mode),
                 local: address.destination,
                 receive_buffer_len: self.memory.len(),
                 is_buffer_granted: true,
