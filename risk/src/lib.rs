@@ -32,9 +32,11 @@ mod gate;
 mod limits;
 mod number_map;
 mod orders;
+mod refused;
 mod window;
 
 pub use exposure::InstrumentRules;
 pub use gate::{ApprovedOrder, ExecutionEffect, MATCHES_REMEMBERED, RiskContext, RiskGate, TradingMode};
 pub use limits::{LimitProblem, LimitViolation, Limits, LimitsConfig};
 pub use number_map::NumberMap;
+pub use refused::Refused;

@@ -4,11 +4,11 @@
 
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{
-    Difference, Journal, LoggedAccount, LoggedOrder, OrderClient, OrderClientConfig, Outlet, Phase, Step,
+    Difference, Journal, LoggedAccount, LoggedOrder, Notice, OrderClient, OrderClientConfig, Outlet, Phase, Step,
 };
 use peregrine_gateway::ouch50::{
-    AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderExecuted,
-    OrderReplaced, OuchPrice, Rejected, Text,
+    AccountQueryResponse, Body, Inbound, MassCancelResponse, MessageBuilder, OrderAccepted, OrderCanceled,
+    OrderExecuted, OrderReplaced, OuchPrice, Rejected, Text,
 };
 use peregrine_gateway::soup::*;
 use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
@@ -92,7 +92,9 @@ fn gate() -> RiskGate {
         data_age_max: Some(Nanos::from_secs(1)),
     };
     let mut gate = RiskGate::new(&limits.validate().unwrap(), 2);
-    gate.permit(SymbolId(0), Some(InstrumentRules::US_EQUITY));
+    for symbol in [0, 1].map(SymbolId) {
+        gate.permit(symbol, Some(InstrumentRules::US_EQUITY));
+    }
     gate
 }
 
@@ -172,14 +174,23 @@ impl Desk {
 
     /// Sends an order to buy 100 ALFA.
     fn order(&mut self) -> OrderId {
-        let (side, time_in_force) = (Side::Buy, TimeInForce::Day);
-        let order =
-            NewOrder { symbol: SymbolId(0), side, price: PRICE, qty: Qty(100), time_in_force, is_post_only: false };
-        self.send(&OrderIntent::New(order))
+        self.send(&buy(0))
     }
 
     /// Has an intent approved and sends it.
     fn send(&mut self, intent: &OrderIntent) -> OrderId {
+        let order_id = self.client.last_number();
+        self.ask(intent).unwrap();
+        let sent = self.client.last_number();
+        assert!(sent > order_id);
+        self.flow();
+        self.next = u32::try_from(sent.0).unwrap() + 1;
+        sent
+    }
+
+    /// Has an intent approved and hands it to the client; no byte moves. Time passes, a little.
+    fn ask(&mut self, intent: &OrderIntent) -> Result<(), ReasonCode> {
+        self.now = self.now.plus(Nanos(10));
         let context = RiskContext {
             book_state: BookState::default(),
             reference_price: Some(PRICE),
@@ -189,14 +200,22 @@ impl Desk {
         };
         self.gate.begin_after(self.client.last_number());
         let approved = self.gate.check(intent, &context, EventSeq(1), self.now).unwrap();
-        let order_id = self.client.last_number();
         let mut io = Outlet { journal: &mut Nothing, executions: &mut self.reports };
-        self.client.accept(approved, self.now, &mut io).unwrap();
-        let sent = self.client.last_number();
-        assert!(sent > order_id);
-        self.flow();
-        self.next = u32::try_from(sent.0).unwrap() + 1;
-        sent
+        self.client.accept(approved, self.now, &mut io).map_err(|refused| {
+            self.gate.revoke(refused.order);
+            refused.reason
+        })
+    }
+
+    /// So much later.
+    fn wait(&mut self, span: Nanos) {
+        self.now = self.now.plus(span);
+        let mut io = Outlet { journal: &mut Nothing, executions: &mut self.reports };
+        self.client.poll(self.now, &mut io);
+    }
+
+    fn notices(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.client.take_notice()).collect()
     }
 
     fn begun(room: usize) -> (Self, OrderId) {
@@ -207,6 +226,12 @@ impl Desk {
         let order = desk.order();
         (desk, order)
     }
+}
+
+/// To buy 100 of a symbol.
+const fn buy(symbol: u32) -> OrderIntent {
+    let (symbol, side, time_in_force) = (SymbolId(symbol), Side::Buy, TimeInForce::Day);
+    OrderIntent::New(NewOrder { symbol, side, price: PRICE, qty: Qty(100), time_in_force, is_post_only: false })
 }
 
 /// The acceptance of an order to buy 100 ALFA.
@@ -415,4 +440,98 @@ fn a_session_that_the_venue_ends_is_over_and_not_broken() {
     desk.connect();
     desk.flow();
     assert_eq!(desk.client.phase(), Phase::Offline);
+}
+
+/// While it is not known what became of an order its symbol gets nothing new; cancels go out, and so does the other symbol.
+#[test]
+fn an_order_that_is_overdue_keeps_its_symbol_until_it_is_resolved() {
+    for is_accepted in [false, true] {
+        let (mut desk, first) = Desk::begun(16);
+        desk.wait(Nanos::from_millis(49));
+        assert_eq!(desk.ask(&buy(0)), Ok(()), "nothing is overdue yet");
+        let second = desk.client.last_number();
+        desk.wait(Nanos::from_millis(2));
+        let replace = OrderIntent::Replace { order_id: second, symbol: SymbolId(0), price: PRICE, qty: Qty(50) };
+        let cancel = OrderIntent::Cancel { order_id: second, symbol: SymbolId(0) };
+        let refused = Err(ReasonCode::Unanswered);
+        assert_eq!([&buy(0), &replace, &buy(0)].map(|intent| desk.ask(intent)), [refused; 3]);
+        assert_eq!([&cancel, &buy(1)].map(|intent| desk.ask(intent)), [Ok(()); 2]);
+        assert_eq!(desk.ask(&buy(0)), refused, "what another symbol may says nothing of this one");
+        let counters = desk.client.counters();
+        assert_eq!((counters.overdue_count, counters.unanswered_count, counters.refused_count), (1, 4, 4));
+        let notices = desk.notices();
+        let told = |is_it: fn(&Notice) -> bool| notices.iter().filter(|notice| is_it(notice)).count();
+        assert!(notices.contains(&Notice::Overdue(first)));
+        assert_eq!(told(|notice| matches!(notice, Notice::Closed(_, ReasonCode::Unanswered))), 2, "{notices:?}");
+        if is_accepted {
+            desk.say(&accepted(first));
+        }
+        desk.flow();
+        assert_eq!(desk.client.table().get(first).is_some_and(|entry| entry.state.is_open()), is_accepted);
+        assert_eq!(desk.ask(&buy(0)), Ok(()), "it is resolved");
+        assert_eq!(desk.client.halted(), None);
+    }
+}
+
+/// Orders wait for the socket as long as they may be on their way, and then none of them leaves; cancels may wait.
+#[test]
+fn an_order_that_waits_for_the_socket_too_long_never_leaves() {
+    let (mut desk, first) = Desk::begun(16);
+    desk.say(&accepted(first));
+    desk.flow();
+    let limit = Nanos::from_millis(50);
+    assert_eq!(desk.ask(&OrderIntent::Cancel { order_id: first, symbol: SymbolId(0) }), Ok(()));
+    for _ in 0..20 {
+        desk.wait(limit);
+    }
+    assert!(!desk.client.sendable(desk.now).is_empty(), "cancels alone wait");
+    desk.flow();
+    let user_ref_num = u32::try_from(first.0).unwrap().into();
+    desk.say(&OrderCanceled { user_ref_num, quantity: 100.into(), reason: b'U', ..OrderCanceled::blank() });
+    desk.flow();
+    assert_eq!((desk.ask(&buy(0)), desk.ask(&buy(1))), (Ok(()), Ok(())));
+    let (since, second) = (desk.now.minus(Nanos(10)), desk.client.last_number());
+    // A part of it left: the rest waits all the same.
+    desk.client.sent(desk.client.pending().len() - 1);
+    desk.wait(since.plus(limit).since(desk.now));
+    assert_eq!((desk.client.session().state(), desk.client.counters().unread_count), (ClientState::Active, 0));
+    assert!(!desk.client.sendable(desk.now).is_empty());
+    desk.now = desk.now.plus(Nanos(1));
+    assert!(desk.client.sendable(desk.now).is_empty() && !desk.client.pending().is_empty());
+    assert_eq!(desk.ask(&buy(1)), Err(ReasonCode::VenueDisconnected));
+    desk.wait(Nanos(0));
+    assert_eq!((desk.client.session().state(), desk.client.phase()), (ClientState::Disconnected, Phase::Offline));
+    assert!(desk.client.pending().is_empty());
+    assert_eq!(desk.client.counters().unread_count, 1);
+    assert!(desk.notices().contains(&Notice::Lost(CloseReason::Unread)));
+    assert!(desk.client.table().get(second).is_some_and(|entry| entry.state.is_open()), "unknown stays unknown");
+    // The way back is the same as after every lost connection.
+    desk.server.disconnect(&mut |_| {});
+    desk.connect();
+    desk.flow();
+    let counters = desk.client.counters();
+    assert_eq!((desk.client.phase(), counters.resent_count, counters.closed_count), (Phase::Trading, 0, 2));
+    assert!(desk.client.is_flat());
+    // What the socket takes in time does not count.
+    assert_eq!(desk.ask(&buy(1)), Ok(()));
+    desk.client.sent(desk.client.pending().len());
+    desk.wait(Nanos::from_millis(51));
+    assert_eq!(desk.client.counters().unread_count, 1);
+}
+
+/// An order that is answered gives its symbol free, though an older one of another symbol is silent still.
+#[test]
+fn an_answer_frees_its_symbol_whatever_else_is_overdue() {
+    let (mut desk, _) = Desk::begun(16);
+    assert_eq!(desk.ask(&buy(1)), Ok(()));
+    desk.client.sent(desk.client.pending().len());
+    let second = desk.client.last_number();
+    desk.wait(Nanos::from_millis(51));
+    let refused = Err(ReasonCode::Unanswered);
+    assert_eq!([0, 1].map(|symbol| desk.ask(&buy(symbol))), [refused; 2]);
+    desk.say(&OrderAccepted { symbol: Symbol::new("BETA").unwrap(), ..accepted(second) });
+    let answer = desk.server.pending().to_vec();
+    let mut io = Outlet { journal: &mut Nothing, executions: &mut desk.reports };
+    desk.client.receive(&answer, desk.now, &mut io);
+    assert_eq!([0, 1].map(|symbol| desk.ask(&buy(symbol))), [refused, Ok(())]);
 }

@@ -19,7 +19,7 @@ use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::{Inbox, Machine};
 use peregrine_node::stage::path::{Permit, SendPath};
 use peregrine_node::stage::schedule::{Pace, Schedule};
-use peregrine_risk::{ApprovedOrder, InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_risk::{ApprovedOrder, InstrumentRules, LimitsConfig, Refused, RiskContext, RiskGate};
 use peregrine_runtime::{NullStopwatch, StopFlag, TscClock};
 use peregrine_types::{
     BookState, EpochNanos, EventKind, EventSeq, Execution, ExecutionKind, Full, Liquidity, MarketEvent, MatchNumber,
@@ -292,7 +292,7 @@ impl<B: MarketBooks> SendPath<B> for SlowVenue {
 
     fn after_event(&mut self, _: &MarketEvent, _: &BookUpdate, _: &B, _: &mut Inbox) {}
 
-    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Refused> {
         self.sent.push(*approved.command());
         Ok(())
     }

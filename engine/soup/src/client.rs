@@ -240,6 +240,12 @@ impl ClientSession {
         self.core.close(CloseReason::LoggedOut, on_event);
     }
 
+    /// Gives the connection up: what waits for the socket is forgotten, and the connection is to be closed at once.
+    pub fn give_up(&mut self, reason: CloseReason, on_event: &mut impl FnMut(ClientEvent<'_>)) {
+        self.core.outbox.clear();
+        self.core.close(reason, on_event);
+    }
+
     /// The bytes that wait for the socket.
     #[must_use]
     pub fn pending(&self) -> &[u8] {

@@ -60,6 +60,9 @@ pub enum CloseReason {
     /// What is to be sent does not fit the outgoing buffer: the other side does not read.
     #[error("the outgoing buffer is full: the other side does not read")]
     OutboxFull,
+    /// What was to be sent waited for too long: the other side does not read, and none of it is to arrive any more.
+    #[error("what was to be sent waited for too long: the other side does not read")]
+    Unread,
 }
 
 /// Why a payload was not taken.

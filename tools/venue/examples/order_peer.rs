@@ -195,7 +195,7 @@ impl Desk {
         let mut refused = None;
         self.with_client(|client, now, io| refused = client.accept(approved, now, io).err());
         match refused {
-            Some(Full(approved)) => self.gate.revoke(approved),
+            Some(refused) => self.gate.revoke(refused.order),
             None => self.sent += u64::from(matches!(intent, OrderIntent::New(_))),
         }
     }

@@ -324,8 +324,8 @@ impl World {
         let Ok(approved) = self.engine.gate.check(&intent, &context, EventSeq(1), self.now) else { return };
         let mut refused = None;
         self.with_client(|client, now, io| refused = client.accept(approved, now, io).err());
-        if let Some(Full(approved)) = refused {
-            self.engine.gate.revoke(approved);
+        if let Some(refused) = refused {
+            self.engine.gate.revoke(refused.order);
         }
     }
 

@@ -27,8 +27,10 @@ use std::time::{Duration, Instant};
 use desk::{Caller, client_config, stream_of};
 use gate::gate;
 use peregrine_book::{BookConfig, Books, MarketBooks};
-use peregrine_eventlog::records::{DecisionRecord, HeldAction, HeldKind, HeldRecord, IntentKind};
-use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
+use peregrine_eventlog::records::{
+    DecisionRecord, HeldAction, HeldKind, HeldRecord, IntentKind, OrderRecord, OrderTransition,
+};
+use peregrine_eventlog::{EventLog, LogConfig, LogReader, RunFacts, Stream};
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{LoggedOrder, OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::*;
@@ -133,8 +135,9 @@ impl Trader {
         let client = OrderClient::new(order_client, past.account);
         let way = LiveSendConfig { address, reconnect: Nanos::from_millis(20), stop_time_max: Nanos::from_secs(10) };
         let (notices, _) = index_ring(1_024).unwrap();
-        let send =
+        let mut send =
             LiveSend::new(client, &way, LosslessLog::new(log.send, StopFlag::new()), notices, TscClock::calibrated());
+        SendPath::<Books>::limit_decision_age(&mut send, Nanos::from_secs(1));
         let books = BookConfig {
             symbol_count_max: 2,
             order_count_max: 16,
@@ -203,9 +206,9 @@ impl Trader {
             is_input_finite: true,
         };
         if let Ok(approved) = self.gate.check(&intent, &context, EventSeq(1), now)
-            && let Err(Full(approved)) = SendPath::<Books>::accept(&mut self.send, approved)
+            && let Err(refused) = SendPath::<Books>::accept(&mut self.send, approved)
         {
-            self.gate.revoke(approved);
+            self.gate.revoke(refused.order);
         }
     }
 }
@@ -577,10 +580,15 @@ fn what_the_engine_held_is_read_back_from_the_logs_of_the_session() {
 
 fn tape_text(lines: [u16; 2]) -> String {
     let loss = "loss_ppm = 20_000\nduplicate_ppm = 10_000\nreorder_ppm = 10_000\nreorder_delay_us = 200\n";
-    let text = venue_text();
-    let head = text.split("[flow]").next().unwrap();
     let port_faults = "[port.faults]\ncut_sent_bytes = [1_500, 4_000]\ncut_received_bytes = [800, 2_500]\n\
                        lost_order_ppm = 10_000\nlost_answer_ppm = 10_000\nduplicate_fill_ppm = 200_000\n";
+    tape_with(lines, port_faults, &format!("[faults.line_a]\n{loss}[faults.line_b]\n{loss}"))
+}
+
+/// A tape with these faults of port and lines.
+fn tape_with(lines: [u16; 2], port_faults: &str, line_faults: &str) -> String {
+    let text = venue_text();
+    let head = text.split("[flow]").next().unwrap();
     head.replace("start = \"10:00:00\"\nspeed = 1", "start = \"09:29:00\"\nspeed = 60")
         .replace(
             "close = \"16:30:00\"\nend_system = \"16:31:00\"\nend_messages = \"16:32:00\"",
@@ -593,7 +601,7 @@ fn tape_text(lines: [u16; 2]) -> String {
             &format!("{port_faults}[[port]]\naddress = \"127.0.0.1:0\"\nusername = \"other\""),
             1,
         )
-        + &format!("[faults.line_a]\n{loss}[faults.line_b]\n{loss}")
+        + line_faults
         + "[flow]\nkind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 1\n"
 }
 
@@ -771,4 +779,69 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
         venue.join().unwrap();
     }
     println!("whole program: {done} kills, {orders} orders, {fills} fills, {runs} runs that were logged in");
+}
+
+/// How old a decision may be in the run that is stopped.
+const STALL_AGE_MAX: Nanos = Nanos::from_millis(200);
+
+/// How old decisions were when their orders, or replacements, were handed to the session.
+fn ages(run: &Path) -> Vec<Nanos> {
+    let log = LogReader::open(run, Stream::Send).unwrap();
+    let steps = log.payloads::<OrderRecord>().map(|item| *item.unwrap().1);
+    steps
+        .filter(|step| matches!(step.transition, OrderTransition::Submitted | OrderTransition::ReplaceRequested))
+        .map(|step| step.venue_time.since(step.decision_time))
+        .collect()
+}
+
+/// The number behind a fact of a report.
+fn fact(report: &str, name: &str) -> u64 {
+    let behind = report.split(name).nth(1).unwrap_or_else(|| panic!("{name}: {report}"));
+    let digits = behind.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+/// `peregrine run` is stopped for longer than data may be old, again and again, and decides on what waited meanwhile: no
+/// order leaves on it.
+#[test]
+fn the_whole_program_sends_no_order_on_what_waited_while_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (addresses, lines, stop, venue) = exchange(|lines| tape_with(lines, "", ""));
+    let mut set = changes(&addresses, lines);
+    set.extend(
+        ["book.order_count_max=16384", "book.level_count_max=16384", "feed.symbol_count_max=64"].map(str::to_owned),
+    );
+    set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\""].map(str::to_owned));
+    set.push(format!("risk.data_age_ns_max={}", STALL_AGE_MAX.0));
+    let child = spawn_program(folder.path(), "stalled", &set, 20);
+    let run = folder.path().join("stalled");
+    let begin = Instant::now();
+    while !run.join(history::NOTE_NAME).exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", said_by(child));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = libc::pid_t::try_from(child.id()).unwrap();
+    #[expect(unsafe_code, reason = "the standard library stops no process")]
+    // SAFETY: a call without pointers; the process is our child and was not waited for yet.
+    let signal = |number| assert_eq!(unsafe { libc::kill(id, number) }, 0);
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(800));
+        signal(libc::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(1_200));
+        signal(libc::SIGCONT);
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let (truth, _) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
+    stop.request();
+    venue.join().unwrap();
+    let report = std::fs::read_to_string(run.join("report.json")).unwrap();
+    let (ages, refused) = (ages(&run), fact(&report, "of them decided on too long before"));
+    let oldest = ages.iter().copied().max().unwrap_or(Nanos::ZERO);
+    println!("{} orders, {} accepted, the oldest {oldest}; {refused} refused", ages.len(), truth.accepted.len());
+    // Every order that the venue knows is among them. The clocks of stamp and step may drift apart, a little.
+    assert!(oldest.0 <= STALL_AGE_MAX.0 + 20_000_000, "the oldest order is {oldest} old");
+    assert!(refused > 0 && ages.len() > 5, "{refused} refused, {} sent", ages.len());
+    assert!(said.contains("The last market event is older than data_age_ns_max"), "{said}");
 }

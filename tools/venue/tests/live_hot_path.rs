@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use peregrine_book::Books;
 use peregrine_eventlog::{EventLog, RunFacts};
 use peregrine_gateway::Fees;
 use peregrine_gateway::live::{LoggedAccount, OrderClient, OrderClientConfig};
@@ -31,6 +32,7 @@ use peregrine_node::stage::decide::Guard;
 use peregrine_node::stage::feed::FeedLog;
 use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Machine;
+use peregrine_node::stage::path::SendPath;
 use peregrine_node::stage::schedule::{Pace, Schedule};
 use peregrine_node::wiring::{FeedProgress, FeedRole};
 use peregrine_runtime::{
@@ -174,7 +176,8 @@ fn world(dir: &Path) -> World {
     };
     let (notices, mut said) = index_ring(4_096).unwrap();
     let silence = FeedSilence::default();
-    let send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone()).heeding(silence.clone());
+    let mut send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone()).heeding(silence.clone());
+    SendPath::<Books>::limit_decision_age(&mut send, Nanos(loaded.config.risk.data_age_ns_max));
     let stop = StopFlag::new();
     let (flag, other) = (stop.clone(), stop.clone());
     let mut recorder = log.recorder;

@@ -1,8 +1,8 @@
 //! The client: session and desk together.
 
-use peregrine_risk::ApprovedOrder;
+use peregrine_risk::{ApprovedOrder, Refused};
 use peregrine_types::{
-    EpochNanos, Execution, Full, NewOrder, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId,
+    EpochNanos, Execution, Nanos, NewOrder, OrderCommand, OrderId, Price, Qty, ReasonCode, Side, Sink, SymbolId,
     TimeInForce,
 };
 
@@ -12,7 +12,7 @@ use super::reconcile::{Difference, LoggedAccount};
 use super::resolve::{Sending, Way};
 use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, Step, StepKind, wire};
 use crate::order_table::{Cause, OrderTable, Outcome};
-use crate::soup::{ClientSession, ClientState, Continuity, Position, SessionId};
+use crate::soup::{ClientSession, ClientState, CloseReason, Continuity, Position, SessionId};
 
 /// Executions of earlier runs that are passed on at once, at most.
 const PASSED_PER_TURN_MAX: usize = 256;
@@ -31,7 +31,8 @@ impl OrderClient {
     #[must_use]
     pub fn new(config: OrderClientConfig, account: LoggedAccount) -> Self {
         let session = ClientSession::new(config.session, Position::START);
-        Self { session, sending: Sending::default(), desk: Desk::new(config, account) }
+        let sending = Sending::new(config.resend_age_max);
+        Self { session, sending, desk: Desk::new(config, account) }
     }
 
     /// Only this session of the venue is joined: the one whose logs `account` came from. Any other halts.
@@ -49,6 +50,7 @@ impl OrderClient {
         }
         self.desk.phase = Phase::LoggingIn;
         (self.sending.query, self.sending.marker) = (None, None);
+        self.sending.forget_unsent();
         (self.desk.is_query_wanted, self.desk.is_marker_wanted) = (false, false);
         self.session.connect(now);
     }
@@ -56,6 +58,7 @@ impl OrderClient {
     /// The connection is gone.
     pub fn disconnected<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
         let desk = &mut self.desk;
+        self.sending.forget_unsent();
         self.session.disconnect(&mut |event| desk.on_session(event, now, io));
     }
 
@@ -71,10 +74,16 @@ impl OrderClient {
         self.act(now, io);
     }
 
-    /// Lets time pass.
+    /// Lets time pass. When an order waits for the socket for too long the session is left, and the connection is to be
+    /// closed without anything more of it being delivered.
     #[inline]
     pub fn poll<J: Journal, S: Sink<Execution>>(&mut self, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
         let desk = &mut self.desk;
+        if self.sending.is_unread(now) {
+            self.sending.forget_unsent();
+            desk.counters.unread_count = desk.counters.unread_count.saturating_add(1);
+            self.session.give_up(CloseReason::Unread, &mut |event| desk.on_session(event, now, io));
+        }
         self.session.poll(now, &mut |event| desk.on_session(event, now, io));
         self.act(now, io);
     }
@@ -114,16 +123,18 @@ impl OrderClient {
     /// without a session goes out with the next one.
     ///
     /// # Errors
-    /// [`Full`] with the order when nothing new may be sent ([`OrderClient::block`]), when there is no room for it, or when
-    /// the protocol has no words for it. It was not written down, and nothing is sent.
+    /// [`Refused`] with the order when nothing new may be sent ([`OrderClient::block`], or `VenueDisconnected`), when its
+    /// symbol has a message that is overdue (`Unanswered`), when no number of the day is left (`GatewayFull`), or when
+    /// there is no room on the way, the order that it is to replace is on its way out, or the protocol has no words for
+    /// it (`RingFull`). It was not written down, and nothing is sent.
     #[inline]
     pub fn accept<J: Journal, S>(
         &mut self,
         approved: ApprovedOrder,
         now: EpochNanos,
         io: &mut Outlet<'_, J, S>,
-    ) -> Result<(), Full<ApprovedOrder>> {
-        let is_taken = match *approved.command() {
+    ) -> Result<(), Refused> {
+        let taken = match *approved.command() {
             OrderCommand::New { order_id, order, cause, decision_time } => {
                 self.enter(order_id, &order, (Cause { event_seq: cause, decision_time }, now), io)
             }
@@ -132,19 +143,38 @@ impl OrderClient {
                 if replacement.0 != 0 {
                     self.cancel(replacement, now, io);
                 }
-                true
+                return Ok(());
             }
             OrderCommand::Replace { order_id, replaces, order, cause, decision_time } => {
                 let cause = Cause { event_seq: cause, decision_time };
                 self.replace((order_id, replaces), &order, (cause, now), io)
             }
         };
-        if is_taken {
-            return Ok(());
+        match taken {
+            Ok(()) => {
+                self.desk.refusal = None;
+                Ok(())
+            }
+            Err(reason) => Err(self.refuse(approved, reason)),
         }
-        let counters = &mut self.desk.counters;
+    }
+
+    /// Refuses an order: counts it, tells of it when the one before was not refused for the same reason, and hands it back.
+    #[cold]
+    pub fn refuse(&mut self, order: ApprovedOrder, reason: ReasonCode) -> Refused {
+        let (desk, order_id) = (&mut self.desk, order.command().order_id());
+        let counters = &mut desk.counters;
         counters.refused_count = counters.refused_count.saturating_add(1);
-        Err(Full(approved))
+        let is_stale = reason == ReasonCode::DataStale;
+        counters.stale_count = counters.stale_count.saturating_add(u64::from(is_stale));
+        let is_unanswered = reason == ReasonCode::Unanswered;
+        counters.unanswered_count = counters.unanswered_count.saturating_add(u64::from(is_unanswered));
+        // What blocks everything is told by itself.
+        if (is_stale || is_unanswered) && desk.refusal != Some(reason) {
+            desk.notice(Notice::Closed(order_id, reason));
+        }
+        desk.refusal = Some(reason);
+        Refused { order, reason }
     }
 
     fn enter<J: Journal, S>(
@@ -153,31 +183,40 @@ impl OrderClient {
         order: &NewOrder,
         (cause, now): (Cause, EpochNanos),
         io: &mut Outlet<'_, J, S>,
-    ) -> bool {
-        if !self.may_send(order_id) {
-            return false;
-        }
+    ) -> Result<(), ReasonCode> {
+        self.may_send(order_id, order.symbol, now)?;
         let desk = &mut self.desk;
-        let Some(symbol) = desk.config.symbols.get(order.symbol.index()).copied() else { return false };
-        let Ok(message) = wire::enter(order_id, order, symbol, desk.config.capacity) else { return false };
+        let full = ReasonCode::RingFull;
+        let symbol = desk.config.symbols.get(order.symbol.index()).copied().ok_or(full)?;
+        let message = wire::enter(order_id, order, symbol, desk.config.capacity).map_err(|_| full)?;
         if !matches!(desk.table.submit(order_id, *order, cause), Ok(Outcome::Applied { .. })) {
-            return false;
+            return Err(full);
         }
         desk.last_number = order_id;
         desk.record((order_id, order.symbol), now, StepKind::Submitted, io);
         desk.counters.order_count = desk.counters.order_count.saturating_add(1);
         // Without room it is as if the bytes were lost on the way: the query after the time-out says so.
-        self.sending.send(&mut self.session, message.bytes(), now);
+        self.sending.send_order(&mut self.session, message.bytes(), (now, now));
         desk.await_answer(order_id, false, (now, self.sending.serial));
-        true
+        Ok(())
     }
 
-    /// Whether something new may go out under this number.
-    fn may_send(&self, order_id: OrderId) -> bool {
+    /// Whether something new may go out for this symbol, under this number.
+    fn may_send(&self, order_id: OrderId, symbol: SymbolId, now: EpochNanos) -> Result<(), ReasonCode> {
         let desk = &self.desk;
-        let is_open = desk.block().is_none() && self.session.state() == ClientState::Active;
-        let is_new = order_id > desk.last_number && desk.ledger.has_room(order_id);
-        is_open && is_new && self.session.pending().len() <= desk.config.backlog_len_max
+        if let Some(reason) = desk.block() {
+            return Err(reason);
+        }
+        if self.session.state() != ClientState::Active || self.sending.is_unread(now) {
+            return Err(ReasonCode::VenueDisconnected);
+        }
+        if desk.overdue.has(symbol) {
+            return Err(ReasonCode::Unanswered);
+        }
+        if order_id <= desk.last_number || !desk.ledger.has_room(order_id) {
+            return Err(ReasonCode::GatewayFull);
+        }
+        if self.session.pending().len() > desk.config.backlog_len_max { Err(ReasonCode::RingFull) } else { Ok(()) }
     }
 
     /// Sends a replacement, if the order that it is to replace is neither gone nor on its way out.
@@ -187,22 +226,20 @@ impl OrderClient {
         order: &NewOrder,
         (cause, now): (Cause, EpochNanos),
         io: &mut Outlet<'_, J, S>,
-    ) -> bool {
-        if !self.may_send(order_id) {
-            return false;
-        }
+    ) -> Result<(), ReasonCode> {
+        self.may_send(order_id, order.symbol, now)?;
         let desk = &mut self.desk;
-        let Ok(message) = wire::replace(order_id, replaces, order) else { return false };
+        let message = wire::replace(order_id, replaces, order).map_err(|_| ReasonCode::RingFull)?;
         let outcome = desk.table.replace_sent((order_id, replaces), *order, cause);
         if !matches!(outcome, Ok(Outcome::Applied { .. })) {
-            return false;
+            return Err(ReasonCode::RingFull);
         }
         desk.last_number = order_id;
         desk.record((order_id, order.symbol), now, StepKind::ReplaceSubmitted, io);
         desk.counters.replace_count = desk.counters.replace_count.saturating_add(1);
-        self.sending.send(&mut self.session, message.bytes(), now);
+        self.sending.send_order(&mut self.session, message.bytes(), (now, now));
         desk.await_answer(order_id, false, (now, self.sending.serial));
-        true
+        Ok(())
     }
 
     fn cancel<J: Journal, S>(&mut self, order_id: OrderId, now: EpochNanos, io: &mut Outlet<'_, J, S>) {
@@ -375,10 +412,24 @@ impl OrderClient {
         self.session.pending()
     }
 
+    /// The bytes that may be written now: those that wait, and none once an order among them has waited for too long.
+    #[must_use]
+    #[inline]
+    pub fn sendable(&self, now: EpochNanos) -> &[u8] {
+        if self.sending.is_unread(now) { &[] } else { self.session.pending() }
+    }
+
+    /// How long an order may be on its way to the venue's system: the age from which none is sent again.
+    #[must_use]
+    pub const fn order_age_max(&self) -> Nanos {
+        self.desk.config.resend_age_max
+    }
+
     /// The socket took the first `count` of them.
     #[inline]
     pub fn sent(&mut self, count: usize) {
         self.session.sent(count);
+        self.sending.took(count);
     }
 
     /// Our orders.

@@ -10,7 +10,7 @@ use peregrine_types::{
 use super::adopt::is_what_was_asked;
 use super::ledger::{BustError, Ledger, VenueFill};
 use super::reconcile::{Difference, LoggedAccount};
-use super::resolve::Pending;
+use super::resolve::{Overdue, Pending};
 use super::{Journal, Notice, OrderClientConfig, OrderClientCounters, Outlet, Phase, Step, StepKind, wire};
 use crate::order_table::{OrderTable, Outcome, may_end};
 use crate::ouch50::{CancelReason, OrderAccepted, OrderExecuted, Outbound, RejectReason};
@@ -53,6 +53,12 @@ pub(super) struct Desk {
     pub(super) must_be_flat: bool,
     /// Messages that may still be answered, in the order in which they were handed to the session.
     pub(super) pending: VecDeque<Pending>,
+    /// Those of them that are overdue.
+    pub(super) overdue: Overdue,
+    /// Which of the messages was looked at last for its answer.
+    pub(super) freed_at: usize,
+    /// Why the last order was refused here; `None` once one was taken.
+    pub(super) refusal: Option<ReasonCode>,
     pub(super) last_number: OrderId,
     /// When the first of the messages that wait may be overdue.
     pub(super) due: EpochNanos,
@@ -98,6 +104,9 @@ impl Desk {
             must_be_flat: true,
             // An order and its cancel each.
             pending: VecDeque::with_capacity(config.order_count_max.saturating_mul(2)),
+            overdue: Overdue::new(symbol_count),
+            freed_at: 0,
+            refusal: None,
             due: EpochNanos::MAX,
             is_query_wanted: false,
             is_marker_wanted: false,
@@ -205,7 +214,8 @@ impl Desk {
                     | Reason::Unexpected(_)
                     | Reason::LoggedOut
                     | Reason::Lost
-                    | Reason::OutboxFull => {}
+                    | Reason::OutboxFull
+                    | Reason::Unread => {}
                 }
             }
         }

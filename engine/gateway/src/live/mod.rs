@@ -41,7 +41,15 @@
 //! | a marker that was sent behind it is answered, and it is silent | a cancel, and another marker: an order that lives says so in its cancel (a cancel of an order that is not live is ignored: OUCH 5.0) |
 //! | [`OrderClientConfig::probe_count`] such cancels are silent | by the venue's own order of things it does not live and never will: closed, `NeverArrived` |
 //!
-//! Until then it is open in the order table and in the risk gate, with all that it might still do.
+//! Until then it is open in the order table and in the risk gate, with all that it might still do, and from when it is named
+//! nothing new is sent for its symbol: new orders and replacements are refused as `Unanswered`. A cancel that is overdue
+//! does the same. Other symbols go on.
+//!
+//! # A venue that does not read
+//!
+//! An order waits for the socket no longer than [`OrderClientConfig::resend_age_max`]: then the connection is given up, what
+//! waits is forgotten, and what became of it is found out as after every lost connection. Cancels may wait: they harm nobody
+//! by being late.
 //!
 //! A replacement that nobody answered is treated the same way: it is sent again under its number, which is without effect
 //! when the order before it is gone; a cancel *of the replacement* asks whether it lives, and leaves the other order alone.
@@ -116,7 +124,8 @@ pub struct OrderClientConfig {
     pub firm: Text<4>,
     /// How long an answer may take before the message counts as unanswered.
     pub answer_time_max: Nanos,
-    /// Age, from when it was sent first, from which an order that did not arrive is not sent again.
+    /// Age, from when it was sent first, from which an order that did not arrive is not sent again. An order whose bytes
+    /// wait for the socket for longer (1 ms, where this is less) makes the client give the connection up.
     pub resend_age_max: Nanos,
     /// Refusals in a row that halt; at least 1.
     pub reject_count_max: u32,
@@ -219,7 +228,8 @@ pub enum Notice {
     Overdue(OrderId),
     /// An order was sent once more.
     Resent(OrderId),
-    /// An order was closed although the venue said nothing of it, and why that is certain.
+    /// An order was closed although the venue said nothing of it, and why that is certain: it never arrived, or it was
+    /// refused here and never left. Of refusals in a row the first is told.
     Closed(OrderId, ReasonCode),
     /// A trade was broken.
     Busted(OrderId, MatchNumber),
@@ -277,6 +287,12 @@ pub struct OrderClientCounters {
     pub informative_count: u64,
     /// Orders that were approved and not taken, because nothing new may be sent or there is no room.
     pub refused_count: u64,
+    /// Those of them that were decided on too long before, by the clock.
+    pub stale_count: u64,
+    /// Those of them whose symbol had a message that was not answered in time.
+    pub unanswered_count: u64,
+    /// Times that the connection was given up because an order waited for the socket for too long.
+    pub unread_count: u64,
     /// Executions that the sink refused: the client halted, and the run is void.
     pub undelivered_count: u64,
     /// Notices that found no room.

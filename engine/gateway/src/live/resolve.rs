@@ -1,6 +1,6 @@
 //! Messages that wait for an answer, and what becomes of those that get none: the second table of the module's text.
 
-use peregrine_types::{EpochNanos, Execution, ExecutionKind, OrderId, ReasonCode, Sink};
+use peregrine_types::{EpochNanos, Execution, ExecutionKind, Nanos, OrderId, ReasonCode, Sink, SymbolId};
 
 use super::desk::{Beginning, Desk, Said};
 use super::reconcile::{Difference, LoggedOrder, compare};
@@ -27,7 +27,8 @@ pub(super) struct Pending {
     pub(super) serial: u64,
     /// Cancels of an order that nobody answered.
     pub(super) probes: u8,
-    pub(super) is_named: bool,
+    /// The symbol in which it is named as overdue.
+    pub(super) overdue: Option<SymbolId>,
 }
 
 impl Pending {
@@ -50,8 +51,50 @@ pub(super) struct Marker {
     serial: u64,
 }
 
+/// How many messages are overdue, by symbol: while one is, its symbol gets nothing new.
+#[derive(Debug)]
+pub(super) struct Overdue {
+    count: u32,
+    by_symbol: Box<[u32]>,
+}
+
+impl Overdue {
+    pub(super) fn new(symbol_count: usize) -> Self {
+        Self { count: 0, by_symbol: vec![0; symbol_count].into_boxed_slice() }
+    }
+
+    /// Whether a symbol has one: a compare, as long as there is none at all.
+    #[inline]
+    pub(super) fn has(&self, symbol: SymbolId) -> bool {
+        self.count > 0 && self.by_symbol.get(symbol.index()).is_some_and(|count| *count > 0)
+    }
+
+    pub(super) const fn is_none(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add(&mut self, symbol: SymbolId) {
+        self.count = self.count.saturating_add(1);
+        if let Some(count) = self.by_symbol.get_mut(symbol.index()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// A message was answered.
+    fn forget(&mut self, pending: &mut Pending) {
+        let Some(symbol) = pending.overdue.take() else { return };
+        self.count = self.count.saturating_sub(1);
+        if let Some(count) = self.by_symbol.get_mut(symbol.index()) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+/// How long an order may wait for the socket at least, however young orders must be that are sent again.
+const UNSENT_TIME_MIN: Nanos = Nanos::from_millis(1);
+
 /// What was sent when.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Sending {
     /// Messages handed to the session so far.
     pub(super) serial: u64,
@@ -59,9 +102,55 @@ pub(super) struct Sending {
     pub(super) query: Option<EpochNanos>,
     /// The marker that is not answered yet.
     pub(super) marker: Option<Marker>,
+    /// Bytes that wait for the socket, up to the end of the last order among them; 0: no order waits.
+    unsent_len: usize,
+    /// When the first of these orders will have waited for too long.
+    unsent_until: EpochNanos,
+    unsent_max: Nanos,
 }
 
 impl Sending {
+    /// Orders may wait for the socket for `unsent_max`.
+    pub(super) const fn new(unsent_max: Nanos) -> Self {
+        let unsent_max = if unsent_max.0 < UNSENT_TIME_MIN.0 { UNSENT_TIME_MIN } else { unsent_max };
+        Self { serial: 0, query: None, marker: None, unsent_len: 0, unsent_until: EpochNanos::MAX, unsent_max }
+    }
+
+    /// Hands an order, or a replacement, that was ready at `since` to the session.
+    pub(super) fn send_order(
+        &mut self,
+        session: &mut ClientSession,
+        bytes: &[u8],
+        (since, now): (EpochNanos, EpochNanos),
+    ) -> bool {
+        let is_sent = self.send(session, bytes, now);
+        if is_sent {
+            self.unsent_len = session.pending().len();
+            self.unsent_until = self.unsent_until.min(since.plus(self.unsent_max));
+        }
+        is_sent
+    }
+
+    /// The socket took so many bytes.
+    #[inline]
+    pub(super) const fn took(&mut self, count: usize) {
+        self.unsent_len = self.unsent_len.saturating_sub(count);
+        if self.unsent_len == 0 {
+            self.unsent_until = EpochNanos::MAX;
+        }
+    }
+
+    /// What waited is forgotten.
+    pub(super) const fn forget_unsent(&mut self) {
+        self.took(usize::MAX);
+    }
+
+    /// Whether an order waits for the socket for too long: counted from the first since no order waited at all.
+    #[inline]
+    pub(super) fn is_unread(&self, now: EpochNanos) -> bool {
+        now > self.unsent_until
+    }
+
     /// Hands a message to the session; false when it has no room, or is gone.
     pub(super) fn send(&mut self, session: &mut ClientSession, bytes: &[u8], now: EpochNanos) -> bool {
         self.serial = self.serial.saturating_add(1);
@@ -101,15 +190,21 @@ impl Desk {
                 sent,
                 serial,
                 probes: 0,
-                is_named: false,
+                overdue: None,
             });
         }
         self.due = self.due.min(sent.plus(self.config.answer_time_max));
     }
 
     pub(super) fn forget_answered(&mut self) {
-        let (table, ledger) = (&self.table, &self.ledger);
-        self.pending.retain(|pending| !pending.is_answered(table, ledger));
+        let Self { table, ledger, pending, overdue, .. } = self;
+        pending.retain_mut(|pending| {
+            let is_answered = pending.is_answered(table, ledger);
+            if is_answered {
+                overdue.forget(pending);
+            }
+            !is_answered
+        });
     }
 
     /// Forgets the oldest messages that were answered, a few in each turn: the list stays as short as what really waits, and
@@ -117,13 +212,31 @@ impl Desk {
     #[inline]
     pub(super) fn forget_oldest_answered(&mut self) {
         for _ in 0..FORGOTTEN_PER_TURN_MAX {
-            match self.pending.front() {
-                Some(oldest) if oldest.is_answered(&self.table, &self.ledger) => self.pending.pop_front(),
-                Some(_) | None => return,
-            };
-            if self.pending.is_empty() {
-                // Begins again with the places that are in the cache, instead of going through all of its memory.
-                self.pending.clear();
+            match self.pending.front_mut() {
+                Some(oldest) if oldest.is_answered(&self.table, &self.ledger) => self.overdue.forget(oldest),
+                Some(_) | None => break,
+            }
+            self.pending.pop_front();
+        }
+        if self.pending.is_empty() {
+            // Begins again with the places that are in the cache, instead of going through all of its memory.
+            self.pending.clear();
+        }
+        if !self.overdue.is_none() {
+            self.free_answered();
+        }
+    }
+
+    /// Looks at a few of the messages in turn: those that were overdue and are answered hold their symbols no longer.
+    #[cold]
+    fn free_answered(&mut self) {
+        let Self { table, ledger, pending, overdue, freed_at, .. } = self;
+        for _ in 0..FORGOTTEN_PER_TURN_MAX {
+            let next = freed_at.saturating_add(1);
+            *freed_at = if next < pending.len() { next } else { 0 };
+            let Some(pending) = pending.get_mut(*freed_at) else { return };
+            if pending.overdue.is_some() && pending.is_answered(table, ledger) {
+                overdue.forget(pending);
             }
         }
     }
@@ -140,8 +253,10 @@ impl Desk {
             if way.now.since(pending.sent) < self.config.answer_time_max {
                 continue;
             }
-            if !pending.is_named {
-                pending.is_named = true;
+            if pending.overdue.is_none() {
+                let symbol = self.table.get(pending.order_id).map_or(SymbolId::MARKET, |entry| entry.order.symbol);
+                pending.overdue = Some(symbol);
+                self.overdue.add(symbol);
                 self.counters.overdue_count = self.counters.overdue_count.saturating_add(1);
                 self.notice(Notice::Overdue(pending.order_id));
                 self.record_of(pending.order_id, StepKind::Overdue, way.now, io);
@@ -197,7 +312,7 @@ impl Desk {
             let may_go = self.halt.is_none() && !self.is_day_over && age <= self.config.resend_age_max;
             if is_wanted
                 && may_go
-                && self.resend(pending.order_id, way, io)
+                && self.resend((pending.order_id, pending.since), way, io)
                 && let Some(place) = self.pending.get_mut(index)
             {
                 (place.sent, place.serial) = (way.now, way.sending.serial);
@@ -286,8 +401,13 @@ impl Desk {
         }
     }
 
-    /// Sends an order once more, with the same number.
-    fn resend<J: Journal, S>(&mut self, order_id: OrderId, way: &mut Way<'_>, io: &mut Outlet<'_, J, S>) -> bool {
+    /// Sends an order once more, with the same number; `since` is when it was handed over first.
+    fn resend<J: Journal, S>(
+        &mut self,
+        (order_id, since): (OrderId, EpochNanos),
+        way: &mut Way<'_>,
+        io: &mut Outlet<'_, J, S>,
+    ) -> bool {
         let Some((order, replaces)) = self.table.get(order_id).map(|entry| (entry.order, entry.replaces)) else {
             return false;
         };
@@ -301,7 +421,8 @@ impl Desk {
         self.record((order_id, order.symbol), way.now, StepKind::Resent, io);
         self.counters.resent_count = self.counters.resent_count.saturating_add(1);
         self.notice(Notice::Resent(order_id));
-        way.send(message.bytes())
+        let now = way.now;
+        way.sending.send_order(way.session, message.bytes(), (since, now))
     }
 
     /// An order has ended for which a replacement is on its way: the venue ignores that one.

@@ -13,6 +13,10 @@ const READ_LEN: usize = 1 << 14;
 /// Reads of one turn, at most: what is left comes with the next turn.
 const READS_PER_TURN_MAX: usize = 16;
 
+/// What was written may be unacknowledged for so long at least: a system may hold an acknowledgement back, Linux for up to
+/// 200 ms (TCP_DELACK_MAX).
+const UNACKNOWLEDGED_MIN: Nanos = Nanos::from_millis(250);
+
 /// What a turn of the connection brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn<'a> {
@@ -39,6 +43,7 @@ pub(super) struct Link {
     address: SocketAddr,
     retry: Nanos,
     connect_time_max: Nanos,
+    unacknowledged_max: Option<Duration>,
     state: State,
     buffer: Box<[u8]>,
     reads: usize,
@@ -49,7 +54,15 @@ impl Link {
     pub(super) fn new(address: SocketAddr, retry: Nanos, connect_time_max: Nanos) -> Self {
         let buffer = vec![0; READ_LEN].into_boxed_slice();
         let state = State::Down { retry_at: EpochNanos::MIN };
-        Self { address, retry, connect_time_max, state, buffer, reads: 0 }
+        Self { address, retry, connect_time_max, unacknowledged_max: None, state, buffer, reads: 0 }
+    }
+
+    /// Breaks when the other side's system does not take what was written within `unacknowledged_max`, or
+    /// [`UNACKNOWLEDGED_MIN`] where that is longer.
+    #[must_use]
+    pub(super) fn acknowledged_within(self, unacknowledged_max: Nanos) -> Self {
+        let nanos = u64::try_from(unacknowledged_max.max(UNACKNOWLEDGED_MIN).0).unwrap_or(0);
+        Self { unacknowledged_max: Some(Duration::from_nanos(nanos)), ..self }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -125,8 +138,12 @@ impl Link {
         let State::Connecting { stream, .. } = state else { return Turn::Nothing };
         // An order that was not delivered when the connection broke, or the process died, must not be delivered later by the
         // kernel: it would be older than we hold it fit to be.
-        let is_abrupt = SockRef::from(&stream).set_linger(Some(Duration::ZERO)).is_ok();
-        if !is_abrupt || stream.set_nodelay(true).is_err() {
+        let socket = SockRef::from(&stream);
+        let is_abrupt = socket.set_linger(Some(Duration::ZERO)).is_ok();
+        // Nor while it stands: what the other side does not take, be its window shut, breaks the connection (tcp(7),
+        // TCP_USER_TIMEOUT).
+        let is_brief = socket.set_tcp_user_timeout(self.unacknowledged_max).is_ok();
+        if !is_abrupt || !is_brief || stream.set_nodelay(true).is_err() {
             self.close(now);
             return Turn::Nothing;
         }
@@ -146,5 +163,60 @@ impl Link {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use peregrine_runtime::system_now;
+
+    use super::*;
+
+    fn connected(listener: &TcpListener) -> (Link, std::net::TcpStream) {
+        let link = Link::new(listener.local_addr().unwrap(), Nanos::from_secs(60), Nanos::from_secs(2));
+        let mut link = link.acknowledged_within(Nanos::from_millis(1));
+        let begin = Instant::now();
+        while !link.is_up() {
+            link.turn(system_now());
+            assert!(begin.elapsed() < Duration::from_secs(10));
+        }
+        (link, listener.accept().unwrap().0)
+    }
+
+    /// A peer that does not read shuts its window: what its system did not take within the time breaks the connection, and
+    /// never arrives. What it took, however little is read of it, is no reason.
+    #[test]
+    fn what_the_peer_does_not_take_breaks_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut link, mut peer) = connected(&listener);
+        assert_eq!(link.write(&[1; 100], system_now()), Some(100));
+        let pass = |link: &mut Link, limit: Duration| {
+            let begin = Instant::now();
+            while begin.elapsed() < limit {
+                link.begin_turn();
+                if link.turn(system_now()) == Turn::Gone {
+                    return Some(begin.elapsed());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            None
+        };
+        assert_eq!(pass(&mut link, Duration::from_millis(1_500)), None, "its system has acknowledged it");
+        let (block, mut written) = ([2; 1 << 16], 100);
+        while let Some(count) = link.write(&block, system_now()).filter(|count| *count > 0) {
+            written += count;
+        }
+        let after = pass(&mut link, Duration::from_secs(10)).expect("the connection breaks");
+        assert!(after < Duration::from_secs(3), "after {after:?}");
+        assert!(!link.is_up());
+        let (mut arrived, mut buffer) = (0, vec![0; 1 << 20]);
+        peer.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        while let Some(count) = peer.read(&mut buffer).ok().filter(|count| *count > 0) {
+            arrived += count;
+        }
+        assert!(arrived < written, "{arrived} of {written} bytes arrived");
     }
 }

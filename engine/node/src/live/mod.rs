@@ -1,5 +1,6 @@
 //! The live half of the node: sockets, what earlier runs left, and the send stage over them.
 
+mod age;
 pub mod copy;
 pub mod history;
 mod link;

@@ -9,10 +9,11 @@ use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_gateway::Cause;
 use peregrine_gateway::live::{Journal, Notice, OrderClient, Outlet, Phase, Step, StepKind};
 use peregrine_gateway::soup::ClientState;
-use peregrine_risk::ApprovedOrder;
+use peregrine_risk::{ApprovedOrder, Refused};
 use peregrine_runtime::{IndexProducer, TscClock};
 use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, ReasonCode, Sink};
 
+use super::age::DecisionAge;
 use super::copy::{CopyEnd, CopyTap};
 use super::link::{Link, Turn};
 use super::silence::FeedSilence;
@@ -45,6 +46,7 @@ pub struct LiveSend {
     notices: IndexProducer<Notice>,
     /// A clock that no step of the system's clock moves: time-outs are spans.
     clock: TscClock,
+    age: DecisionAge,
     /// When the connection was read last.
     read_at: EpochNanos,
     stop_time_max: Nanos,
@@ -80,7 +82,7 @@ impl Journal for StepLog {
 }
 
 impl LiveSend {
-    /// A stage that is not connected yet.
+    /// A stage that is not connected yet, and that sends nothing new before [`SendPath::limit_decision_age`].
     #[must_use]
     pub fn new(
         client: OrderClient,
@@ -90,16 +92,18 @@ impl LiveSend {
         clock: TscClock,
     ) -> Self {
         let link = Link::new(config.address, config.reconnect, Nanos::from_secs(2));
+        let link = link.acknowledged_within(client.order_age_max());
         let (journal, stop_time_max) = (StepLog { log }, config.stop_time_max);
         let silence = FeedSilence::default();
         let (is_feed_silent, stopping, is_logged_out) = (false, None, false);
-        let (read_at, copy) = (EpochNanos::MIN, None);
+        let (read_at, copy, age) = (EpochNanos::MIN, None, DecisionAge::new(&clock));
         Self {
             client,
             link,
             journal,
             notices,
             clock,
+            age,
             read_at,
             stop_time_max,
             silence,
@@ -145,6 +149,7 @@ impl LiveSend {
 
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
     fn turn(&mut self, now: EpochNanos, out: &mut Inbox) {
+        self.age.look_if_due(now, &self.clock);
         self.read_at = now;
         self.heed_silence();
         let Self { client, link, journal, .. } = self;
@@ -192,8 +197,8 @@ impl LiveSend {
     /// Writes what waits; never what the log may not have.
     #[inline]
     fn flush(&mut self, now: EpochNanos, out: &mut Inbox) {
-        while !self.client.pending().is_empty() && !self.journal.log.has_failed() {
-            match self.link.write(self.client.pending(), now) {
+        while !self.client.sendable(now).is_empty() && !self.journal.log.has_failed() {
+            match self.link.write(self.client.sendable(now), now) {
                 Some(0) => return,
                 Some(count) => self.client.sent(count),
                 None => {
@@ -245,19 +250,26 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     }
 
     #[inline]
-    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Refused> {
         if self.journal.log.has_failed() {
-            return Err(Full(approved));
+            return Err(self.client.refuse(approved, ReasonCode::LogFull));
         }
         let now = self.clock.now();
+        if self.age.is_too_old(approved.command(), now, &self.clock) {
+            return Err(self.client.refuse(approved, ReasonCode::DataStale));
+        }
         self.client.accept(approved, now, &mut Outlet { journal: &mut self.journal, executions: &mut Nobody })?;
         // Bytes that the log may not have stay here; a connection that broke is told of in the next turn.
         if !self.journal.log.has_failed()
-            && let Some(count) = self.link.write(self.client.pending(), now)
+            && let Some(count) = self.link.write(self.client.sendable(now), now)
         {
             self.client.sent(count);
         }
         Ok(())
+    }
+
+    fn limit_decision_age(&mut self, max: Nanos) {
+        self.age.limit(max);
     }
 
     #[inline]

@@ -80,7 +80,8 @@ const fn remedy(reason: CloseReason) -> &'static str {
         | CloseReason::Rejected(_)
         | CloseReason::LoggedOut
         | CloseReason::Lost
-        | CloseReason::OutboxFull => "check [ouch] username and password",
+        | CloseReason::OutboxFull
+        | CloseReason::Unread => "check [ouch] username and password",
     }
 }
 
@@ -189,7 +190,8 @@ fn exchange(address: SocketAddr, config: ClientConfig, is_stopped: &mut dyn FnMu
         | CloseReason::Unexpected(_)
         | CloseReason::LoggedOut
         | CloseReason::Lost
-        | CloseReason::OutboxFull) => Ended::Broken(Broken::Closed(reason)),
+        | CloseReason::OutboxFull
+        | CloseReason::Unread) => Ended::Broken(Broken::Closed(reason)),
     })
 }
 

@@ -226,7 +226,9 @@ impl RunPlan {
         let record = plans.launch(record, &StopFlag::new()).map_err(Failure::io)?;
         // Live, half of the room holds what one read of the socket can bring, and the end of every order.
         let inbox = if S::IS_LIVE { built.inbox.with_more_room(READ_REPORT_COUNT_MAX) } else { built.inbox };
-        let machine = Machine { books: built.books, decide: built.decide, send: send(built.send)?, inbox };
+        let mut way = send(built.send)?;
+        way.limit_decision_age(Nanos(self.loaded.config.risk.data_age_ns_max));
+        let machine = Machine { books: built.books, decide: built.decide, send: way, inbox };
         let series = &mut throughput;
         let watch = Watch { started, interrupted, flags: &flags, progress: &progress, on_progress, series };
         let ended = match self.loaded.config.runtime.wiring {

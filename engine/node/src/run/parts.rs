@@ -303,6 +303,9 @@ impl RunVenue {
             duplicate_count,
             difference_count,
             refused_count,
+            stale_count,
+            unanswered_count,
+            unread_count,
             ..
         } = end.client.counters();
         let halted = end.client.halted().map_or("no", peregrine_types::ReasonCode::name);
@@ -319,6 +322,9 @@ impl RunVenue {
             ("said twice", duplicate_count),
             ("differences named", difference_count),
             ("not sent: nothing new was permitted", refused_count),
+            ("of them decided on too long before", stale_count),
+            ("of them with a message of the symbol overdue", unanswered_count),
+            ("connections left: orders waited for the socket", unread_count),
         ];
         let counted = rows.into_iter().map(|(name, count)| Fact::new("order session", name, count.to_string()));
         let own = counted.chain([Fact::new("order session", "halted", halted)]);

@@ -17,11 +17,9 @@ use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_decide::{Input, IntentBatch, Strategy};
 use peregrine_eventlog::Decide;
 use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt};
-use peregrine_risk::{ApprovedOrder, RiskGate, TradingMode};
+use peregrine_risk::{Refused, RiskGate, TradingMode};
 use peregrine_runtime::{LatencyGuard, LatencyRecorder, Stopwatch};
-use peregrine_types::{
-    EpochNanos, EventSeq, Execution, Full, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode, Sink,
-};
+use peregrine_types::{EpochNanos, EventSeq, Execution, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode};
 
 pub use held::held_change;
 use record::{fill_intent, guard_action, heads_of, record_of};
@@ -29,6 +27,7 @@ use record::{fill_intent, guard_action, heads_of, record_of};
 use super::hash::RunningHash;
 use super::laps::{Laps, StageEnds};
 use super::log::LosslessLog;
+use super::path::OrderSink;
 use super::pnl::Pnl;
 use super::schedule::Schedule;
 
@@ -85,7 +84,7 @@ pub struct DecideCounters {
     pub guard_warnings: u64,
     /// Times that it halted.
     pub guard_halts: u64,
-    /// Approved orders that could not be handed over.
+    /// Approved orders that could not be handed over, or that their way refused.
     pub undelivered: u64,
     /// Times that an engine-held order began to wait because no order within the risk limits could bring it about.
     pub held_beyond_limits: u64,
@@ -276,7 +275,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
 
     /// An event was applied to the books: decides, checks, records and hands over. Whatever can wait (hashes, histograms,
     /// counters, the network's next step) comes after the orders have left.
-    pub fn on_event(&mut self, applied: &Applied<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+    pub fn on_event(&mut self, applied: &Applied<'_>, books: &B, out: &mut impl OrderSink) {
         let Applied { started, event, update } = *applied;
         let seq = EventSeq(self.next_seq);
         self.next_seq = self.next_seq.saturating_add(1);
@@ -334,13 +333,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
 
     /// Checks every intent, writes it, and hands over what was approved. The hash takes decision and records in the order of
     /// the log, each as soon as nothing more urgent is left.
-    fn act(
-        &mut self,
-        input: &Input<'_>,
-        is_decision: bool,
-        books: &B,
-        out: &mut impl Sink<ApprovedOrder>,
-    ) -> HandedOver {
+    fn act(&mut self, input: &Input<'_>, is_decision: bool, books: &B, out: &mut impl OrderSink) -> HandedOver {
         let mut handed_over = HandedOver::default();
         for number in 0..self.intents.len() {
             let Some(intent) = self.intents.get(number) else { break };
@@ -367,7 +360,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         (input, is_decision): (&Input<'_>, bool),
         (number, intent): (usize, OrderIntent),
         books: &B,
-        out: &mut impl Sink<ApprovedOrder>,
+        out: &mut impl OrderSink,
     ) -> DecisionRecord {
         let now = input.event.recv_time;
         let symbol = intent.symbol();
@@ -388,7 +381,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         fill_intent(&mut record, (&intent, self.strategy.holds(&intent)), (number, self.horizon_count));
         self.log.append(&record);
         match checked {
-            Ok(order) => match out.push(order) {
+            Ok(order) => match out(order) {
                 Ok(()) => {
                     self.strategy.on_approved(&intent, order_id);
                     match intent {
@@ -397,7 +390,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
                         OrderIntent::Replace { .. } => self.counters.replaces_approved += 1,
                     }
                 }
-                Err(Full(order)) => self.take_back(order, &intent, now),
+                Err(refused) => self.take_back(refused, &intent, now),
             },
             Err(reason) => {
                 self.strategy.on_denied(&intent, reason, now);
@@ -410,11 +403,11 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         record
     }
 
-    /// An approved order found no room on its way: it is not open, and what follows is as after a denial.
+    /// An approved order was not taken on its way: it is not open, and what follows is as after a denial.
     #[cold]
-    fn take_back(&mut self, order: ApprovedOrder, intent: &OrderIntent, now: EpochNanos) {
+    fn take_back(&mut self, Refused { order, reason }: Refused, intent: &OrderIntent, now: EpochNanos) {
         self.risk.revoke(order);
-        self.strategy.on_denied(intent, ReasonCode::RingFull, now);
+        self.strategy.on_denied(intent, reason, now);
         self.counters.undelivered += 1;
     }
 
@@ -500,13 +493,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     }
 
     /// Lets the guard see an inference, or repeats what it did in the run that is verified.
-    fn watch_latency(
-        &mut self,
-        input: &Input<'_>,
-        inference: Option<Nanos>,
-        books: &B,
-        out: &mut impl Sink<ApprovedOrder>,
-    ) {
+    fn watch_latency(&mut self, input: &Input<'_>, inference: Option<Nanos>, books: &B, out: &mut impl OrderSink) {
         let now = input.event.recv_time;
         let action = match &mut self.guard {
             Guard::Measured(guard) => {

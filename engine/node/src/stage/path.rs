@@ -1,8 +1,8 @@
 //! What the machine needs of a send stage, be it the paper venue or a live session.
 
 use peregrine_book::{BookUpdate, MarketBooks};
-use peregrine_risk::ApprovedOrder;
-use peregrine_types::{EpochNanos, Full, MarketEvent, OrderId, ReasonCode};
+use peregrine_risk::{ApprovedOrder, Refused};
+use peregrine_types::{EpochNanos, MarketEvent, Nanos, OrderId, ReasonCode};
 
 use super::machine::Inbox;
 
@@ -16,6 +16,11 @@ pub struct Permit {
     /// The moment, by the clock of the way: for what is to be done though no event comes.
     pub now: EpochNanos,
 }
+
+/// Where approved orders go: a ring, or a way to a venue that may refuse one.
+pub trait OrderSink: FnMut(ApprovedOrder) -> Result<(), Refused> {}
+
+impl<F: FnMut(ApprovedOrder) -> Result<(), Refused>> OrderSink for F {}
 
 /// A way for orders to a venue, and for its reports back. All of it runs on the thread of the decide stage.
 pub trait SendPath<B: MarketBooks>: Send {
@@ -41,8 +46,12 @@ pub trait SendPath<B: MarketBooks>: Send {
     /// Takes an approved order or cancel on its way.
     ///
     /// # Errors
-    /// [`Full`] with the order when it cannot be taken: it was not sent and never will be.
-    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>>;
+    /// [`Refused`] with the order and why it cannot be taken: it was not sent and never will be.
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Refused>;
+
+    /// How old a decision may be, by the clock, when its order is to leave; before the first order. A way without a clock
+    /// keeps to the time of its input, where no decision is ever old.
+    fn limit_decision_age(&mut self, _: Nanos) {}
 
     /// Reads what the venue said and sends what waits; after each event and at the end of each turn.
     fn poll(&mut self, out: &mut Inbox);

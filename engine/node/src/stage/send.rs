@@ -5,7 +5,7 @@ use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_eventlog::Send;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_gateway::{Arrival, Cause, FillModel, LatencyModel, OrderState, OrderTable, Outcome, PaperVenue};
-use peregrine_risk::ApprovedOrder;
+use peregrine_risk::{ApprovedOrder, Refused};
 use peregrine_types::{
     EpochNanos, Execution, ExecutionKind, Full, MarketEvent, NewOrder, OrderCommand, OrderId, Position, Qty,
     ReasonCode, Sink, SymbolId,
@@ -119,8 +119,8 @@ where
     }
 
     #[inline]
-    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
-        Self::accept(self, approved)
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Refused> {
+        Ok(Self::accept(self, approved)?)
     }
 
     #[inline]

@@ -25,7 +25,7 @@ use peregrine_node::stage::feed::FeedLog;
 use peregrine_node::stage::log::LosslessLog;
 use peregrine_node::stage::machine::Inbox;
 use peregrine_node::stage::path::SendPath;
-use peregrine_risk::{InstrumentRules, LimitsConfig, RiskContext, RiskGate};
+use peregrine_risk::{InstrumentRules, LimitsConfig, Refused, RiskContext, RiskGate};
 use peregrine_runtime::{StopFlag, TscClock, index_ring, system_now};
 use peregrine_source::live::{LineAddress, LiveInput, LivePlan, RecoveryPlan, SnapshotPlan};
 use peregrine_types::*;
@@ -410,6 +410,7 @@ impl Engine {
             turns: 0,
             heard: vec![],
         };
+        SendPath::<Books>::limit_decision_age(&mut engine.send, stage.plan.data_age_max);
         engine.wait("the account equals the venue's", |engine| engine.block().is_none());
         engine
     }
@@ -503,9 +504,9 @@ impl Engine {
         };
         let approved = self.gate.check(intent, &context, EventSeq(self.events), system_now())?;
         let order_id = approved.command().order_id();
-        if let Err(Full(approved)) = SendPath::<Books>::accept(&mut self.send, approved) {
-            self.gate.revoke(approved);
-            return Err(ReasonCode::RingFull);
+        if let Err(Refused { order, reason }) = SendPath::<Books>::accept(&mut self.send, approved) {
+            self.gate.revoke(order);
+            return Err(reason);
         }
         Ok(order_id)
     }

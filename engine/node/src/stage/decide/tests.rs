@@ -127,7 +127,7 @@ fn an_order_that_cannot_be_handed_over_is_not_open() {
         let (open, undelivered) = (decide.risk.open_order_count(), decide.counters().undelivered);
         let input = Input { seq: EventSeq(id), event: &event, update: &update };
         decide.submit((&input, false), (0, buy(0, 8_990 + i64::try_from(id).unwrap())), &books, &mut |order| {
-            Err(Full(order))
+            Err(Full(order).into())
         });
         assert_eq!(decide.risk.open_order_count(), open);
         assert_eq!(decide.counters().undelivered, undelivered + 1);

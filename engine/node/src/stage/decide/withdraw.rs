@@ -2,12 +2,12 @@
 
 use peregrine_book::{BookAction, BookUpdate, MarketBooks};
 use peregrine_decide::Input;
-use peregrine_risk::{ApprovedOrder, TradingMode};
+use peregrine_risk::TradingMode;
 use peregrine_runtime::Stopwatch;
-use peregrine_types::{EpochNanos, MarketEvent, Sink};
+use peregrine_types::{EpochNanos, MarketEvent};
 
 use super::DecideStage;
-use crate::stage::path::Permit;
+use crate::stage::path::{OrderSink, Permit};
 
 impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// What a live venue permits. While it permits nothing new the risk gate lets cancels through alone, and what rests is
@@ -27,7 +27,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// After a halt, or in a book that orders are to leave: an order that was on its way then, or whose cancel was
     /// refused, is cancelled as soon as it can be, however silent its symbol is.
     #[cold]
-    pub(super) fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+    pub(super) fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl OrderSink) {
         let now = input.event.recv_time;
         self.withdrawn_on = Some((input.seq, *input.event));
         if self.risk.mode() == TradingMode::Halted {
@@ -42,7 +42,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// Nothing came of the market, but the venue may have spoken by `now`: what is to be withdrawn and could not be yet, is.
     /// Without it an order whose acceptance was awaited when a gap opened would rest blind until the gap is closed.
     #[inline]
-    pub fn withdraw_without_event(&mut self, now: EpochNanos, books: &B, out: &mut impl Sink<ApprovedOrder>) {
+    pub fn withdraw_without_event(&mut self, now: EpochNanos, books: &B, out: &mut impl OrderSink) {
         if let Some((seq, event)) = self.withdrawn_on
             && (self.risk.mode() == TradingMode::Halted || self.strategy.is_withdrawal_due())
         {
