@@ -1,10 +1,11 @@
 //! The input of a replay, and of a live session; datasets are built from the same one (`peregrine_source::market`).
 
+use peregrine_runtime::TscClock;
 use peregrine_source::SourceError;
 use peregrine_source::live::{LiveInput, LiveStep, RecorderReport};
-use peregrine_types::{EpochNanos, EventKind, MarketEvent, Sink};
+use peregrine_types::{EventKind, MarketEvent, Sink};
 
-use crate::live::SilenceWatch;
+use crate::live::{ClockFigures, ClockWatch, SilenceWatch};
 
 pub use peregrine_source::market::{Feed, Input, InputError, InputPlan, open_merged};
 
@@ -79,16 +80,25 @@ pub struct ClockedInput {
     pub input: LiveInput,
     /// What was recorded, and what the system said when it could not be.
     pub recorded: Option<std::io::Result<Option<RecorderReport>>>,
-    clock: fn() -> EpochNanos,
+    /// What the watch of the clocks found, once the run is over.
+    pub clocks: Option<ClockFigures>,
+    clock: TscClock,
+    clock_watch: Option<ClockWatch>,
     silence: Option<SilenceWatch>,
     is_over: bool,
 }
 
 impl ClockedInput {
-    /// An input whose time-outs go by `clock`, a receive clock.
+    /// An input whose time-outs go by `clock`, which no step of the system's clock moves.
     #[must_use]
-    pub const fn new(input: LiveInput, clock: fn() -> EpochNanos) -> Self {
-        Self { input, recorded: None, clock, silence: None, is_over: false }
+    pub const fn new(input: LiveInput, clock: TscClock) -> Self {
+        Self { input, recorded: None, clocks: None, clock, clock_watch: None, silence: None, is_over: false }
+    }
+
+    /// Keeps the watch of the clocks until the end.
+    #[must_use]
+    pub fn with_clock_watch(self, watch: ClockWatch) -> Self {
+        Self { clock_watch: Some(watch), ..self }
     }
 
     /// Tells `watch` how long the lines have been silent.
@@ -106,13 +116,16 @@ impl EventInput for ClockedInput {
         if self.is_over {
             return Ok(Taken::End);
         }
-        let (is_over, now) = (&mut self.is_over, (self.clock)());
+        let (is_over, now) = (&mut self.is_over, self.clock.now());
         let step = self.input.step(now, &mut |event: MarketEvent| {
             *is_over |= event.kind == EventKind::SessionEnd;
             out.push(event)
         })?;
         if let Some(watch) = &mut self.silence {
             watch.on_silence(self.input.silent_for(now));
+            watch.on_stamp(self.input.last_time(), now);
+            let counters = self.input.feed().arbiter().counters();
+            watch.on_disputes((counters.dispute_count, counters.settled_dispute_count));
         }
         Ok(match step {
             LiveStep::Worked => Taken::Some,
@@ -127,6 +140,7 @@ impl EventInput for ClockedInput {
 
     fn conclude(&mut self) {
         self.recorded = Some(self.input.finish_recording());
+        self.clocks = self.clock_watch.take().and_then(ClockWatch::end);
     }
 
     fn offset(&self) -> u64 {
