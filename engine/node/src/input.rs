@@ -1,11 +1,13 @@
 //! The input of a replay, and of a live session; datasets are built from the same one (`peregrine_source::market`).
 
-use peregrine_runtime::{IntervalReader, LatencyBounds, LatencyBoundsError, LatencyRecorder, latency_recorder};
+use peregrine_runtime::{
+    IntervalReader, LatencyBounds, LatencyBoundsError, LatencyRecorder, TscClock, latency_recorder,
+};
 use peregrine_source::SourceError;
 use peregrine_source::live::{LiveInput, LiveStep, RecorderReport};
-use peregrine_types::{EpochNanos, EventFlags, EventKind, MarketEvent, Nanos, Sink};
+use peregrine_types::{EventFlags, EventKind, MarketEvent, Nanos, Sink};
 
-use crate::live::SilenceWatch;
+use crate::live::{ClockFigures, ClockWatch, SilenceWatch};
 
 pub use peregrine_source::market::{Feed, Input, InputError, InputPlan, open_merged};
 
@@ -92,17 +94,21 @@ pub struct ClockedInput {
     pub input: LiveInput,
     /// What was recorded, and what the system said when it could not be.
     pub recorded: Option<std::io::Result<Option<RecorderReport>>>,
-    clock: fn() -> EpochNanos,
+    /// What the watch of the clocks found, once the run is over.
+    pub clocks: Option<ClockFigures>,
+    clock: TscClock,
+    clock_watch: Option<ClockWatch>,
     silence: Option<SilenceWatch>,
     times: Option<LatencyRecorder>,
     is_over: bool,
 }
 
 impl ClockedInput {
-    /// An input whose time-outs go by `clock`, a receive clock.
+    /// An input whose time-outs go by `clock`, which no step of the system's clock moves.
     #[must_use]
-    pub const fn new(input: LiveInput, clock: fn() -> EpochNanos) -> Self {
-        Self { input, recorded: None, clock, silence: None, times: None, is_over: false }
+    pub const fn new(input: LiveInput, clock: TscClock) -> Self {
+        let (recorded, clocks, clock_watch, silence, times) = (None, None, None, None, None);
+        Self { input, recorded, clocks, clock, clock_watch, silence, times, is_over: false }
     }
 
     /// Measures how long the venue's words take to come here: of each packet the last one. Gives the histogram's reader too.
@@ -112,6 +118,12 @@ impl ClockedInput {
     pub fn timed(self) -> Result<(Self, IntervalReader), LatencyBoundsError> {
         let (recorder, reader) = latency_recorder(FEED_TIMES, LatencyBounds::STANDARD)?;
         Ok((Self { times: Some(recorder), ..self }, reader))
+    }
+
+    /// Keeps the watch of the clocks until the end.
+    #[must_use]
+    pub fn with_clock_watch(self, watch: ClockWatch) -> Self {
+        Self { clock_watch: Some(watch), ..self }
     }
 
     /// Tells `watch` how long the lines have been silent.
@@ -129,7 +141,7 @@ impl EventInput for ClockedInput {
         if self.is_over {
             return Ok(Taken::End);
         }
-        let (is_over, now) = (&mut self.is_over, (self.clock)());
+        let (is_over, now) = (&mut self.is_over, self.clock.now());
         let mut way = None;
         let step = self.input.step(now, &mut |event: MarketEvent| {
             *is_over |= event.kind == EventKind::SessionEnd;
@@ -145,6 +157,9 @@ impl EventInput for ClockedInput {
         }
         if let Some(watch) = &mut self.silence {
             watch.on_silence(self.input.silent_for(now));
+            watch.on_stamp(self.input.last_time(), now);
+            let counters = self.input.feed().arbiter().counters();
+            watch.on_disputes((counters.dispute_count, counters.settled_dispute_count));
         }
         Ok(match step {
             LiveStep::Worked => Taken::Some,
@@ -160,6 +175,7 @@ impl EventInput for ClockedInput {
     fn conclude(&mut self) {
         self.times = None;
         self.recorded = Some(self.input.finish_recording());
+        self.clocks = self.clock_watch.take().and_then(ClockWatch::end);
     }
 
     fn offset(&self) -> u64 {
@@ -206,7 +222,7 @@ mod tests {
             LineAddress { destination: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), interface: Ipv4Addr::LOCALHOST };
         let input = LiveInput::open(&LivePlan::new(vec![line], 16), &[]).unwrap();
         let (to, midnight) = (input.facts()[0].local, input.session().midnight);
-        let (mut input, mut reader) = ClockedInput::new(input, system_now).timed().unwrap();
+        let (mut input, mut reader) = ClockedInput::new(input, TscClock::calibrated()).timed().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let ms = 1_000_000;
         let now = || system_now().since(midnight).0;

@@ -139,6 +139,9 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
         let good = "No message is missing.".to_owned();
         say(missing == 0, good, format!("{missing} messages are missing on every line: books were stale."));
     }
+    for bad in run.input.contradiction().into_iter().chain(run.input.clock_alarm()) {
+        say(false, String::new(), bad);
+    }
     let illegal = orders.illegal_transition_count;
     say(illegal == 0, "Every report on our orders was legal.".to_owned(), format!("{illegal} reports were illegal."));
     let halts = run.decide.counters.guard_halts;

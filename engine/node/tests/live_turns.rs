@@ -19,11 +19,11 @@ use peregrine_node::stage::machine::{Inbox, Machine};
 use peregrine_node::stage::path::{Permit, SendPath};
 use peregrine_node::stage::schedule::{Pace, Schedule};
 use peregrine_node::wiring::{FeedProgress, FeedRole};
-use peregrine_risk::ApprovedOrder;
+use peregrine_risk::{ApprovedOrder, Refused};
 use peregrine_runtime::{NullStopwatch, Role, StopFlag, TscClock};
 use peregrine_source::SourceError;
 use peregrine_types::{
-    EpochNanos, Execution, ExecutionKind, Full, Liquidity, MarketEvent, MatchNumber, Notional, OrderId, Price, Qty,
+    EpochNanos, Execution, ExecutionKind, Liquidity, MarketEvent, MatchNumber, Notional, OrderId, Price, Qty,
     ReasonCode, Side, Sink, SymbolId,
 };
 
@@ -62,8 +62,8 @@ impl SendPath<Books> for Reporting {
 
     fn after_event(&mut self, _: &MarketEvent, _: &BookUpdate, _: &Books, _: &mut Inbox) {}
 
-    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Full<ApprovedOrder>> {
-        Err(Full(approved))
+    fn accept(&mut self, approved: ApprovedOrder) -> Result<(), Refused> {
+        Err(Refused { order: approved, reason: ReasonCode::RingFull })
     }
 
     fn poll(&mut self, out: &mut Inbox) {

@@ -106,6 +106,45 @@ fn what_is_lost_on_every_line_makes_the_books_stale_and_stops_orders() {
     assert_eq!(verify(dir, &run).code, Some(0));
 }
 
+/// Gives the packet behind the middle of a classic capture another last byte: a copy that says something else.
+fn contradict(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let len_at = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at + 8..at + 12].try_into().unwrap()) as usize;
+    let (mut at, middle) = (24, bytes.len() / 2);
+    while at < middle {
+        at += 16 + len_at(&bytes, at);
+    }
+    let last = at + 16 + len_at(&bytes, at) - 1;
+    bytes[last] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn lines_that_contradict_each_other_make_the_books_stale_and_stop_orders() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let [a, b] = capture(dir, "both.pcap", &[]);
+    let (whole, ended) = replay(dir, "whole", &[&a, &b], &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    contradict(&b);
+    let (run, ended) = replay(dir, "contradicted", &[&a, &b], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("1 copies of messages differ from the ones taken"), "{}", ended.out);
+    let reader = LogReader::open(&run, Stream::Feed).unwrap();
+    let gaps: Vec<GapRecord> = reader.payloads::<GapRecord>().map(|record| *record.unwrap().1).collect();
+    let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+    assert_eq!((gap.phase, gap.message_count), (GapPhase::Differs, 1));
+    let orders = |run: &Path| -> Vec<DecisionRecord> {
+        let is_order =
+            |record: &DecisionRecord| record.intent_kind == IntentKind::New && record.verdict == ReasonCode::None;
+        decisions(run).into_iter().filter(is_order).collect()
+    };
+    let (before, after) = (orders(&whole), orders(&run));
+    assert!(after.iter().all(|order| order.recv_time <= gap.recv_time && !order.book().contains(BookState::STALE)));
+    assert!(!after.is_empty() && after.len() < before.len(), "{} of {}", after.len(), before.len());
+    assert_eq!(verify(dir, &run).code, Some(0), "a replay gives the same log");
+}
+
 #[test]
 fn parts_of_a_session_and_paces() {
     let dir = tempfile::tempdir().unwrap();

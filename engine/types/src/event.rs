@@ -58,7 +58,7 @@ pub enum EventKind {
     DirectListingPrices = 22,
     /// Near execution and collars of a direct listing (ITCH O, second half).
     DirectListingCollars = 23,
-    /// Messages are known to be missing: every book is stale until [`EventKind::GapEnd`].
+    /// Messages are known to be missing, or their copies differ: every book is stale until [`EventKind::GapEnd`].
     GapStart = 24,
     /// The missing messages were recovered: books that saw every event since are whole again.
     GapEnd = 25,
@@ -147,8 +147,8 @@ impl BitOrAssign for EventFlags {
 /// | `RetailInterest` | – | – | – | – | – | interest flag |
 /// | `DirectListingPrices` | maximum price | near execution time | minimum price | – | – | eligibility |
 /// | `DirectListingCollars` | upper collar | lower collar | near price | – | – | – |
-/// | `GapStart` | first missing sequence number | next received one | – | missing count | – | 1 when they are given up: no `GapEnd` follows |
-/// | `GapEnd` | first missing sequence number | next received one | – | recovered count | – | – |
+/// | `GapStart` | first missing sequence number | next received one | – | missing count | – | 1 when they are given up: no `GapEnd` follows; 2 when copies differ |
+/// | `GapEnd` | first missing sequence number | next received one | – | recovered count | – | 2 when copies differed |
 /// | `SessionStart`, `SessionEnd` | first eight bytes of the session | next sequence number | – | its last two bytes | – | – |
 /// | `SnapshotStart` | first eight bytes of the session | first missing sequence number | – | its last two bytes | – | – |
 ///

@@ -20,11 +20,19 @@
 //!   [`FAR_PACKET_COUNT_MAX`] such packets that fit together came with none of the expected ones between: a corrupt
 //!   number must not make every later message a late one.
 //!
+//! - Copies of a message that differ, whether it was delivered or waits, are announced at once
+//!   ([`Notice::CopiesDiffer`]): nobody knows which is true. With [`LossPolicy::Keep`] nothing more is delivered until that
+//!   is settled: by a packet of the retransmission line that brings the same as was taken, or by a snapshot. Then comes
+//!   [`Notice::CopiesSettled`]. More than [`DISPUTE_COUNT_MAX`] times in a session nothing settles it.
+//!
 //! **A sink that is full**: every step delivers first and changes state afterwards, so `on_packet` can simply be called
 //! again with the same packet; what was delivered is not delivered again, and statistics count the packet once.
 
+mod dispute;
 mod flow;
 
+pub use dispute::DISPUTE_COUNT_MAX;
+use dispute::Disputes;
 use flow::Arrival;
 use peregrine_types::{EpochNanos, Full, Nanos};
 
@@ -206,7 +214,7 @@ pub struct LineStats {
     pub far_count: u64,
     /// The number of the last of them; 0 while there is none.
     pub far_last: u64,
-    /// Messages that differ from the copy delivered under their number.
+    /// Messages that differ from the copy taken under their number.
     pub mismatch_count: u64,
     /// When its last packet came.
     pub recv_time_last: EpochNanos,
@@ -246,6 +254,10 @@ pub struct ArbiterCounters {
     pub unknown_line_count: u64,
     /// Number of the first message whose copies differ.
     pub mismatch_first: Option<u64>,
+    /// How often copies were announced to differ; more messages may differ in each.
+    pub dispute_count: u64,
+    /// How often that was settled: the copy that was taken proved right, or a snapshot took its place.
+    pub settled_dispute_count: u64,
 }
 
 /// Where messages and notices go, in order.
@@ -317,6 +329,7 @@ pub struct Arbiter {
     recovery_line: Option<LineId>,
     recovered_time: EpochNanos,
     lost: LostRanges,
+    disputes: Disputes,
     window: Window,
     history: History,
     lines: [LineStats; LINE_COUNT_MAX],
@@ -350,6 +363,7 @@ impl Arbiter {
             recovery_line: None,
             recovered_time: EpochNanos::MIN,
             lost: LostRanges::NONE,
+            disputes: Disputes::default(),
             window: Window::new(config.held_packet_count_max, config.packet_len_max),
             history: History::new(if config.line_count > 1 { config.history_message_count } else { 0 }),
             lines: [LineStats::default(); LINE_COUNT_MAX],
@@ -479,6 +493,7 @@ impl Arbiter {
             self.counters.superseded_message_count.saturating_add(sequence.saturating_sub(self.next));
         (self.next, self.known_end) = (sequence, self.known_end.max(sequence));
         self.lost = LostRanges::NONE;
+        self.disputes.supersede(sequence);
         self.is_suspended = false;
         Ok(())
     }

@@ -13,6 +13,9 @@ use crate::itch50::{Decoded, Decoder};
 pub const GAP_DETECTED: u8 = 0;
 /// `detail` of a `GapStart` event whose messages were given up: no `GapEnd` follows in this session.
 pub const GAP_LOST: u8 = 1;
+/// `detail` of a `GapStart` event whose messages came, in copies that differ, and of the `GapEnd` event that follows once
+/// that is settled.
+pub const GAP_DIFFERS: u8 = 2;
 
 /// From MoldUDP64 packets on several lines to market events.
 #[derive(Clone, Debug)]
@@ -190,6 +193,14 @@ fn notice_event(notice: &Notice, now: EpochNanos) -> MarketEvent {
             detail: GAP_LOST,
             ..of(EventKind::GapStart, gap.first_missing, gap.next_received)
         },
+        Notice::CopiesDiffer(gap) => MarketEvent {
+            qty: Qty(gap.message_count()),
+            detail: GAP_DIFFERS,
+            ..of(EventKind::GapStart, gap.first_missing, gap.next_received)
+        },
+        Notice::CopiesSettled(gap) => {
+            MarketEvent { detail: GAP_DIFFERS, ..of(EventKind::GapEnd, gap.first_missing, gap.next_received) }
+        }
         Notice::GapRecovered { gap, recovered_count } => {
             MarketEvent { qty: Qty(recovered_count), ..of(EventKind::GapEnd, gap.first_missing, gap.next_received) }
         }

@@ -4,7 +4,7 @@ use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nano
 use zerocopy::IntoBytes;
 
 use crate::arbiter::{ArbiterConfig, JoinPolicy, LineId, LossPolicy};
-use crate::feed::{GAP_DETECTED, MoldFeed};
+use crate::feed::{GAP_DETECTED, GAP_DIFFERS, MoldFeed};
 use crate::itch50::{DAY_NS, Decoded, Decoder, Message, check, parse};
 use crate::moldudp64::{BLOCK_HEADER_LEN, HEADER_LEN, Header, Packet, PacketBuilder, PacketKind, Session};
 
@@ -177,6 +177,7 @@ struct Watch {
     recv_time: Option<EpochNanos>,
     is_in_session: bool,
     is_gap_open: bool,
+    is_disputed: bool,
     has_lost: bool,
 }
 
@@ -191,11 +192,17 @@ impl Watch {
         if event.kind == EventKind::SessionStart {
             assert!(!self.is_in_session);
             (self.is_in_session, self.is_gap_open, self.has_lost) = (true, false, false);
+            self.is_disputed = false;
             return Ok(());
         }
         assert!(self.is_in_session, "nothing comes outside a session");
         if event.kind == EventKind::SessionEnd {
             self.is_in_session = false;
+        }
+        if matches!(event.kind, EventKind::GapStart | EventKind::GapEnd) && event.detail == GAP_DIFFERS {
+            assert!(event.id_a < event.id_b && self.is_disputed == (event.kind == EventKind::GapEnd));
+            self.is_disputed = !self.is_disputed;
+            return Ok(());
         }
         if event.kind == EventKind::GapStart {
             assert!(event.id_a < event.id_b && event.qty.0 == event.id_b - event.id_a);

@@ -49,6 +49,11 @@ pub enum Notice {
         /// How many messages had been missing.
         recovered_count: u64,
     },
+    /// Copies of messages in this run differ, and one of them was taken: what was built from it is not to be trusted
+    /// until [`Notice::CopiesSettled`].
+    CopiesDiffer(Gap),
+    /// The copies taken of this run proved right, or a snapshot took their place.
+    CopiesSettled(Gap),
 }
 
 /// How many runs of lost messages are remembered by number; older ones only in the counts.

@@ -15,7 +15,7 @@
 //! - A snapshot (the venue's state as ITCH messages in numbered packets, and at the end the number of the feed's message to
 //!   go on from: GLIMPSE 5.0) is taken in when a gap is open. `SnapshotStart` empties the books, the snapshot's messages
 //!   follow, marked as recovered, then what waited from that number on. Whatever is missing there is a gap like any other.
-//!   Books are stale from the gap's start to its end.
+//!   Books are stale from the gap's start to its end. Messages whose copies differ are recovered like missing ones.
 //! - A new session ends every recovery.
 //!
 //! Sources: MoldUDP64 1.00 (request packet), GLIMPSE 5.0 (End of Snapshot), and practice for all times and counts.
@@ -340,7 +340,7 @@ impl Recovery {
         let is_retry = self.progress.is_retry;
         let now = if is_retry { feed.decoder.latest(recv_time) } else { feed.decoder.stamp(recv_time) };
         if packet.sequence_number() == 1 && !is_retry {
-            if feed.arbiter.missing().is_none() {
+            if feed.arbiter.is_whole() {
                 return Ok(self.refuse());
             }
             out.push(start_event(feed, packet.session(), now)).map_err(|_| Full(()))?;
@@ -420,7 +420,7 @@ impl Recovery {
     pub fn poll(&mut self, feed: &MoldFeed, now: EpochNanos, on_request: &mut impl FnMut(u8, &Request)) {
         let arbiter = &feed.arbiter;
         let is_new_session = arbiter.counters().session_count != self.session_count;
-        let is_missing = arbiter.missing().is_some();
+        let is_missing = !arbiter.is_whole();
         if is_new_session || (self.is_active && !is_missing) {
             self.forget(feed);
         }
@@ -458,7 +458,8 @@ impl Recovery {
         let answered = feed.arbiter.lines().get(usize::from(self.line.0)).map_or(0, |stats| stats.first_count);
         let has_answer = core::mem::replace(&mut self.answered_count, answered) != answered;
         let mut kept = [None; RUN_COUNT_MAX];
-        for (place, gap) in kept.iter_mut().zip(feed.arbiter.missing_ranges()) {
+        let wanted = feed.arbiter.disputed().into_iter().chain(feed.arbiter.missing_ranges());
+        for (place, gap) in kept.iter_mut().zip(wanted) {
             let meets =
                 |run: &Run| run.gap.first_missing < gap.next_received && gap.first_missing < run.gap.next_received;
             let known = self.runs.iter().flatten().find(|run| meets(run)).copied();
@@ -514,7 +515,7 @@ impl Recovery {
     /// without.
     #[must_use]
     pub fn wants_snapshot(&self, feed: &MoldFeed, now: EpochNanos) -> bool {
-        let is_needed = feed.arbiter.missing().is_some() && (feed.arbiter.is_suspended() || self.is_hopeless);
+        let is_needed = !feed.arbiter.is_whole() && (feed.arbiter.is_suspended() || self.is_hopeless);
         let is_due = self.snapshot_due.is_none_or(|due| now >= due);
         self.config.has_snapshot && is_needed && is_due && !self.is_exhausted()
     }
@@ -534,7 +535,7 @@ impl Recovery {
     /// anything of the snapshot came.
     #[must_use]
     pub fn is_snapshot_needless(&self, feed: &MoldFeed) -> bool {
-        feed.arbiter.missing().is_none() && !feed.arbiter.is_suspended()
+        feed.arbiter.is_whole() && !feed.arbiter.is_suspended()
     }
 
     /// The connection to the snapshot service was closed because it [is needed no more](Self::is_snapshot_needless).

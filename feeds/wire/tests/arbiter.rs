@@ -110,6 +110,22 @@ fn recovered(first_missing: u64, next_received: u64, recovered_count: u64) -> Ou
     Out::Notice(Notice::GapRecovered { gap: Gap { first_missing, next_received }, recovered_count })
 }
 
+fn differ(first_missing: u64, next_received: u64) -> Out {
+    Out::Notice(Notice::CopiesDiffer(Gap { first_missing, next_received }))
+}
+
+fn settled(first_missing: u64, next_received: u64) -> Out {
+    Out::Notice(Notice::CopiesSettled(Gap { first_missing, next_received }))
+}
+
+/// The packet with another last byte.
+fn corrupt(first: u64, count: u64) -> Vec<u8> {
+    let mut copy = packet(first, count);
+    let last = copy.len() - 1;
+    copy[last] ^= 1;
+    copy
+}
+
 fn messages(numbers: std::ops::Range<u64>) -> Vec<Out> {
     numbers.map(|number| Out::Message(message(number))).collect()
 }
@@ -288,13 +304,112 @@ fn a_full_window_gives_up_the_oldest_gap() {
 fn copies_that_differ_are_counted() {
     let mut rig = Rig::new(config(100));
     rig.feed(0, &packet(1, 4), 0);
-    let mut copy = packet(1, 4);
-    let last = copy.len() - 1;
-    copy[last] ^= 1;
-    assert_eq!(rig.feed(1, &copy, 1), []);
+    assert_eq!(rig.feed(1, &corrupt(1, 4), 1), [differ(4, 5)]);
     assert_eq!((rig.arbiter.lines()[1].mismatch_count, rig.arbiter.counters().mismatch_first), (1, Some(4)));
     assert_eq!(rig.feed(1, &packet(1, 4), 1), []);
     assert_eq!(rig.arbiter.lines()[1].mismatch_count, 1);
+    assert_eq!(rig.feed(1, &corrupt(1, 4), 1), [], "said once");
+    assert_eq!(rig.arbiter.lines()[1].mismatch_count, 2);
+    assert_eq!(rig.feed(0, &packet(5, 2), 2), messages(5..7), "without a snapshot service nothing is held back");
+    assert_eq!((rig.arbiter.counters().dispute_count, rig.arbiter.counters().settled_dispute_count), (1, 0));
+    assert_eq!(rig.arbiter.disputed(), Some(Gap { first_missing: 4, next_received: 5 }));
+    assert!(!rig.arbiter.is_whole());
+}
+
+fn keeping(held_packet_count_max: u16) -> ArbiterConfig {
+    ArbiterConfig { loss: LossPolicy::Keep, held_packet_count_max, ..config(100) }
+}
+
+fn settle(rig: &mut Rig) -> Vec<Out> {
+    while rig.arbiter.settle(&mut rig.list).is_err() {}
+    std::mem::take(&mut rig.list.out)
+}
+
+#[test]
+fn a_snapshot_settles_what_differs_and_nothing_is_delivered_before_it() {
+    let mut rig = Rig::new(keeping(8));
+    rig.feed(0, &packet(1, 4), 0);
+    assert_eq!(rig.feed(1, &corrupt(1, 4), 1), [differ(4, 5)]);
+    assert_eq!(rig.feed(0, &packet(5, 2), 2), []);
+    assert_eq!(rig.feed(0, &packet(7, 2), 3), []);
+    assert_eq!(rig.feed(1, &corrupt(5, 2), 4), [], "what waits is compared too");
+    assert_eq!(rig.arbiter.disputed(), Some(Gap { first_missing: 4, next_received: 7 }));
+    rig.arbiter.suspend();
+    rig.arbiter.resume(6, EpochNanos(5)).expect("a snapshot of before message 6");
+    assert_eq!(settle(&mut rig), [], "message 6 is disputed still");
+    assert_eq!(rig.arbiter.disputed(), Some(Gap { first_missing: 6, next_received: 7 }));
+    rig.arbiter.suspend();
+    rig.arbiter.resume(7, EpochNanos(6)).expect("a snapshot of before message 7");
+    assert_eq!(settle(&mut rig), concat(&[&messages(7..9), &[settled(4, 7)]]));
+    assert!(rig.arbiter.is_whole());
+    assert_eq!(rig.feed(1, &corrupt(1, 4), 7), [], "what a snapshot took the place of is over");
+    assert_eq!(rig.feed(1, &corrupt(5, 2), 7), []);
+    assert_eq!(rig.feed(0, &packet(9, 1), 8), messages(9..10));
+    assert_eq!((rig.arbiter.counters().dispute_count, rig.arbiter.counters().settled_dispute_count), (1, 1));
+}
+
+#[test]
+fn what_finds_no_slot_while_copies_differ_is_a_gap_afterwards() {
+    let mut rig = Rig::new(keeping(2));
+    rig.feed(0, &packet(1, 4), 0);
+    rig.feed(1, &corrupt(1, 4), 1);
+    for first in [5, 7, 9] {
+        assert_eq!(rig.feed(0, &packet(first, 2), 2), []);
+    }
+    rig.arbiter.suspend();
+    rig.arbiter.resume(5, EpochNanos(5)).expect("a snapshot");
+    assert_eq!(settle(&mut rig), [detected(5, 7)], "5 and 6 made room");
+    assert!(!rig.arbiter.is_whole());
+    let whole = [recovered(5, 7, 2), settled(4, 5)];
+    assert_eq!(rig.feed(1, &packet(5, 2), 6), concat(&[&messages(5..11), &whole]));
+}
+
+#[test]
+fn a_line_that_differs_again_and_again_is_settled_no_more() {
+    let mut rig = Rig::new(keeping(8));
+    rig.feed(0, &packet(1, 4), 0);
+    for turn in 0..u64::from(DISPUTE_COUNT_MAX) + 2 {
+        let first = 5 + 5 * turn;
+        rig.feed(0, &packet(first, 5), 1);
+        let out = rig.feed(1, &corrupt(first, 5), 2);
+        assert_eq!(out, if turn > DISPUTE_COUNT_MAX.into() { vec![] } else { vec![differ(first + 4, first + 5)] });
+        rig.arbiter.suspend();
+        rig.arbiter.resume(first + 5, EpochNanos(3)).expect("a snapshot");
+        let is_settled = turn < DISPUTE_COUNT_MAX.into();
+        assert_eq!(settle(&mut rig), if is_settled { vec![settled(first + 4, first + 5)] } else { vec![] });
+        assert!(rig.arbiter.is_whole(), "nobody is asked in vain");
+    }
+    let next = rig.arbiter.next_sequence_number();
+    assert_eq!(rig.feed(0, &packet(next, 2), 4), messages(next..next + 2), "what comes is delivered, to stale books");
+    let next_session = packet_of(NEXT_SESSION, 1, 2);
+    rig.feed(0, &next_session, 5);
+    assert!(rig.feed(1, &next_session, 5).is_empty());
+}
+
+#[test]
+fn a_session_ends_although_copies_differ() {
+    let mut rig = Rig::new(keeping(8));
+    rig.feed(0, &packet(1, 4), 0);
+    rig.feed(1, &corrupt(1, 4), 1);
+    rig.feed(0, &packet(6, 2), 2);
+    let out = rig.feed(0, &packet_of(NEXT_SESSION, 1, 1), 3);
+    let started = Out::Notice(Notice::SessionStarted { session: NEXT_SESSION, next_sequence_number: 1 });
+    assert_eq!(out, concat(&[&[lost(5, 6)], &messages(6..8), &[ended(8), started], &messages(1..2)]));
+}
+
+#[test]
+fn a_sink_that_refuses_hears_of_a_dispute_once() {
+    for refused in 0..4 {
+        let mut rig = Rig::new(keeping(8));
+        rig.feed(0, &packet(1, 4), 0);
+        rig.list.refusals = vec![true; refused];
+        assert_eq!(rig.feed(1, &corrupt(1, 4), 1), [differ(4, 5)]);
+        assert_eq!(rig.feed(0, &packet(5, 2), 2), []);
+        rig.arbiter.suspend();
+        rig.arbiter.resume(5, EpochNanos(3)).expect("a snapshot");
+        rig.list.refusals = vec![true; refused];
+        assert_eq!(settle(&mut rig), concat(&[&messages(5..7), &[settled(4, 5)]]));
+    }
 }
 
 #[test]

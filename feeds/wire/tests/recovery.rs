@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of tests fail by panicking")]
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos};
 use peregrine_wire::arbiter::ArbiterConfig;
-use peregrine_wire::feed::GAP_LOST;
+use peregrine_wire::feed::{GAP_DIFFERS, GAP_LOST};
 use peregrine_wire::itch50::Decoder;
-use peregrine_wire::moldudp64::{Header, PacketBuilder, Request, Session};
+use peregrine_wire::moldudp64::{Header, Packet, PacketBuilder, Request, Session};
 use peregrine_wire::recovery::{Reply, SnapshotStep, end_of_snapshot};
 use peregrine_wire::{LineId, MoldFeed, Recovery, RecoveryConfig};
 use proptest::prelude::*;
@@ -191,6 +191,8 @@ struct Plan {
     join: u64,
     /// Every how many calls the sink refuses; 0: never.
     refusal: u64,
+    /// Packets of line B with another last byte, and whether they come before those of line A.
+    wrong: BTreeMap<u64, bool>,
 }
 
 enum Arrival {
@@ -229,6 +231,9 @@ struct Watch {
     open_gap: bool,
     has_lost: bool,
     is_ended: bool,
+    is_disputed: bool,
+    /// Messages of which the wrong copy comes first: nobody can know that before the right one comes.
+    doubtful: BTreeSet<u64>,
     good_count: u64,
     snapshot_count: u64,
 }
@@ -265,6 +270,10 @@ impl Watch {
                     self.book.insert(event.id_b, (locate, side, 7, price + 1));
                 }
             }
+            EventKind::GapStart | EventKind::GapEnd if event.detail == GAP_DIFFERS => {
+                assert_eq!(self.is_disputed, event.kind == EventKind::GapEnd);
+                self.is_disputed = !self.is_disputed;
+            }
             EventKind::GapStart => {
                 assert!(!self.open_gap || self.has_lost || event.detail == GAP_LOST, "one gap at a time");
                 self.open_gap = true;
@@ -275,7 +284,7 @@ impl Watch {
                 self.open_gap = false;
             }
             EventKind::SnapshotStart => {
-                assert!(self.open_gap, "a snapshot without a gap");
+                assert!(self.open_gap || self.is_disputed, "a snapshot without a gap");
                 self.book.clear();
                 self.is_in_snapshot = true;
                 self.snapshot_count += 1;
@@ -283,7 +292,7 @@ impl Watch {
             EventKind::SessionEnd => self.is_ended = true,
             _ => {}
         }
-        if !self.open_gap && is_of_feed {
+        if !self.open_gap && !self.is_disputed && is_of_feed && !self.doubtful.contains(&stamp) {
             assert_eq!(Some(&self.book), books.get(usize::try_from(stamp).unwrap()), "after message {stamp}");
             self.good_count += 1;
         }
@@ -326,20 +335,29 @@ impl World {
             let next = (first + self.chance.below(5) + 1).min(end);
             let packet = self.day.packet(SESSION, first, next, first);
             if index >= self.plan.join {
-                self.send(time, &packet);
+                self.send(time, &packet, index);
             }
             self.publications.push((time, next));
             (first, index) = (next, index + 1);
         }
         for beat in 0..40 {
             let last = if beat < 30 { Header::heartbeat(SESSION, end) } else { Header::end_of_session(SESSION, end) };
-            self.send(time + (beat + 1) * 100 * MS, last.as_bytes());
+            self.send(time + (beat + 1) * 100 * MS, last.as_bytes(), u64::MAX);
         }
         time + 60 * 100 * MS
     }
 
     /// Sends a packet on both lines, with everything that can befall it there.
-    fn send(&mut self, time: i64, packet: &[u8]) {
+    fn send(&mut self, time: i64, packet: &[u8], index: u64) {
+        if let Some(is_first) = self.plan.wrong.get(&index).copied() {
+            let mut copy = packet.to_vec();
+            *copy.last_mut().unwrap() ^= 1;
+            let last = Packet::parse(packet).unwrap().next_sequence_number() - 1;
+            self.watch.doubtful.extend(is_first.then_some(last));
+            let (a, b) = if is_first { (9 * US, 0) } else { (0, 9 * US) };
+            self.schedule(time + a, Arrival::Line(0, packet.to_vec()));
+            return self.schedule(time + b, Arrival::Line(1, copy));
+        }
         for line in 0..LINES {
             if self.chance.hits(self.plan.loss) {
                 continue;
@@ -522,6 +540,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             held_packet_count_max,
             join,
             refusal: if refusal > 1 { refusal } else { 0 },
+            wrong: BTreeMap::new(),
         })
 }
 
@@ -550,7 +569,7 @@ proptest! {
     fn without_help_the_books_stay_stale(seed in any::<u64>(), loss in 10_u64..31, is_kept in any::<bool>()) {
         let snapshots = if is_kept { Snapshots::Dead } else { Snapshots::None };
         let plan = Plan {
-            seed, loss, server: [Server::Dead, Server::OtherSession], snapshots, held_packet_count_max: 32, join: 0, refusal: 0,
+            seed, loss, server: [Server::Dead, Server::OtherSession], snapshots, held_packet_count_max: 32, join: 0, refusal: 0, wrong: BTreeMap::new(),
         };
         let (world, feed, recovery) = run(&plan, 400);
         let lost_on_both = feed.arbiter().counters().gap_count > 0 && world.watch.open_gap;
@@ -561,9 +580,69 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Lines that differ: books are stale at once, until a server has proved the copy that was taken, or a snapshot stands
+    /// for it; they are right whenever they count as good.
+    #[test]
+    fn books_are_whole_again_after_copies_that_differed(
+        (seed, refusal) in (any::<u64>(), 0_u64..9),
+        server in [server(), server()],
+        snapshots in snapshots(),
+        wrong in prop::collection::btree_map(3_u64..90, any::<bool>(), 1..6),
+    ) {
+        let refusal = if refusal > 1 { refusal } else { 0 };
+        let plan = Plan { seed, loss: 0, server, snapshots, held_packet_count_max: 200, join: 0, refusal, wrong };
+        let (world, feed, recovery) = run(&plan, 400);
+        let (arbiter, counters) = (feed.arbiter(), recovery.counters());
+        prop_assert!(!world.watch.open_gap && !world.watch.is_disputed, "{counters:?}, {:?}", arbiter.counters());
+        prop_assert_eq!(&world.watch.book, world.day.books.last().unwrap());
+        prop_assert!(world.watch.is_ended && world.watch.good_count > 0);
+        prop_assert_eq!(arbiter.lines()[0].mismatch_count + arbiter.lines()[1].mismatch_count, plan.wrong.len() as u64);
+        prop_assert!(arbiter.counters().dispute_count > 0);
+        prop_assert_eq!(arbiter.counters().settled_dispute_count, arbiter.counters().dispute_count);
+        // A wrong copy that was taken can be put right by a snapshot alone, and an honest server makes that needless else.
+        let is_snapshot_due = plan.wrong.values().any(|is_first| *is_first);
+        prop_assert!(counters.snapshot_done_count > 0 || !is_snapshot_due);
+        let is_honest = server == [Server::Honest; 2];
+        prop_assert!(counters.snapshot_count == 0 || is_snapshot_due || !is_honest);
+        prop_assert!(counters.request_count <= 6 * 400);
+    }
+}
+
+#[test]
+fn a_server_proves_the_copy_that_was_taken_and_no_snapshot_is_needed() {
+    let wrong = BTreeMap::from([(10, false), (40, false)]);
+    let (world, feed, recovery) = run(&Plan { loss: 0, wrong, ..one_kind(Server::Honest, Snapshots::None) }, 400);
+    let (counters, arbiter) = (recovery.counters(), feed.arbiter().counters());
+    assert_eq!(
+        (arbiter.dispute_count, arbiter.settled_dispute_count, counters.request_count),
+        (2, 2, 2),
+        "{counters:?}"
+    );
+    assert_eq!(&world.watch.book, world.day.books.last().unwrap());
+    let wrong = BTreeMap::from([(10, true)]);
+    let (world, feed, recovery) = run(&Plan { loss: 0, wrong, ..one_kind(Server::Honest, Snapshots::None) }, 400);
+    assert!(
+        world.watch.is_disputed && feed.arbiter().counters().settled_dispute_count == 0,
+        "the copy taken was wrong"
+    );
+    assert_eq!(recovery.counters().reply_mismatch_count, 6);
+}
+
 /// A lossy plan whose faults are all of one kind.
 fn one_kind(server: Server, snapshots: Snapshots) -> Plan {
-    Plan { seed: 11, loss: 30, server: [server; 2], snapshots, held_packet_count_max: 150, join: 0, refusal: 0 }
+    Plan {
+        seed: 11,
+        loss: 30,
+        server: [server; 2],
+        snapshots,
+        held_packet_count_max: 150,
+        join: 0,
+        refusal: 0,
+        wrong: BTreeMap::new(),
+    }
 }
 
 #[test]

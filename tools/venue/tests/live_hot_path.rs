@@ -156,7 +156,7 @@ fn world(dir: &Path) -> World {
     let (clock, failed) = (TscClock::calibrated(), StopFlag::new());
     let symbols: Vec<Symbol> = TAPE.map(|name| Symbol::new(name).unwrap()).to_vec();
     let input = LiveInput::open(&live_plan(lines, v4(addresses.retransmission), v4(addresses.snapshot)), &symbols);
-    let input = ClockedInput::new(input.unwrap(), system_now);
+    let input = ClockedInput::new(input.unwrap(), clock.clone());
     let midnight = input.input.session().midnight;
     let schedule = Schedule::new(Pace::Max, clock.rate());
     let parts = MachineParts {

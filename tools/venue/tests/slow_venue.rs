@@ -1,7 +1,7 @@
 //! The engine's send stage over TCP against a venue that stops reading for a while: its system takes what it has room for,
 //! and then its window is shut. What waited on our side of it until the venue reads again would be old; it never arrives.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how much was tried")]
 
 #[path = "common/desk.rs"]

@@ -51,6 +51,10 @@ pub enum GapPhase {
     Recovered = 1,
     /// The missing messages were given up.
     Lost = 2,
+    /// Copies of the messages differ: books are not to be trusted.
+    Differs = 3,
+    /// The copies taken proved right, or a snapshot took their place.
+    Settled = 4,
 }
 
 /// Messages are missing, or the missing ones came.

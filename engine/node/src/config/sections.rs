@@ -347,6 +347,8 @@ section! {
         is_recorded: bool, "true or false", |_| true;
         /// Silence of every line after which open orders are withdrawn and nothing new is sent, ms: heartbeats come each second.
         silence_ms: u32, "1100 to 60000", |ms| (1_100..=60_000).contains(ms);
+        /// Steps of the system's clock that add up to more than this withdraw open orders, and nothing new is sent until they are put right, ms.
+        clock_step_ms: u32, "1 to 1000", |ms| (1..=1_000).contains(ms);
         /// Packets past a gap that can wait.
         held_packet_count_max: u16, "16 to 65535", |count| *count >= 16;
     }

@@ -1,6 +1,7 @@
 //! The live half of the node: sockets, what earlier runs left, and the send stage over them.
 
 mod age;
+mod clock;
 pub mod copy;
 pub mod history;
 mod link;
@@ -8,6 +9,7 @@ mod send;
 pub mod session;
 mod silence;
 
+pub use clock::{ClockCheck, ClockFigures, ClockNotice, ClockWatch, LOOK_INTERVAL};
 pub use copy::{CopyConfig, CopyEnd, CopyTap, CopyWatch};
 pub use send::{LiveEnd, LiveSend, LiveSendConfig, READ_INTERVAL};
 pub use silence::{FeedSilence, SilenceWatch};

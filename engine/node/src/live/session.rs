@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use peregrine_gateway::soup::{ClientConfig, ClientEvent, ClientSession, CloseReason, Position, SessionId};
-use peregrine_runtime::system_now;
+use peregrine_types::EpochNanos;
 
 use crate::commands::note;
 use crate::exit::Failure;
@@ -149,8 +149,10 @@ fn exchange(address: SocketAddr, config: ClientConfig, is_stopped: &mut dyn FnMu
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(TURN))?;
     let mut session = ClientSession::new(config, Position::START);
-    session.connect(system_now());
     let (begin, mut buffer) = (Instant::now(), [0; 4_096]);
+    // Its time-outs are spans: no step of the system's clock moves them.
+    let now = || EpochNanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+    session.connect(now());
     let (mut found, mut closed) = (None, None::<CloseReason>);
     while found.is_none() && closed.is_none() {
         if is_stopped() {
@@ -168,12 +170,12 @@ fn exchange(address: SocketAddr, config: ClientConfig, is_stopped: &mut dyn FnMu
         };
         match stream.read(&mut buffer) {
             Ok(0) => session.disconnect(&mut on_event),
-            Ok(count) => session.receive(buffer.get(..count).unwrap_or_default(), system_now(), &mut on_event),
+            Ok(count) => session.receive(buffer.get(..count).unwrap_or_default(), now(), &mut on_event),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
-        session.poll(system_now(), &mut on_event);
+        session.poll(now(), &mut on_event);
     }
     if let Some(name) = found {
         session.logout(&mut |_| {});

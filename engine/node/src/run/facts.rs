@@ -181,6 +181,7 @@ pub(super) fn write_measurements(
     wiring: Wiring,
     decide: &DecideEnd,
     latencies: &[IntervalReader],
+    of_input: &[(&str, String)],
 ) -> Result<(), Failure> {
     let facts = [
         ("wiring", format!("{wiring:?}")),
@@ -188,8 +189,8 @@ pub(super) fn write_measurements(
         ("weights", decide.strategy.model().precision().name().to_owned()),
         ("program", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    for (name, value) in facts {
-        measure.append(&RunFact::new(name, &value)).map_err(full)?;
+    for (name, value) in facts.iter().chain(of_input) {
+        measure.append(&RunFact::new(name, value)).map_err(full)?;
     }
     for reader in latencies {
         let figures = reader.total();

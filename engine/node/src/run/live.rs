@@ -9,8 +9,8 @@ use peregrine_gateway::Fees;
 use peregrine_gateway::live::{Notice, OrderClient, OrderClientConfig};
 use peregrine_gateway::ouch50::Text;
 use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, SessionId, Username};
-use peregrine_report::format::count;
-use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring, system_now};
+use peregrine_report::format::{count, nanos as span};
+use peregrine_runtime::{RingConsumer, StopFlag, TscClock, index_ring};
 use peregrine_source::live::{LineAddress, LiveInput, LivePlan, RecorderPlan, RecoveryPlan, SnapshotPlan};
 use peregrine_types::{EpochNanos, Nanos, Symbol};
 use peregrine_wire::RecoveryConfig;
@@ -22,7 +22,8 @@ use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
 use crate::live::{
-    CopyConfig, CopyEnd, CopyTap, CopyWatch, FeedSilence, LiveSend, LiveSendConfig, SilenceWatch, session,
+    ClockNotice, ClockWatch, CopyConfig, CopyEnd, CopyTap, CopyWatch, FeedSilence, LiveSend, LiveSendConfig,
+    SilenceWatch, session,
 };
 use crate::stage::schedule::Schedule;
 
@@ -70,13 +71,14 @@ impl RunPlan {
         let input = LiveInput::open(&plan, &symbols).map_err(Failure::usage)?;
         sources::say(&input);
         let (schedule, silence) = (Schedule::new(self.pace, clock.rate()), FeedSilence::default());
-        let watch = SilenceWatch::new(Nanos::from_millis(i64::from(live.silence_ms)), silence.clone());
-        let (input, times) = ClockedInput::new(input, system_now).watched_by(watch).timed().map_err(Failure::usage)?;
+        let (input, times) = watched(input, &live, &clock, &silence)?.timed().map_err(Failure::usage)?;
+        let mut on_progress = telling(silence.clone(), on_progress);
         if settings.mode == ModeChoice::Paper {
             let mut built = build::build(&self, input.input.session().midnight, &clock, &schedule)?;
             built.readers.push(times);
             let four = Self::run_four::<ClockedInput>;
-            return self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress);
+            let launching = Launching { input, built, clock, schedule, send: Ok, four };
+            return self.launch(launching, interrupted, &mut on_progress);
         }
         let ouch = config.ouch.clone().ok_or_else(|| missing("ouch"))?;
         let midnight = input.input.session().midnight;
@@ -85,7 +87,7 @@ impl RunPlan {
         let out_dir = self.dir.parent().unwrap_or(&self.dir);
         let _locked = SessionLock::take(out_dir, &ouch.address, &ouch.username)?;
         let pause = Duration::from_millis(u64::from(ouch.reconnect_ms));
-        let named = session::ask(address, order_entry.session, pause, &mut || heed(interrupted, on_progress))?;
+        let named = session::ask(address, order_entry.session, pause, &mut || heed(interrupted, &mut on_progress))?;
         let past = note_of(&ouch, named, &symbols);
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
@@ -141,6 +143,55 @@ impl RunPlan {
             note(format_args!("held    {} engine-held orders of earlier runs", history.held.len()));
         }
         Ok(history)
+    }
+}
+
+/// The input with those who watch it: time-outs and silence go by the clock that is never set, and the system's clock is
+/// held against that one.
+fn watched(
+    input: LiveInput,
+    live: &LiveSection,
+    clock: &TscClock,
+    word: &FeedSilence,
+) -> Result<ClockedInput, Failure> {
+    let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
+    let silence = SilenceWatch::new(ms(live.silence_ms), word.clone()).with_stamp_lead_max(ms(live.clock_step_ms));
+    let say = |notice| note(text_of_clock(notice));
+    let clocks = ClockWatch::start(ms(live.clock_step_ms), clock.clone(), word.clone(), say)?;
+    Ok(ClockedInput::new(input, clock.clone()).watched_by(silence).with_clock_watch(clocks))
+}
+
+fn text_of_clock(notice: ClockNotice) -> String {
+    match notice {
+        ClockNotice::Stepped(by) => format!(
+            "clock   the system's clock was set {}, by {} in all: stamps of packets are wrong, nothing new is sent until it is \
+             put right or the run is begun anew",
+            if by < Nanos::ZERO { "back" } else { "forward" },
+            span(by.0.unsigned_abs())
+        ),
+        ClockNotice::Back => "clock   the system's clock is right again".to_owned(),
+    }
+}
+
+/// Progress that also says what is wrong with what the lines bring.
+fn telling(word: FeedSilence, on_progress: &mut dyn FnMut(Progress)) -> impl FnMut(Progress) {
+    let (mut disputes_told, mut is_ahead_told) = ((0, 0), false);
+    move |progress| {
+        let (disputes, is_ahead) = (word.disputes(), word.is_stamp_ahead());
+        if std::mem::replace(&mut disputes_told, disputes) != disputes {
+            let (differed, settled) = disputes;
+            note(format_args!(
+                "feed    copies of a message differed {differed} times, settled {settled}: stale until settled"
+            ));
+        }
+        if std::mem::replace(&mut is_ahead_told, is_ahead) != is_ahead {
+            note(if is_ahead {
+                "feed    receive times lie ahead of the clock: nothing new is sent until it has come to them"
+            } else {
+                "feed    the clock has come to the receive times"
+            });
+        }
+        on_progress(progress);
     }
 }
 
@@ -281,8 +332,10 @@ fn text_of(notice: &Notice) -> String {
         Notice::Differs(difference) => format!("orders  {difference}"),
         Notice::UnknownMessage(kind) => format!("orders  a message of unknown type `{}`", char::from(*kind)),
         Notice::UnknownFlag(flag) => format!("orders  a fill with the unknown flag `{}`: counted", char::from(*flag)),
-        Notice::Feed { is_silent: true } => "feed    every line is silent: open orders are withdrawn".to_owned(),
-        Notice::Feed { is_silent: false } => "feed    the lines speak again".to_owned(),
+        Notice::Feed { is_silent: true } => {
+            "feed    every line is silent, or the clock was set: open orders are withdrawn".to_owned()
+        }
+        Notice::Feed { is_silent: false } => "feed    the lines speak again, by a clock that is right".to_owned(),
         Notice::Halted(reason) => format!("orders  halted: {}", reason.text()),
     }
 }

@@ -279,7 +279,8 @@ impl RunPlan {
         let mut latencies = readers;
         latencies.iter_mut().for_each(|reader| while reader.take_interval().is_some() {});
         let wiring = self.loaded.config.runtime.wiring;
-        facts::write_measurements(measure, wiring, &decide, &latencies)?;
+        let input: RunInput = ended.input.into();
+        facts::write_measurements(measure, wiring, &decide, &latencies, &input.log_facts())?;
         let log = close_log(recorder)?;
         let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
         let manifest = Manifest { latency, ..manifest };
@@ -291,7 +292,7 @@ impl RunPlan {
         Ok(Run {
             dir: self.dir,
             log,
-            input: ended.input.into(),
+            input,
             event_count,
             event_hash,
             decide,

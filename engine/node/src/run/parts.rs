@@ -2,6 +2,7 @@
 
 use peregrine_gateway::live::OrderClientCounters;
 use peregrine_gateway::{FifoQueue, OrderTable, PaperVenue, VenueLatency};
+use peregrine_report::format::nanos as span;
 use peregrine_report::{Fact, InputReport};
 use peregrine_source::{Carrier, End, Session};
 use peregrine_wire::MoldFeed;
@@ -10,7 +11,7 @@ use peregrine_wire::itch50::Decoder;
 use super::facts::InputFile;
 use super::sources::{self, LINE_NAMES};
 use crate::input::{ClockedInput, Feed, Input};
-use crate::live::{LiveEnd, LiveSend};
+use crate::live::{ClockFigures, LiveEnd, LiveSend};
 use crate::run::ReplaySend;
 use crate::stage::decide::DecideEnd;
 
@@ -93,6 +94,72 @@ impl RunInput {
         }
     }
 
+    /// Where lines contradicted each other, in a sentence; nothing where none did.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
+        let arbiter = self.mold()?.arbiter();
+        let counters = arbiter.counters();
+        let first = counters.mismatch_first?;
+        let differing = arbiter.lines().iter().map(|line| line.mismatch_count);
+        Some(format!(
+            "{} copies of messages differ from the ones taken, the first is message {first}: books were stale {} times, and \
+             {} times that was settled.",
+            differing.fold(0, u64::saturating_add),
+            counters.dispute_count,
+            counters.settled_dispute_count
+        ))
+    }
+
+    /// What the watch of the clocks found, in a sentence, if they ever disagreed.
+    #[must_use]
+    pub fn clock_alarm(&self) -> Option<String> {
+        let Self::Live(live) = self else { return None };
+        let figures = live.clocks.filter(|figures| figures.alarm_count > 0)?;
+        let now = if figures.is_off { "it was not put right" } else { "it was put right" };
+        Some(format!(
+            "The system's clock was set {} times beyond live.clock_step_ms, by up to {}, and {now}: receive times are wrong.",
+            figures.alarm_count,
+            span(figures.off_max.0.unsigned_abs())
+        ))
+    }
+
+    /// What is said of it in the log.
+    #[must_use]
+    pub fn log_facts(&self) -> Vec<(&'static str, String)> {
+        let Self::Live(live) = self else { return Vec::new() };
+        let fact = |figures: ClockFigures| {
+            let ClockFigures { alarm_count, off_max, is_off } = figures;
+            (
+                "clock steps",
+                format!("{alarm_count}, {}{}", span(off_max.0.unsigned_abs()), if is_off { ", off" } else { "" }),
+            )
+        };
+        live.clocks.map(fact).into_iter().collect()
+    }
+
+    /// By what lines were received, and what input and clocks did, for the report.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        let mut facts = match self {
+            Self::Files(_) => Vec::new(),
+            Self::Live(live) => sources::facts(&live.input),
+        };
+        if self.contradiction().is_some()
+            && let Some(feed) = self.mold()
+        {
+            let lines = feed.arbiter().lines().iter().zip(LINE_NAMES);
+            let differing: Vec<String> = lines.map(|(line, name)| format!("{name} {}", line.mismatch_count)).collect();
+            facts.push(Fact::new("feed", "copies that differ from the ones taken", differing.join(", ")));
+        }
+        if let Self::Live(live) = self
+            && let Some(figures) = live.clocks
+        {
+            let text = format!("{}, by up to {}", figures.alarm_count, span(figures.off_max.0.unsigned_abs()));
+            facts.push(Fact::new("clock", "steps beyond live.clock_step_ms", text));
+        }
+        facts
+    }
+
     /// What people should know about it.
     #[must_use]
     pub fn warnings(&self, files: &[InputFile]) -> Vec<String> {
@@ -134,15 +201,6 @@ impl RunInput {
             }
         }
         warnings
-    }
-
-    /// By what lines were received; nothing for files.
-    #[must_use]
-    pub fn facts(&self) -> Vec<Fact> {
-        match self {
-            Self::Files(_) => Vec::new(),
-            Self::Live(live) => sources::facts(&live.input),
-        }
     }
 
     /// One row for each file or line.

@@ -7,7 +7,7 @@ use peregrine_eventlog::records::{
     TradingStateRecord,
 };
 use peregrine_types::{EpochNanos, EventKind, EventSeq, MarketEvent};
-use peregrine_wire::feed::GAP_LOST;
+use peregrine_wire::feed::{GAP_DIFFERS, GAP_LOST};
 
 use super::hash::RunningHash;
 use super::log::LosslessLog;
@@ -149,6 +149,8 @@ impl FeedLog {
             EventKind::GapStart | EventKind::GapEnd => {
                 let phase = match (event.kind, event.detail) {
                     (EventKind::GapStart, GAP_LOST) => GapPhase::Lost,
+                    (EventKind::GapStart, GAP_DIFFERS) => GapPhase::Differs,
+                    (EventKind::GapEnd, GAP_DIFFERS) => GapPhase::Settled,
                     (EventKind::GapStart, _) => GapPhase::Start,
                     (_, _) => GapPhase::Recovered,
                 };

@@ -263,8 +263,8 @@ impl LiveInput {
     }
 
     /// Takes one packet of what waits, if anything does, recovers what every line lost, and hands the events out.
-    /// What becomes of a packet depends on packets and their receive times alone; `now`, a moment of the receive clock
-    /// (UTC), says only when something is asked for, or has taken too long.
+    /// What becomes of a packet depends on packets and their receive times alone; `now`, a moment of a clock that is never
+    /// set (only spans of it matter), says only when something is asked for, or has taken too long.
     ///
     /// The sink should take every event. One that refuses is asked again until it takes: the kernel's buffer keeps what
     /// comes meanwhile, and what does not fit there is a gap, counted and recovered like any other.
@@ -356,6 +356,13 @@ impl LiveInput {
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.gate.last_offset
+    }
+
+    /// The receive time under which the last packet was taken, [`EpochNanos::MIN`] before the first one. It never decreases:
+    /// behind a step back of the clock that stamps it stays where it is.
+    #[must_use]
+    pub const fn last_time(&self) -> EpochNanos {
+        self.gate.last_time
     }
 
     /// How long every line has been silent at `now`, by the clock that the steps were given: since the last step that took

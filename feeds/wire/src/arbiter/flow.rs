@@ -2,6 +2,7 @@
 
 use peregrine_types::{EpochNanos, Full, Nanos};
 
+use super::dispute::Disputes;
 use super::{
     Arbiter, Deliver, FAR_PACKET_COUNT_MAX, FOREIGN_PACKET_COUNT_MAX, JUMP_MESSAGE_COUNT, JUMP_NANOS_PER_MESSAGE,
     JoinPolicy, LineId, LineStats, LossPolicy, OpenGap, Progress,
@@ -53,6 +54,7 @@ impl Arbiter {
             self.classify(line, packet, now);
             self.progress = Progress::Classified;
         }
+        self.announce_dispute(out)?;
         match packet.kind() {
             PacketKind::Data => self.take_once(arrival, out)?,
             PacketKind::Heartbeat | PacketKind::EndOfSession => self.take_empty(packet, now, out)?,
@@ -152,6 +154,7 @@ impl Arbiter {
             }
             self.is_suspended = false;
         }
+        self.give_up_dispute();
         while self.next < self.known_end {
             self.give_up(self.known_end, out)?;
             self.drain(out)?;
@@ -174,6 +177,7 @@ impl Arbiter {
         (self.next, self.known_end) = (first, first);
         (self.far, self.is_under_way, self.is_suspended) = (None, false, false);
         (self.open_gap, self.tail_time, self.lost) = (None, None, LostRanges::NONE);
+        self.disputes = Disputes::default();
         self.history.clear();
         self.lines.iter_mut().for_each(|stats| stats.next = first);
         self.counters.session_count = self.counters.session_count.saturating_add(1);
@@ -193,11 +197,12 @@ impl Arbiter {
     fn classify(&mut self, line: LineId, packet: &Packet<'_>, now: EpochNanos) {
         let (sequence, end, next) = (packet.sequence_number(), packet.next_sequence_number(), self.next);
         let beyond = sequence.max(next);
-        let new_count = end.saturating_sub(beyond).saturating_sub(self.window.covered(beyond, end));
+        let held_count = self.window.covered(beyond, end);
+        let new_count = end.saturating_sub(beyond).saturating_sub(held_count);
         let late_count = self.lost.overlap(sequence, end.min(next));
         let old_count = end.saturating_sub(sequence).saturating_sub(new_count).saturating_sub(late_count);
         let behind = self.history.behind(sequence, line, now);
-        let mismatch_count = self.compare(packet);
+        let mismatch_count = self.compare(line, packet, held_count);
         self.line(line, |stats| {
             stats.first_count = stats.first_count.saturating_add(new_count);
             stats.duplicate_count = stats.duplicate_count.saturating_add(old_count);
@@ -213,20 +218,6 @@ impl Arbiter {
             }
             stats.next = stats.next.max(end);
         });
-    }
-
-    /// How many messages of the packet differ from what was delivered under their numbers.
-    fn compare(&mut self, packet: &Packet<'_>) -> u64 {
-        if !self.history.is_kept() || packet.sequence_number() >= self.next {
-            return 0;
-        }
-        let numbered = (packet.sequence_number()..self.next).zip(packet.blocks());
-        let mut count = 0_u64;
-        for (sequence, _) in numbered.filter(|(sequence, message)| self.history.differs(*sequence, message)) {
-            self.counters.mismatch_first.get_or_insert(sequence);
-            count = count.saturating_add(1);
-        }
-        count
     }
 
     /// Takes a packet of messages; after a refusal goes on where the refusal was, so that a sink that refuses gets the
@@ -252,7 +243,7 @@ impl Arbiter {
         // Each turn that does not return gives up at least one message before the packet and frees a slot or reaches
         // it, so there are at most as many turns as slots, and one.
         while end > self.next {
-            if sequence <= self.next && !self.is_suspended {
+            if sequence <= self.next && !self.is_held_back() {
                 self.progress = Progress::Delivering;
                 if self.recovery_line == Some(line) {
                     self.recovered_time = now;
@@ -320,35 +311,40 @@ impl Arbiter {
     /// Notes that the messages `sequence..end` exist, and announces a gap when some before them are unknown.
     fn detect(&mut self, sequence: u64, end: u64, out: &mut impl Deliver) -> Result<(), Full<()>> {
         if sequence > self.known_end {
-            let gap = Gap { first_missing: self.known_end, next_received: sequence };
-            if self.open_gap.is_none() {
-                out.notice(Notice::GapDetected(gap))?;
-            }
-            let open = self.open_gap.get_or_insert(OpenGap {
-                first_missing: gap.first_missing,
-                next_received: sequence,
-                missing_count: 0,
-                gap_count: 0,
-                is_lossy: false,
-            });
-            open.next_received = sequence;
-            open.missing_count = open.missing_count.saturating_add(gap.message_count());
-            open.gap_count = open.gap_count.saturating_add(1);
-            self.counters.gap_count = self.counters.gap_count.saturating_add(1);
-            self.counters.gap_message_count = self.counters.gap_message_count.saturating_add(gap.message_count());
+            self.note_gap(Gap { first_missing: self.known_end, next_received: sequence }, out)?;
         }
         self.known_end = self.known_end.max(end);
         Ok(())
     }
 
+    /// Announces the gap, unless one is open: then it belongs to that one.
+    fn note_gap(&mut self, gap: Gap, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        if self.open_gap.is_none() {
+            out.notice(Notice::GapDetected(gap))?;
+        }
+        let open = self.open_gap.get_or_insert(OpenGap {
+            first_missing: gap.first_missing,
+            next_received: gap.next_received,
+            missing_count: 0,
+            gap_count: 0,
+            is_lossy: false,
+        });
+        open.next_received = gap.next_received;
+        open.missing_count = open.missing_count.saturating_add(gap.message_count());
+        open.gap_count = open.gap_count.saturating_add(1);
+        self.counters.gap_count = self.counters.gap_count.saturating_add(1);
+        self.counters.gap_message_count = self.counters.gap_message_count.saturating_add(gap.message_count());
+        Ok(())
+    }
+
     /// Delivers what waits and is next, and closes the gap when nothing is missing any more.
     pub(super) fn drain(&mut self, out: &mut impl Deliver) -> Result<(), Full<()>> {
-        if self.is_suspended {
+        if self.is_held_back() {
             return Ok(());
         }
         while let Some(held) = self.window.first().copied() {
             if held.sequence > self.next {
-                return Ok(());
+                return self.note_evicted(held.sequence, out);
             }
             if let Ok(packet) = Packet::parse(self.window.payload(&held)) {
                 let cursor = Cursor { next: &mut self.next, delivered_count: &mut self.counters.delivered_count };
@@ -358,6 +354,21 @@ impl Arbiter {
             }
             self.window.release_first();
         }
+        self.note_evicted(self.known_end, out)?;
+        self.close_gap(out)?;
+        self.end_dispute(out)
+    }
+
+    /// What came while a dispute held everything back, and found no slot, is missing once that is settled.
+    fn note_evicted(&mut self, next_received: u64, out: &mut impl Deliver) -> Result<(), Full<()>> {
+        if self.open_gap.is_some() || next_received <= self.next {
+            return Ok(());
+        }
+        self.note_gap(Gap { first_missing: self.next, next_received }, out)
+    }
+
+    /// Says that everything came, once nothing is missing any more.
+    fn close_gap(&mut self, out: &mut impl Deliver) -> Result<(), Full<()>> {
         let Some(open) = self.open_gap else { return Ok(()) };
         if self.next >= self.known_end {
             if self.lost.range_count() == 0 {

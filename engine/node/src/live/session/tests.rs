@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use peregrine_gateway::soup::{
     CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, ServerSession, Username,
 };
+use peregrine_runtime::system_now;
 use peregrine_types::Nanos;
 
 use super::*;

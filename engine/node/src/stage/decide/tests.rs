@@ -4,10 +4,11 @@ use std::path::Path;
 
 use peregrine_book::Books;
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
+use peregrine_risk::ApprovedOrder;
 use peregrine_runtime::{NullStopwatch, StopFlag, TscClock};
 use peregrine_types::{
-    EventKind, ExecutionKind, Liquidity, MatchNumber, NewOrder, Notional, OrderCommand, Price, Qty, Side, SymbolId,
-    TimeInForce,
+    EventKind, ExecutionKind, Full, Liquidity, MatchNumber, NewOrder, Notional, OrderCommand, Price, Qty, Side,
+    SymbolId, TimeInForce,
 };
 
 use super::*;
