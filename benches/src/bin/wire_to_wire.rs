@@ -16,7 +16,9 @@
 //!
 //! On a virtual machine the two cores can be near each other or far from round to round, and every line that goes from one to
 //! the other costs by that: a bare line's hop is measured before and after each round. A round waits for near cores, a minute
-//! at most; it is compared only if they were near before and after, and else played again, three times in all.
+//! at most; it is compared only if they were near before and after, and else played again, three times in all. Near is by the
+//! least hop that the run has seen, which stands in the last column and the result: a run whose cores are far from begin to end
+//! compares far rounds, and says so by that figure.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
 use std::fs::{File, OpenOptions};
@@ -36,7 +38,7 @@ use peregrine_benches::wire::desk::{Desk, PASSWORD, USERNAME};
 use peregrine_benches::wire::echo::Received;
 use peregrine_benches::wire::load::{self, Load};
 use peregrine_benches::wire::market::Market;
-use peregrine_benches::wire::near::Cores;
+use peregrine_benches::wire::near::{Cores, Round as Near};
 use peregrine_benches::wire::veth::{self, Veth};
 use peregrine_benches::wire::{Play, Played, echo, play};
 
@@ -191,13 +193,13 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
         let contenders: Vec<Contender<'_>> =
             bare.iter().map(|every| Contender::Echo(*every)).chain([Contender::Engine(&wish.engine)]).collect();
         for way in &wish.sources {
-            let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); contenders.len()];
+            let mut figures: Vec<Vec<Near>> = vec![Vec::new(); contenders.len()];
             for _ in 0..wish.rounds {
                 for (contender, of_it) in contenders.iter().zip(&mut figures) {
                     for _ in 0..ATTEMPTS_MAX {
                         let at = (*load, &session);
                         let played = round((*contender, *way), place, at, (wish.count, &timer, &mut cores))?;
-                        let (row, figure) = row(*contender, (*way, *load), played);
+                        let (row, figure) = row(*contender, (*way, *load), played, &cores);
                         out.say(&row)?;
                         of_it.push(figure);
                         if cores.is_near(figure.hop) {
@@ -212,41 +214,25 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
     out.say(&format!("\n{}\n", ratios.join("\n")))
 }
 
-/// What a round says.
-#[derive(Clone, Copy, Debug)]
-struct Figure {
-    median: f64,
-    /// A bare line from core to core, the slower of before and after.
-    hop: f64,
-}
-
 /// What the engine, the last of those who answer, is to each echo: least medians of the rounds whose cores were near.
-fn ratio((way, load): (Received, Load), figures: &[Vec<Figure>], cores: &Cores) -> String {
-    let least = |of_one: &Vec<Figure>| {
-        let near = of_one.iter().filter(|figure| cores.is_near(figure.hop));
-        near.map(|figure| figure.median).reduce(f64::min)
-    };
-    let Some(medians) = figures.iter().map(least).collect::<Option<Vec<f64>>>() else {
-        return format!(
-            "- {}, {}: no ratio, the cores were never near each other for one of them",
-            way.name(),
-            load.name()
-        );
-    };
-    let Some((engine, echoes)) = medians.split_last() else { return String::new() };
+fn ratio((way, load): (Received, Load), rounds: &[Vec<Near>], cores: &Cores) -> String {
+    let (way, load, near) = (way.name(), load.name(), cores.near_max());
+    let none =
+        || format!("- {way}, {load}: no ratio, one of them has no round whose cores were at most {near:.0} ns apart");
+    let Some((count, medians)) = cores.least_medians(rounds) else { return none() };
+    let Some((engine, echoes)) = medians.split_last() else { return none() };
     let listed: Vec<String> = medians.iter().map(|median| format!("{median:.0}")).collect();
     let ratios: Vec<String> = echoes.iter().map(|echo| format!("**{:.2}**", engine / echo)).collect();
     format!(
-        "- {}, {}: least medians {} ns; the engine to each echo: {} (goal 1.25)",
-        way.name(),
-        load.name(),
+        "- {way}, {load}: least medians {} ns, of {count} rounds each with cores at most {near:.0} ns apart; the engine to each \
+         echo: {} (goal 1.25)",
         listed.join(", "),
         ratios.join(", ")
     )
 }
 
 /// A row of the table, and what counts of it.
-fn row(contender: Contender<'_>, (way, load): (Received, Load), round: Round) -> (String, Figure) {
+fn row(contender: Contender<'_>, (way, load): (Received, Load), round: Round, cores: &Cores) -> (String, Near) {
     let Round { played, causes, hop } = round;
     let Played { spans, unanswered_count, captured } = played;
     let packet_count = spans.len() + unanswered_count;
@@ -261,12 +247,13 @@ fn row(contender: Contender<'_>, (way, load): (Received, Load), round: Round) ->
         Contender::Engine(_) => "engine".to_owned(),
     };
     let lost = if dropped_count > 0 { format!(", {dropped_count} frames not captured") } else { String::new() };
+    let far = if cores.is_near(hop) { "" } else { ", far" };
     let row = format!(
-        "| {} | {} | {name} | {answered} of {packet_count}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} | {hop:.0} |",
+        "| {} | {} | {name} | {answered} of {packet_count}{lost} | {p50:.0} | {p90:.0} | {p99:.0} | {p999:.0} | {max:.0} | {own:.0} | {hop:.0}{far} |",
         way.name(),
         load.name(),
     );
-    (row, Figure { median: p50, hop })
+    (row, Near { median: p50, hop })
 }
 
 /// A round.
