@@ -398,6 +398,22 @@ fn a_session_ends_although_copies_differ() {
 }
 
 #[test]
+fn a_session_that_has_ended_is_disputed_no_more() {
+    let end = Header::end_of_session(SESSION, 5).as_bytes().to_vec();
+    for is_disputed_before in [false, true] {
+        let mut rig = Rig::new(config(100));
+        rig.feed(0, &packet(1, 4), 0);
+        if is_disputed_before {
+            assert_eq!(rig.feed(1, &corrupt(1, 4), 1), [differ(4, 5)]);
+        }
+        assert_eq!(rig.feed(0, &end, 2), [ended(5)]);
+        assert_eq!(rig.feed(1, &corrupt(1, 4), 3), [], "nothing comes outside a session");
+        assert_eq!(rig.arbiter.lines()[1].mismatch_count, 1 + u64::from(is_disputed_before));
+        assert_eq!(rig.arbiter.disputed(), None);
+    }
+}
+
+#[test]
 fn a_sink_that_refuses_hears_of_a_dispute_once() {
     for refused in 0..4 {
         let mut rig = Rig::new(keeping(8));

@@ -108,7 +108,10 @@ impl Arbiter {
             };
             if differs {
                 self.counters.mismatch_first.get_or_insert(sequence);
-                self.disputes.contest(sequence);
+                // What an ended session said is believed no more, and no less, than before.
+                if !self.is_ended {
+                    self.disputes.contest(sequence);
+                }
                 count = count.saturating_add(1);
             }
         }

@@ -431,6 +431,7 @@ impl Arbiter {
         if !self.is_ended && self.next >= end {
             out.notice(Notice::SessionEnded { session, next_sequence_number: self.next })?;
             self.is_ended = true;
+            self.give_up_dispute();
         }
         Ok(())
     }
