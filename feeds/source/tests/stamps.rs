@@ -83,10 +83,10 @@ fn a_tap_stamps_frames_where_the_kernel_takes_them_over() {
         }
     };
     // Of each datagram both ways are seen; others pass too, with the port at another place than behind 36 bytes.
-    let mut of_ours = || {
+    let of_ours = || {
         let frame = tap.advance()?;
         let is_ours = frame.bytes.get(36..38) == Some(&to.port().to_be_bytes()[..]);
         (is_ours && !frame.is_outgoing).then_some(frame.is_stamped_early)
     };
-    assert!(all_early(to, &socket, || of_ours()));
+    assert!(all_early(to, &socket, of_ours));
 }
