@@ -114,12 +114,10 @@ fn plots(report: &RunReport) -> Value {
 }
 
 fn stage(row: &LatencyRow) -> Value {
-    let spans = [row.min_ns, row.p50_ns, row.p90_ns, row.p99_ns, row.p999_ns, row.p9999_ns, row.max_ns];
-    let spans = spans.map(|span| if row.count == 0 { "–".to_owned() } else { nanos(span) });
     let clamped = if row.clamped_count == 0 { String::new() } else { format!("{} clamped", count(row.clamped_count)) };
     let joint = if row.note.is_empty() { "" } else { "; " };
     let measures = format!("{}{joint}{}", row.measures, row.note);
-    context! { name => &row.name, measures, count => count(row.count), spans => spans.to_vec(), clamped }
+    context! { name => &row.name, measures, count => count(row.count), spans => row.spans().to_vec(), clamped }
 }
 
 fn messages(report: &RunReport) -> Vec<Value> {

@@ -4,6 +4,8 @@ use hdrhistogram::Histogram;
 use peregrine_runtime::IntervalReader;
 use serde::Serialize;
 
+use crate::format::nanos;
+
 /// Quantiles of the percentile plot, from the median to 99.99 %.
 const PLOT_QUANTILES: [f64; 17] =
     [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9997, 0.9999];
@@ -74,6 +76,14 @@ impl LatencyRow {
     #[must_use]
     pub fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
+    }
+
+    /// Least, percentiles 50, 90, 99, 99.9 and 99.99, and greatest, as a table shows them: dashes where no value lay within the
+    /// histogram's bounds.
+    pub(crate) fn spans(&self) -> [String; 7] {
+        let is_known = self.clamped_count < self.count;
+        [self.min_ns, self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.p9999_ns, self.max_ns]
+            .map(|span| if is_known { nanos(span) } else { "–".to_owned() })
     }
 
     /// The row of a histogram of nanoseconds.
@@ -176,6 +186,15 @@ mod tests {
     fn few_values_claim_no_far_percentile() {
         let row = row(1..=100);
         assert!(row.percentiles.iter().all(|point| point.quantile <= 0.99), "{:?}", row.percentiles);
+    }
+
+    #[test]
+    fn values_that_all_lie_outside_say_nothing() {
+        let outside = row([-5, -7].into_iter());
+        assert_eq!((outside.count, outside.clamped_count), (2, 2));
+        assert_eq!(outside.spans(), [const { "–" }; 7]);
+        let one_within = row([-5, 1_000].into_iter());
+        assert_eq!((one_within.clamped_count, one_within.spans()[6].as_str()), (1, "1.00 µs"));
     }
 
     #[test]

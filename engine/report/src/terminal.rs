@@ -261,9 +261,7 @@ fn latency(page: &mut Page, report: &RunReport) {
     let heads = ["count", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     let mut table = heads.into_iter().fold(Table::new().left("stage"), Table::right);
     for row in &report.latencies {
-        let spans = [row.min_ns, row.p50_ns, row.p90_ns, row.p99_ns, row.p999_ns, row.p9999_ns, row.max_ns];
-        let spans = spans.map(|span| if row.count == 0 { "–".to_owned() } else { nanos(span) });
-        table.row([row.name.clone(), count(row.count)].into_iter().chain(spans));
+        table.row([row.name.clone(), count(row.count)].into_iter().chain(row.spans()));
     }
     page.table(&table);
     for row in report.latencies.iter().filter(|row| !row.note.is_empty()) {
