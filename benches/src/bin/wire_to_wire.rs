@@ -5,7 +5,7 @@
 //! the ratio of their medians is what the engine adds. Goal: 1.25 (the design's performance page).
 //!
 //! `--over loopback`, `veth` (two namespaces that the program makes, as root) or `both`; `--source` names the ways of
-//! receiving, with commas; over loopback it is UDP alone. Spans are taken from a capture on the venue's side of the wire, where
+//! receiving, with commas. Spans are taken from a capture on the venue's side of the wire, where
 //! that is permitted: from the kernel's stamp of the packet that leaves to its stamp of the first order that answers it, by
 //! what the order says of itself (echo) or the log of it (engine), so that a late answer is a long span.
 //!
@@ -120,7 +120,7 @@ fn main() -> Result<(), BenchError> {
     }
     if wish.over != "veth" {
         let place = Place { venue: Ipv4Addr::LOCALHOST, engine: Ipv4Addr::LOCALHOST, space: None };
-        compare(&Wish { sources: vec![Received::Udp], ..wish.clone() }, &place, "loopback")?;
+        compare(&wish, &place, "loopback")?;
     }
     if wish.over == "loopback" {
         return Ok(());
