@@ -25,11 +25,20 @@ impl NumberMap {
         usize::try_from(mixed).unwrap_or(0) & self.mask
     }
 
-    /// Reads where probing for `number` begins, so that it is on its way; the sum means nothing.
+    /// Reads whatever putting in, finding or removing `number` would read: from where probing for it begins to the next free
+    /// place, which is in another line more often than not. The result means nothing.
     #[inline]
     #[must_use]
     pub fn touch(&self, number: u64) -> u64 {
-        self.entries.get(self.home(number)).map_or(0, |entry| entry.0)
+        let (mut at, mut read) = (self.home(number), 0);
+        for _ in 0..self.entries.len() {
+            match self.entries.get(at) {
+                Some((0, _)) | None => break,
+                Some((found, _)) => read ^= *found,
+            }
+            at = at.wrapping_add(1) & self.mask;
+        }
+        read
     }
 
     /// The slot of `number`.
