@@ -23,6 +23,8 @@ except ImportError as error:
     sys.exit(print(f"skipped: {error}; scripts/venue_peer.sh installs nasdaq-protocols", file=sys.stderr) or 3)
 
 SYMBOL = b"ALFA    "
+# Seconds between two looks at what came, and looks in a row that find nothing.
+TURN, SILENCE_MAX = 0.02, 3_000
 PORT = """
 [[port]]
 address = "127.0.0.1:0"
@@ -31,8 +33,8 @@ password = "password"
 firm = {firm}
 self_trade = "allow"
 is_cancel_on_disconnect = false
-order_count_max = 1_000_000
-message_count_max = 4_000_000
+order_count_max = 2_000_000
+message_count_max = 8_000_000
 """
 CONFIG = """
 [venue]
@@ -49,11 +51,11 @@ end_system = "20:00:00"
 end_messages = "20:05:00"
 late_s = 120
 [capacity]
-order_count_max = 1_000_000
-reference_count_max = 2_000_000
+order_count_max = 2_000_000
+reference_count_max = 4_000_000
 level_count_max = 10_000
 side_level_count_max = 5_000
-feed_message_count_max = 4_000_000
+feed_message_count_max = 8_000_000
 [feed]
 line_a = "239.192.10.1:30001"
 line_b = "239.192.10.2:30002"
@@ -90,7 +92,7 @@ class Trader:
 
     def __init__(self, address, user):
         self.address, self.user = address, user
-        self.heard, self.session, self.sent = [], None, {}
+        self.heard, self.session, self.sent, self.accepted = [], None, {}, 0
 
     async def connect(self, sequence=None):
         sequence = len(self.heard) + 1 if sequence is None else sequence
@@ -102,22 +104,30 @@ class Trader:
     async def take(self, message):
         if isinstance(message, soup.SequencedData):
             self.heard.append(bytes(message.data))
+            self.accepted += message.data[:1] == b"A"
 
     def send(self, number, side, shares, price, time_in_force=b"0"):
         self.sent[number] = (side, shares, price)
         self.session.send_unseq_data(enter(number, side, shares, price, time_in_force))
 
     async def settle(self, accepted):
-        """Waits until so many orders were accepted and nothing more comes."""
-        for _ in range(3_000):
+        """Waits until so many orders were accepted and nothing more comes; a minute in which nothing comes is too long."""
+        quiet = 0
+        while quiet < SILENCE_MAX:
             before = len(self.heard)
-            await asyncio.sleep(0.02)
-            if self.count(b"A") >= accepted and len(self.heard) == before:
+            await asyncio.sleep(TURN)
+            quiet = quiet + 1 if len(self.heard) == before else 0
+            if self.accepted >= accepted and quiet > 0:
                 return
-        raise SystemExit(f"{self.user}: {self.count(b'A')} of {accepted} orders were accepted")
+        raise SystemExit(f"{self.user}: {self.accepted} of {accepted} orders were accepted, then a minute of silence")
 
-    def count(self, kind):
-        return sum(message[:1] == kind for message in self.heard)
+    async def read_again(self, count):
+        """Waits until so many messages came, as long as any come."""
+        quiet = 0
+        while len(self.heard) < count and quiet < SILENCE_MAX:
+            before = len(self.heard)
+            await asyncio.sleep(TURN)
+            quiet = quiet + 1 if len(self.heard) == before else 0
 
     def executions(self):
         """Match number to order, shares and price (OUCH 5.0, Order Executed), without trades with oneself."""
@@ -180,10 +190,7 @@ async def reconnect(trader):
         await trader.session.close()
         trader.heard = whole[:begin]
         await trader.connect()
-        for _ in range(3_000):
-            if len(trader.heard) >= len(whole):
-                break
-            await asyncio.sleep(0.02)
+        await trader.read_again(len(whole))
         assert trader.heard == whole, f"the stream from number {begin + 1} differs"
 
 
