@@ -385,7 +385,9 @@ def hold_log(rig, refused):
     by_us, by_them = ([one for one in rig.engine.messages(sender, "3")] for sender in (rig.us, rig.them))
     business = rig.engine.messages(kind="j")
     assert not by_them and not business and len(by_us) == refused, (by_them[:3], business[:3], by_us[:3])
-    assert not rig.engine.events("Rejected:"), rig.engine.events("Rejected:")[:3]
+    for event in rig.engine.events("Rejected:"):
+        number = event.split()[1]
+        raise AssertionError([event, *(one for one in rig.engine.messages(rig.us) if number in (one["34"], one.get("36")))])
     return len(rig.engine.messages(rig.us)), len(rig.engine.messages(rig.them))
 
 

@@ -195,7 +195,7 @@ ValidateUserDefinedFields=Y
 ValidateLengthAndChecksum=Y
 CheckCompID=Y
 CheckLatency=Y
-MaxLatency=30
+MaxLatency=120
 [SESSION]
 BeginString=FIX.4.4
 SenderCompID={us}
