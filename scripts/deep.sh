@@ -82,6 +82,8 @@ venue_live() {
         tee -a "$log" || return 1
     scripts/wire_tshark.sh 2>&1 | tee -a "$log" || return 1
     scripts/fix_peer.sh 2>&1 | tee -a "$log" || return 1
+    scripts/fix_engine.sh "$((hours > 0 ? hours * 20000 : 2000))" "$((hours > 0 ? hours * 1000 : 200))" 2>&1 |
+        tee -a "$log" || return 1
     count="$(passed) tests, $(grep -Eo '^[0-9]+ orders' "$log" || echo 'no peer')"
 }
 # The engine's order session killed with -9 while it trades over loopback, and started again from its log; then the whole

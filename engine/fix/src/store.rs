@@ -10,6 +10,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) msg_type: &'a str,
     pub(crate) is_session: bool,
     pub(crate) is_poss_resend: bool,
+    /// When it went out first; until then, when it was kept.
     pub(crate) time: EpochNanos,
     pub(crate) body: &'a [u8],
 }
@@ -72,6 +73,14 @@ impl SentStore {
         let msg_type = core::str::from_utf8(entry.msg_type.get(..len)?).ok()?;
         let Entry { is_session, is_poss_resend, time, .. } = *entry;
         Some(Sent { msg_type, is_session, is_poss_resend, time, body: self.bytes.get(entry.begin..entry.end)? })
+    }
+
+    /// Says when a message went out for the first time.
+    pub(crate) fn set_time(&mut self, number: u64, time: EpochNanos) {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.time = time;
+        }
     }
 
     /// Keeps a message under the next number. The oldest go for it, but none from `keep_from` on: then, and when it is

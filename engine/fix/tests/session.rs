@@ -382,6 +382,11 @@ const INITIATOR: &[(&str, &str)] = &[
     ("it logs on first", "< 35=A|34=9|98=0|108=30\n> 35=A|34=5|98=0|108=30\nopen\nin 6"),
     ("orders wait for the answer", "< 35=A|34=9\nsend a\n> 35=A|34=5|98=0|108=30\n< 35=D|34=10|11=a"),
     (
+        "what waited was sent first when it went out, not when it was kept",
+        "< 35=A|34=9\nwait 1\nsend a\nwait 2\n> 35=A|34=5|98=0|108=30\n< 35=D|34=10|52=20260105-14:30:03.000|11=a\n\
+         wait 1\n> 35=2|34=6|7=10|16=0\n< 35=D|34=10|43=Y|52=20260105-14:30:04.000|122=20260105-14:30:03.000|11=a",
+    ),
+    (
         "it asks for what it missed",
         "< 35=A|34=9\n> 35=A|34=7|98=0|108=30\n< 35=2|34=10|7=5|16=0\n> 35=4|34=5|43=Y|123=Y|36=8\nin 8",
     ),

@@ -159,6 +159,8 @@ impl Core {
             if !is_out {
                 return;
             }
+            // A message that waited was kept before it went out: OrigSendingTime is the latter.
+            self.store.set_time(number, now);
             self.next_wire = number.saturating_add(1);
         }
     }

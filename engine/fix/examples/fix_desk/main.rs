@@ -3,6 +3,10 @@
 //! `fix_desk acceptor ADDRESS`: a venue that fills half of each order at once, then cancels or replaces the rest as asked.
 //! `fix_desk initiator ADDRESS`: a desk that logs on, sends ten orders, cancels what is left of each, and logs out when all
 //! is answered. Each writes what it heard, a line for each message, and at the end what its session counted.
+//! `fix_desk venue|desk|copy ADDRESS [NEXT_OUT NEXT_IN]`: sessions that live on over many connections, see `driven`
+//! (`scripts/fix_engine.sh`).
+
+mod driven;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -262,7 +266,11 @@ fn main() -> Result<(), Failure> {
             serve(&mut session, &mut stream, &mut |_, message| desk(message))?;
             writeln!(out, "{:?}", session.counters())?;
         }
-        _ => return Err("usage: fix_desk acceptor|initiator ADDRESS".into()),
+        [kind @ ("venue" | "desk" | "copy"), address] => driven::run(kind, address, Numbers::START)?,
+        [kind @ ("venue" | "desk"), address, next_out, next_in] => {
+            driven::run(kind, address, Numbers { next_out: next_out.parse()?, next_in: next_in.parse()? })?;
+        }
+        _ => return Err("usage: fix_desk acceptor|initiator|venue|desk|copy ADDRESS [NEXT_OUT NEXT_IN]".into()),
     }
     Ok(())
 }
