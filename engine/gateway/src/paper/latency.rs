@@ -65,6 +65,7 @@ impl LatencyModel for ConstantLatency {
 }
 
 /// One of the models that this crate has.
+#[expect(clippy::large_enum_variant, reason = "a run has one, and it is in no ring")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VenueLatency {
     /// The same for every message.

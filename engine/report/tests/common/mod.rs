@@ -67,11 +67,7 @@ pub(crate) fn full() -> RunReport {
             cancel_intent_count: 2_100,
             non_finite_count: 0,
         },
-        risk: RiskReport {
-            approved_count: 5_000,
-            cancel_count: 2_100,
-            denied: vec![DenialRow::new(ReasonCode::OrderRateLimit, 290), DenialRow::new(ReasonCode::PriceCollar, 10)],
-        },
+        risk: risk(),
         orders: orders(),
         filled_by: "Orders were filled by the paper venue against the book that the files rebuild.".to_owned(),
         pnl: pnl(),
@@ -84,6 +80,44 @@ pub(crate) fn full() -> RunReport {
         throughput: ThroughputReport::new(Pacing::Max, 3_010_000, 3_600_000_000, series()),
         log: log(),
         ..RunReport::default()
+    }
+}
+
+fn risk() -> RiskReport {
+    RiskReport {
+        approved_count: 5_000,
+        cancel_count: 2_100,
+        denied: vec![DenialRow::new(ReasonCode::OrderRateLimit, 290), DenialRow::new(ReasonCode::PriceCollar, 10)],
+    }
+}
+
+fn regimes() -> RegimePart {
+    let regime = |name, part_count, cents: i128| RegimeRow {
+        name,
+        part_count,
+        volatility_bps: 0.5,
+        spread_bps: 1.25,
+        events_per_second: 831.0,
+        net: Notional(cents * 10_000_000),
+    };
+    let change = |name, is_change| RegimeChange {
+        name,
+        part_count: 60,
+        time: Some(EpochNanos(START + 1_200_000_000_000)),
+        before: 0.5,
+        after: 2.0,
+        p_value: if is_change { 0.000_01 } else { 0.3 },
+        is_change,
+        net_before: Notional(1_000_000_000),
+        net_after: Notional(-3_000_000_000),
+    };
+    RegimePart {
+        currency: "USD".to_owned(),
+        part_ns: 60_000_000_000,
+        changes: vec![change("volatility, bps per root second", true), change("spread, bps", false)],
+        rows: vec![regime("calm", 20, 150), regime("usual", 20, 50), regime("wild", 20, -698)],
+        net: Notional(-4_980_000_000),
+        known_count: 60,
     }
 }
 
@@ -106,25 +140,6 @@ fn paper() -> PaperReport {
         max_ns: 70 * p50_ns,
     };
     let class = |count, cents: i128| FillClass { count, qty: 100 * count, net: Notional(cents * 10_000_000) };
-    let regime = |name, part_count, cents: i128| RegimeRow {
-        name,
-        part_count,
-        volatility_bps: 0.5,
-        spread_bps: 1.25,
-        events_per_second: 831.0,
-        net: Notional(cents * 10_000_000),
-    };
-    let change = |name, is_change| RegimeChange {
-        name,
-        part_count: 60,
-        time: Some(EpochNanos(START + 1_200_000_000_000)),
-        before: 0.5,
-        after: 2.0,
-        p_value: if is_change { 0.000_01 } else { 0.3 },
-        is_change,
-        net_before: Notional(1_000_000_000),
-        net_after: Notional(-3_000_000_000),
-    };
     PaperReport {
         drift: DriftPart {
             sample_counts: [1_900, 1_901],
@@ -158,14 +173,7 @@ fn paper() -> PaperReport {
             unknown: class(100, 100),
             unmarked_count: 0,
         },
-        regimes: RegimePart {
-            currency: "USD".to_owned(),
-            part_ns: 60_000_000_000,
-            changes: vec![change("volatility, bps per root second", true), change("spread, bps", false)],
-            rows: vec![regime("calm", 20, 150), regime("usual", 20, 50), regime("wild", 20, -698)],
-            net: Notional(-4_980_000_000),
-            known_count: 60,
-        },
+        regimes: regimes(),
     }
 }
 
