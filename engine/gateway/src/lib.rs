@@ -20,7 +20,7 @@ pub use peregrine_soup as soup;
 
 pub use order_table::{Cause, OrderEntry, OrderEvent, OrderState, OrderTable, OrderTableFull, Outcome};
 pub use paper::{
-    Arrival, ConstantLatency, Fees, FifoQueue, FillModel, LatencyModel, Market, OwnOrder, PaperConfig,
-    PaperConfigError, PaperCounters, PaperVenue, REPORTS_PER_ORDER_MAX, RecordedLatency, Recording, RecordingError,
-    RequestKind, TradeThrough, VenueLatency,
+    Arrival, Burst, ConstantLatency, Fees, FifoQueue, FillModel, KindWays, LatencyModel, Market, ModeledLatency,
+    OwnOrder, PaperConfig, PaperConfigError, PaperCounters, PaperVenue, Quantiles, REPORTS_PER_ORDER_MAX,
+    RecordedLatency, Recording, RecordingError, RequestKind, Spread, TradeThrough, VenueLatency,
 };

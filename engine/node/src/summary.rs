@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use peregrine_book::MarketBooks;
+use peregrine_decide::DEFINITIONS;
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Training;
 use peregrine_report::format::{count, nanos as span};
 use peregrine_report::{
     AnomalyRow, BookReport, DenialRow, EquityPoint, Fact, FeedReport, GapTotals, InputReport, LatencyRow, LineReport,
-    LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PnlReport, RiskReport, RunReport, StrategyReport,
-    SymbolRow, ThroughputReport, Verdict, VerdictOutcome,
+    LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PaperFacts, PaperReport, PnlReport, RiskReport,
+    RunReport, StrategyReport, SymbolRow, ThroughputReport, Verdict, VerdictOutcome, paper_report,
 };
 use peregrine_runtime::{IntervalReader, LatencyBounds, Outcome, TurnFigures};
 use peregrine_types::{BookState, Notional, Price, ReasonCode, Symbol, SymbolId};
@@ -18,7 +19,7 @@ use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
 use crate::input::FEED_TIMES;
-use crate::run::{BUNDLED_NAME, Run, nanos};
+use crate::run::{BUNDLED_NAME, Run, RunInput, RunVenue, nanos};
 use crate::stage::pnl::SymbolPnl;
 use crate::stage::schedule::Pace;
 
@@ -30,7 +31,8 @@ const SYMBOL_ROWS_MAX: usize = 25;
 /// # Errors
 /// [`Failure`] when the run's log cannot be read back.
 pub fn report(run: &Run, title: &str) -> Result<RunReport, Failure> {
-    let orders = orders(run)?;
+    let (orders, pnl) = (orders(run)?, pnl(run));
+    let paper = paper(run, &pnl)?;
     let dir = run.dir.display().to_string();
     Ok(RunReport {
         title: title.to_owned(),
@@ -49,7 +51,9 @@ pub fn report(run: &Run, title: &str) -> Result<RunReport, Failure> {
         strategy: strategy(run),
         risk: risk(run),
         orders,
-        pnl: pnl(run),
+        filled_by: filled_by(run),
+        pnl,
+        paper,
         latencies: latencies(run),
         throughput: ThroughputReport::new(
             pacing(run.pace),
@@ -193,15 +197,52 @@ fn facts(run: &Run) -> Vec<Fact> {
     facts.push(Fact::new("run", "kernel backend", format!("{:?}", run.decide.strategy.kernel().backend())));
     facts.push(Fact::new("run", "weights", run.decide.strategy.model().precision().name()));
     facts.push(Fact::new("run", "configuration SHA-256", manifest.config_sha256.clone()));
-    if let Some(file) = &manifest.latency {
-        let text = format!("recorded: {}, SHA-256 {}", file.path.display(), file.sha256);
-        facts.push(Fact::new("run", "latencies", text));
+    if is_paper(run) {
+        facts.push(Fact::new("run", "latencies", run.latency_model.clone()));
     }
     facts.push(Fact::new("run", "program SHA-256", manifest.binary_sha256.clone()));
     facts.push(Fact::new("run", "session date", run.input.session().date.to_string()));
     facts.extend(run.input.facts());
     facts.extend(run.venue.facts());
     facts
+}
+
+const fn is_paper(run: &Run) -> bool {
+    matches!(run.venue, RunVenue::Paper(..))
+}
+
+/// Where orders went, and what filled them.
+fn filled_by(run: &Run) -> String {
+    let market = match &run.input {
+        RunInput::Files(_) => "the book that the files rebuild",
+        RunInput::Live(_) => "the book of the live feed",
+    };
+    if is_paper(run) {
+        format!(
+            "Orders were filled by the paper venue against {market}, with queue position and these latencies: {}. The market \
+             does not react to them.",
+            run.latency_model
+        )
+    } else {
+        "Orders went to the venue, and the fills are its own.".to_owned()
+    }
+}
+
+/// What paper trading showed, read back from the log.
+fn paper(run: &Run, pnl: &PnlReport) -> Result<Option<PaperReport>, Failure> {
+    if !is_paper(run) {
+        return Ok(None);
+    }
+    let names: Vec<&str> = DEFINITIONS.iter().map(|definition| definition.name).collect();
+    let facts = PaperFacts {
+        latency_model: run.latency_model.clone(),
+        currency: pnl.currency.clone(),
+        marks: run.decide.pnl.rows().iter().filter_map(|row| Some((row.symbol, row.mid_x2?))).collect(),
+        curve: &pnl.curve,
+        net: pnl.net,
+        feature_names: &names,
+    };
+    paper_report(&run.dir, &facts).map(Some).map_err(Failure::io)
 }
 
 /// What a thread did.

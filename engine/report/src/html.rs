@@ -48,6 +48,7 @@ fn render(report: &RunReport) -> Result<String, minijinja::Error> {
         fill_share => percent(report.orders.filled_qty, report.orders.submitted_qty),
         money => money_texts(report),
         symbols => report.pnl.symbols.iter().map(symbol).collect::<Vec<_>>(),
+        paper => report.paper.as_ref().map(|paper| Serde(paper.parts())),
         groups => groups(report),
     })
 }

@@ -3,7 +3,7 @@
 //! The wiring fills a [`RunReport`] (plain structs, units in the names) and shows it with [`to_terminal`],
 //! [`to_json`] and [`to_html`]. [`table::Table`] and [`mod@format`] serve every command that prints a table.
 //! [`STYLE`], [`plot::Frame`] and [`pretty`] serve every other report that is a page or JSON.
-//! [`order_story`], [`log_summary`] and [`latency_triples`] read the event log.
+//! [`order_story`], [`log_summary`], [`latency_triples`] and [`paper_report`] read the event log.
 //!
 //! Money, prices and quantities stay integers up to the moment they are written; JSON carries money and prices as
 //! decimal strings, never as floats. Floats are used for shares, quantiles and pixels alone.
@@ -12,6 +12,7 @@ pub mod format;
 mod html;
 mod json;
 mod latency;
+mod paper;
 pub mod plot;
 mod run;
 mod run_plot;
@@ -24,6 +25,10 @@ mod triples;
 pub use html::{STYLE, to_html};
 pub use json::{REPORT_FORMAT_VERSION, pretty, to_json};
 pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
+pub use paper::{
+    DriftPart, DriftRow, FillClass, FillPart, HitRate, LatencyPart, PaperFacts, PaperReport, PartText, RegimeChange,
+    RegimePart, RegimeRow, WayRow, paper_report,
+};
 pub use run::*;
 pub use story::{
     BestLevel, Cause, DecisionStory, FeatureValue, ModelOutputs, OrderStory, Reason, StepStory, StoryError, order_story,

@@ -11,7 +11,7 @@ use peregrine_eventlog::{LogReport, StreamReport};
 use peregrine_types::EpochNanos;
 use serde::Serialize;
 
-use crate::{LatencyRow, format::hex};
+use crate::{LatencyRow, PaperReport, format::hex};
 
 pub use market::{
     AnomalyRow, BookReport, FeedReport, GapTotals, InputReport, LineReport, MessageRow, Pacing, ThroughputPoint,
@@ -55,8 +55,13 @@ pub struct RunReport {
     pub risk: RiskReport,
     /// What became of the orders.
     pub orders: OrdersReport,
+    /// Where orders went and how they were filled, one sentence or two; empty where nobody says.
+    pub filled_by: String,
     /// What it earned or cost.
     pub pnl: PnlReport,
+    /// What paper trading showed, in four parts; `None` where orders went to a real venue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paper: Option<PaperReport>,
     /// Measured durations, one row per stage.
     pub latencies: Vec<LatencyRow>,
     /// Speed.

@@ -22,6 +22,7 @@ pub fn to_terminal(report: &RunReport, width: usize, colour: bool) -> String {
     feed(&mut page, report);
     trading(&mut page, report);
     pnl(&mut page, report);
+    paper(&mut page, report);
     latency(&mut page, report);
     log(&mut page, report);
     verdicts(&mut page, report);
@@ -51,12 +52,13 @@ impl Page {
     }
 
     /// Names to the left, values behind them; a value that is too long goes on in the next line.
-    fn pairs<const N: usize>(&mut self, pairs: [(&str, String); N]) {
+    fn pairs<'a>(&mut self, pairs: impl IntoIterator<Item = (&'a str, String)>) {
+        let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (plain(name), value)).collect();
         let indent = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).saturating_add(4);
         for (name, value) in pairs {
             let lines = wrapped(&plain(&value), self.width.saturating_sub(indent));
             for (index, line) in lines.iter().enumerate() {
-                let name = if index == 0 { name } else { "" };
+                let name = if index == 0 { name.as_str() } else { "" };
                 self.line(format!("  {name:<width$}{line}", width = indent.saturating_sub(2)).trim_end());
             }
         }
@@ -253,6 +255,17 @@ fn pnl(page: &mut Page, report: &RunReport) {
     let shown = u64::try_from(pnl.symbols.len().min(SYMBOL_COUNT_MAX)).unwrap_or(u64::MAX);
     if pnl.traded_symbol_count > shown {
         page.line(&format!("  {} of {} symbols, by turnover", count(shown), count(pnl.traded_symbol_count)));
+    }
+}
+
+fn paper(page: &mut Page, report: &RunReport) {
+    let Some(paper) = &report.paper else { return };
+    page.section("What paper trading showed");
+    for part in paper.parts() {
+        let name = page.painted("1", part.name);
+        page.line(&format!("  {name}"));
+        let rows = part.rows.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        page.pairs(std::iter::once(("reading", part.reading.clone())).chain(rows));
     }
 }
 

@@ -29,7 +29,13 @@ fn the_page_is_well_formed_and_needs_nothing_else() {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert_eq!(page.matches("http").count(), page.matches("http://www.w3.org/2000/svg").count());
-    for wanted in ["The model is not trained", "Coordinated omission", "copy of the exchange's stamp", "p99.99"] {
+    for wanted in [
+        "The model is not trained",
+        "Coordinated omission",
+        "copy of the exchange's stamp",
+        "p99.99",
+        "What paper trading showed",
+    ] {
         assert!(page.contains(wanted), "{wanted}");
     }
     assert!(page.contains("peregrine replay --verify peregrine-out&#x2f;demo-7&#x2f;log"));
@@ -57,6 +63,9 @@ fn hostile_text_stays_text() {
     report.pnl.currency = hostile();
     report.latencies[0].name = hostile();
     report.latencies[0].measures = hostile();
+    report.filled_by = hostile();
+    report.paper.as_mut().unwrap().latency.model = hostile();
+    report.paper.as_mut().unwrap().drift.rows[0].name = hostile();
     report.log.verify_command = hostile();
     report.log.streams[0].name = hostile();
     let page = to_html(&report);

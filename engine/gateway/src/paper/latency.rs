@@ -2,6 +2,7 @@
 
 use peregrine_types::{EpochNanos, Nanos, ReportKind};
 
+use super::modeled::ModeledLatency;
 use super::recorded::RecordedLatency;
 
 /// What a message of ours asks for.
@@ -23,8 +24,13 @@ pub trait LatencyModel {
     fn way_there(&mut self, kind: RequestKind, sent: EpochNanos) -> Nanos;
     /// From the matching engine at `venue_time` back to the decision.
     fn way_back(&mut self, kind: ReportKind, venue_time: EpochNanos) -> Nanos;
-    /// The least that [`LatencyModel::way_there`] can answer for any kind, at least 1 ns: how far the venue stage may run
-    /// ahead.
+    /// A market event of `time` is about to reach the venue. When a way is asked for, every event before the message's
+    /// time has been told, and perhaps some up to [`LatencyModel::way_there_min`] behind it: those must not count, or the
+    /// threads' pace would.
+    #[inline]
+    fn on_event(&mut self, _time: EpochNanos) {}
+    /// At least 1 ns and at most the least that [`LatencyModel::way_there`] answers for any kind: how far the venue stage
+    /// may run ahead.
     fn way_there_min(&self) -> Nanos;
     /// The least that [`LatencyModel::way_back`] can answer for any kind, at least 1 ns: how far the decide role may run
     /// ahead.
@@ -59,12 +65,15 @@ impl LatencyModel for ConstantLatency {
 }
 
 /// One of the models that this crate has.
+#[expect(clippy::large_enum_variant, reason = "a run has one, and it is in no ring")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VenueLatency {
     /// The same for every message.
     Constant(ConstantLatency),
     /// As it was recorded.
     Recorded(RecordedLatency),
+    /// By kind, with a spread and with bursts.
+    Modeled(ModeledLatency),
 }
 
 impl LatencyModel for VenueLatency {
@@ -72,6 +81,7 @@ impl LatencyModel for VenueLatency {
         match self {
             Self::Constant(latency) => latency.way_there(kind, sent),
             Self::Recorded(latency) => latency.way_there(kind, sent),
+            Self::Modeled(latency) => latency.way_there(kind, sent),
         }
     }
 
@@ -79,6 +89,15 @@ impl LatencyModel for VenueLatency {
         match self {
             Self::Constant(latency) => latency.way_back(kind, venue_time),
             Self::Recorded(latency) => latency.way_back(kind, venue_time),
+            Self::Modeled(latency) => latency.way_back(kind, venue_time),
+        }
+    }
+
+    #[inline]
+    fn on_event(&mut self, time: EpochNanos) {
+        match self {
+            Self::Constant(_) | Self::Recorded(_) => {}
+            Self::Modeled(latency) => latency.on_event(time),
         }
     }
 
@@ -86,6 +105,7 @@ impl LatencyModel for VenueLatency {
         match self {
             Self::Constant(latency) => latency.way_there_min(),
             Self::Recorded(latency) => latency.way_there_min(),
+            Self::Modeled(latency) => latency.way_there_min(),
         }
     }
 
@@ -93,6 +113,7 @@ impl LatencyModel for VenueLatency {
         match self {
             Self::Constant(latency) => latency.way_back_min(),
             Self::Recorded(latency) => latency.way_back_min(),
+            Self::Modeled(latency) => latency.way_back_min(),
         }
     }
 }

@@ -11,12 +11,13 @@
 //! of market hours. What it leaves out: the
 //! market does not react to our orders, and own orders take no part in auctions.
 //!
-//! Time is `recv_time`, the clock of the input; the way to the venue, constant or recorded, therefore includes the way of
+//! Time is `recv_time`, the clock of the input; the way to the venue, constant, modeled or recorded, therefore includes the way of
 //! the feed.
 
 mod arrivals;
 mod fill;
 mod latency;
+mod modeled;
 mod orders;
 mod recorded;
 mod replace;
@@ -34,6 +35,7 @@ pub use arrivals::Arrival;
 use arrivals::Arrivals;
 pub use fill::{FifoQueue, FillModel, Market, OwnOrder, TradeThrough};
 pub use latency::{ConstantLatency, LatencyModel, RequestKind, VenueLatency};
+pub use modeled::{Burst, KindWays, ModeledLatency, Quantiles, Spread};
 use orders::{Orders, Resting, SlotIndex};
 pub use recorded::{RecordedLatency, Recording, RecordingError};
 use taken::Taken;
@@ -184,15 +186,15 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
     }
 
     fn send(&mut self, command: OrderCommand) -> Result<(), Full<OrderCommand>> {
-        let (sent, kind) = (command.decision_time(), request_kind(&command));
-        let at = sent.plus(self.latency.way_there(kind, sent));
-        self.arrivals.push(Arrival { at, command })
+        self.arrivals.push(command)
     }
 
     /// Takes the next own message that has reached the matching engine by `now`, in order of arrival. The caller writes
     /// it to the log and then hands it to [`PaperVenue::process`]. Call it until it gives nothing, with every event's
     /// time before the event is applied to the books.
     pub fn next_arrived(&mut self, now: EpochNanos) -> Option<Arrival> {
+        let latency = &mut self.latency;
+        self.arrivals.set_out(now, |command| latency.way_there(request_kind(command), command.decision_time()));
         self.arrivals.pop_up_to(now)
     }
 
@@ -245,6 +247,7 @@ impl<F: FillModel, L: LatencyModel> PaperVenue<F, L> {
         out: &mut impl Sink<Execution>,
     ) {
         let (now, kind) = (event.recv_time, event.kind);
+        self.latency.on_event(now);
         let is_system = |code: u8| kind == EventKind::SystemEvent && event.detail == code;
         if is_system(b'M') || kind == EventKind::SessionEnd {
             self.close(now, out);

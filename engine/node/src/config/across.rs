@@ -7,8 +7,8 @@ use peregrine_gateway::REPORTS_PER_ORDER_MAX;
 use peregrine_risk::LimitsConfig;
 use peregrine_types::{BookState, Nanos, Notional, Qty};
 
-use super::Config;
 use super::schema::{Reader, Violation};
+use super::{Config, PaperBurstSection, PaperKindsSection, PaperSpreadSection};
 
 /// Quotes of the house's controller in a symbol, which may be replaced: one for each side.
 const QUOTES_PER_SYMBOL: usize = 2;
@@ -35,6 +35,7 @@ impl Config {
             refuse("feed.session_close_s", format!("{close} must be above session_open_s = {open}"));
         }
         self.check_rooms(&mut refuse);
+        self.check_latencies(&mut refuse);
         if self.decide.order_qty > self.risk.order_qty_max {
             let (qty, limit) = (self.decide.order_qty, self.risk.order_qty_max);
             refuse("decide.order_qty", format!("{qty} is above risk.order_qty_max = {limit}: no order would pass"));
@@ -75,6 +76,27 @@ impl Config {
         if watched.len() > self.decide.watched_count_max as usize {
             let room = self.decide.watched_count_max;
             refuse("decide.watched_count_max", format!("{room} leaves no room for {} symbols", watched.len()));
+        }
+    }
+
+    /// Recorded latencies stand alone, and quantiles rise.
+    fn check_latencies(&self, refuse: &mut impl FnMut(&str, String)) {
+        let modeled = [
+            (PaperKindsSection::SECTION, self.paper_kinds.is_some()),
+            (PaperSpreadSection::SECTION, self.paper_spread.is_some()),
+            (PaperBurstSection::SECTION, self.paper_burst.is_some()),
+        ];
+        if let Some((section, _)) = modeled.into_iter().find(|(_, is_there)| *is_there && self.paper.is_some()) {
+            let what =
+                format!("cannot stand beside [{section}]: recorded latencies are whole, leave one of the two out");
+            refuse("paper.latency_file", what);
+        }
+        for way in self.paper_spread.iter().flat_map(PaperSpreadSection::ways) {
+            for ((below, least), (above, value)) in way.into_iter().zip(way.into_iter().skip(1)) {
+                if value < least {
+                    refuse(&format!("paper_spread.{above}"), format!("{value} must not be below {below} = {least}"));
+                }
+            }
         }
     }
 

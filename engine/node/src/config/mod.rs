@@ -17,9 +17,9 @@ use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, DropCopySection, FeedSection, GatewaySection, GuardSection,
-    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection, PaperSection,
-    PrecisionChoice, ProtectSection, RiskSection, RuntimeSection, SourceChoice, StampChoice, Wait, Wiring,
-    XdpModeChoice,
+    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection,
+    PaperBurstSection, PaperKindsSection, PaperSection, PaperSpreadSection, PrecisionChoice, ProtectSection,
+    RiskSection, RuntimeSection, SourceChoice, StampChoice, Wait, Wiring, XdpModeChoice,
 };
 pub use ticks::TickRule;
 
@@ -65,6 +65,12 @@ pub struct Config {
     pub protect: Option<ProtectSection>,
     /// Recorded latencies of the paper venue; left out where they are constant.
     pub paper: Option<PaperSection>,
+    /// The paper venue's latencies by kind; left out where `[gateway]` has them.
+    pub paper_kinds: Option<PaperKindsSection>,
+    /// What is drawn for each message; left out where nothing is.
+    pub paper_spread: Option<PaperSpreadSection>,
+    /// What bursts of the feed add; left out where they add nothing.
+    pub paper_burst: Option<PaperBurstSection>,
     /// The drop copy of a live run, where the profile has one.
     pub drop_copy: Option<DropCopySection>,
 }
@@ -148,6 +154,12 @@ impl Config {
         let protect = has_protect.then(|| ProtectSection::read(reader));
         let has_paper = reader.has_section(PaperSection::SECTION);
         let paper = has_paper.then(|| PaperSection::read(reader));
+        let has_kinds = reader.has_section(PaperKindsSection::SECTION);
+        let paper_kinds = has_kinds.then(|| PaperKindsSection::read(reader));
+        let has_spread = reader.has_section(PaperSpreadSection::SECTION);
+        let paper_spread = has_spread.then(|| PaperSpreadSection::read(reader));
+        let has_burst = reader.has_section(PaperBurstSection::SECTION);
+        let paper_burst = has_burst.then(|| PaperBurstSection::read(reader));
         let has_ouch = reader.has_section(OuchSection::SECTION);
         let ouch = has_ouch.then(|| OuchSection::read(reader));
         let has_drop_copy = reader.has_section(DropCopySection::SECTION);
@@ -168,6 +180,9 @@ impl Config {
             ouch: ouch.flatten(),
             protect: protect.flatten(),
             paper: paper.flatten(),
+            paper_kinds: paper_kinds.flatten(),
+            paper_spread: paper_spread.flatten(),
+            paper_burst: paper_burst.flatten(),
             drop_copy: drop_copy.flatten(),
         };
         config.check_across(reader);
@@ -222,6 +237,9 @@ impl Config {
         ];
         sections.extend(self.protect.as_ref().map(|protect| protect.print(origin)));
         sections.extend(self.paper.as_ref().map(|paper| paper.print(origin)));
+        sections.extend(self.paper_kinds.as_ref().map(|kinds| kinds.print(origin)));
+        sections.extend(self.paper_spread.as_ref().map(|spread| spread.print(origin)));
+        sections.extend(self.paper_burst.as_ref().map(|burst| burst.print(origin)));
         sections.extend(self.live.as_ref().map(|live| live.print(origin)));
         sections.extend(self.ouch.as_ref().map(|ouch| ouch.print(origin)));
         sections.extend(self.drop_copy.as_ref().map(|copy| copy.print(origin)));
@@ -258,6 +276,9 @@ pub const SECTIONS: &[(&str, &[KeyDoc])] = &[
     (OuchSection::SECTION, OuchSection::KEYS),
     (ProtectSection::SECTION, ProtectSection::KEYS),
     (PaperSection::SECTION, PaperSection::KEYS),
+    (PaperKindsSection::SECTION, PaperKindsSection::KEYS),
+    (PaperSpreadSection::SECTION, PaperSpreadSection::KEYS),
+    (PaperBurstSection::SECTION, PaperBurstSection::KEYS),
     (DropCopySection::SECTION, DropCopySection::KEYS),
 ];
 

@@ -257,12 +257,98 @@ section! {
 }
 
 section! {
-    /// Recorded latencies of the paper venue; a profile without this section has the constant ones of `[gateway]`.
+    /// Recorded latencies of the paper venue; a profile without this section has the constant ones of `[gateway]`, or those
+    /// of `[paper_kinds]`, with what `[paper_spread]` and `[paper_burst]` add.
     PaperSection = "paper" {
         /// File of (request, venue, response) times as `peregrine log latencies` writes it, relative to the profile's folder; matched by the time of day.
         latency_file: String, "a path", |file| !file.is_empty();
         /// Its SHA-256; empty: any.
         latency_sha256: String, "64 hex digits or empty", |hex| hex.is_empty() || is_sha256(hex);
+    }
+}
+
+/// The longest way of a modeled message, ns.
+const WAY_NS_MAX: i64 = 10_000_000_000;
+
+section! {
+    /// The paper venue's ways by kind of message, in place of the two of `[gateway]`.
+    PaperKindsSection = "paper_kinds" {
+        /// A new order, from the decision to the venue, ns.
+        submit_ns: i64, "1 to 10000000000", |n| (1..=WAY_NS_MAX).contains(n);
+        /// A replacement, from the decision to the venue, ns.
+        replace_ns: i64, "1 to 10000000000", |n| (1..=WAY_NS_MAX).contains(n);
+        /// A cancel, from the decision to the venue, ns.
+        cancel_ns: i64, "1 to 10000000000", |n| (1..=WAY_NS_MAX).contains(n);
+        /// An answer to any of them, from the venue to the decision, ns.
+        response_ns: i64, "1 to 10000000000", |n| (1..=WAY_NS_MAX).contains(n);
+        /// A fill, from the venue to the decision, ns.
+        fill_ns: i64, "1 to 10000000000", |n| (1..=WAY_NS_MAX).contains(n);
+    }
+}
+
+section! {
+    /// What is drawn for each message on top of its constant way, by quantiles; between two of them every value is as likely.
+    PaperSpreadSection = "paper_spread" {
+        /// Where the draws start: a seed has one row of them.
+        seed: u64, "0 to 9223372036854775807", |_| true;
+        /// To the venue: the median, ns.
+        there_p50_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// To the venue: 9 in 10 are below, ns.
+        there_p90_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// To the venue: 99 in 100 are below, ns.
+        there_p99_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// To the venue: 999 in 1000 are below, ns.
+        there_p999_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// To the venue: the most, ns.
+        there_max_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// Back: the median, ns.
+        back_p50_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// Back: 9 in 10 are below, ns.
+        back_p90_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// Back: 99 in 100 are below, ns.
+        back_p99_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// Back: 999 in 1000 are below, ns.
+        back_p999_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+        /// Back: the most, ns.
+        back_max_ns: i64, "0 to 10000000000, rising", |n| (0..=WAY_NS_MAX).contains(n);
+    }
+}
+
+section! {
+    /// What a burst of the feed adds to each message's way, by the market events in a window before it.
+    PaperBurstSection = "paper_burst" {
+        /// How long the window is, ns; it is counted in eighths and ends with the last whole one before the message.
+        window_ns: i64, "8 to 10000000000", |n| (8..=WAY_NS_MAX).contains(n);
+        /// Market events in it that add nothing.
+        events_free: u64, "a count", |_| true;
+        /// What every further event adds to the way to the venue, ns.
+        there_ns_per_event: i64, "0 to 1000000000", |n| (0..=1_000_000_000).contains(n);
+        /// What every further event adds to the way back, ns.
+        back_ns_per_event: i64, "0 to 1000000000", |n| (0..=1_000_000_000).contains(n);
+        /// The most that a burst adds to a way, ns.
+        extra_max_ns: i64, "0 to 10000000000", |n| (0..=WAY_NS_MAX).contains(n);
+    }
+}
+
+impl PaperSpreadSection {
+    /// Keys and values of each way, from the median to the most.
+    pub(crate) fn ways(&self) -> [[(&'static str, i64); 5]; 2] {
+        [
+            [
+                ("there_p50_ns", self.there_p50_ns),
+                ("there_p90_ns", self.there_p90_ns),
+                ("there_p99_ns", self.there_p99_ns),
+                ("there_p999_ns", self.there_p999_ns),
+                ("there_max_ns", self.there_max_ns),
+            ],
+            [
+                ("back_p50_ns", self.back_p50_ns),
+                ("back_p90_ns", self.back_p90_ns),
+                ("back_p99_ns", self.back_p99_ns),
+                ("back_p999_ns", self.back_p999_ns),
+                ("back_max_ns", self.back_max_ns),
+            ],
+        ]
     }
 }
 

@@ -1,18 +1,20 @@
-//! The paper venue's latencies as the profile wants them: constant, or as a live run recorded them.
+//! The paper venue's latencies as the profile wants them: constant, modeled, or as a live run recorded them.
 
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use peregrine_gateway::{ConstantLatency, RecordedLatency, Recording, VenueLatency};
+use peregrine_gateway::{
+    Burst, ConstantLatency, KindWays, ModeledLatency, Quantiles, RecordedLatency, Recording, Spread, VenueLatency,
+};
 use peregrine_source::session::{date_of, session_midnight};
 use peregrine_types::{EpochNanos, Nanos, ReportKind};
 use sha2::{Digest, Sha256};
 
 use super::facts::{InputFile, hex};
 use crate::commands::note;
-use crate::config::{Config, ConfigError, Loaded, PaperSection};
+use crate::config::{Config, ConfigError, Loaded, PaperSection, PaperSpreadSection};
 use crate::exit::Failure;
 
 /// Bytes of a file of latencies at most: more than as many rows as are taken need, at up to 68 bytes each.
@@ -111,13 +113,92 @@ fn midnight_of(recording: &Recording, config: &Config) -> Result<EpochNanos, Str
 /// The latency model of the paper venue in a session of the day that begins at `midnight`.
 pub(super) fn venue_latency(config: &Config, file: Option<&LatencyFile>, midnight: EpochNanos) -> VenueLatency {
     let section = &config.gateway;
+    let (to_venue, from_venue) = (Nanos(section.to_venue_ns), Nanos(section.from_venue_ns));
+    let is_modeled = config.paper_kinds.is_some() || config.paper_spread.is_some() || config.paper_burst.is_some();
     match file {
         Some(file) => VenueLatency::Recorded(file.on_day(midnight)),
-        None => VenueLatency::Constant(ConstantLatency {
-            to_venue: Nanos(section.to_venue_ns),
-            from_venue: Nanos(section.from_venue_ns),
-        }),
+        None if is_modeled => {
+            let kinds = config.paper_kinds.as_ref().map_or(
+                KindWays {
+                    submit: to_venue,
+                    replace: to_venue,
+                    cancel: to_venue,
+                    response: from_venue,
+                    fill: from_venue,
+                },
+                |kinds| KindWays {
+                    submit: Nanos(kinds.submit_ns),
+                    replace: Nanos(kinds.replace_ns),
+                    cancel: Nanos(kinds.cancel_ns),
+                    response: Nanos(kinds.response_ns),
+                    fill: Nanos(kinds.fill_ns),
+                },
+            );
+            let spread = config.paper_spread.as_ref().and_then(spread_of);
+            let burst = config.paper_burst.as_ref().map(|burst| Burst {
+                window: Nanos(burst.window_ns),
+                events_free: burst.events_free,
+                there_per_event: Nanos(burst.there_ns_per_event),
+                back_per_event: Nanos(burst.back_ns_per_event),
+                extra_max: Nanos(burst.extra_max_ns),
+            });
+            VenueLatency::Modeled(ModeledLatency::new(kinds, spread, burst))
+        }
+        None => VenueLatency::Constant(ConstantLatency { to_venue, from_venue }),
     }
+}
+
+/// `None` for quantiles that fall, which no profile that was read has.
+fn spread_of(section: &PaperSpreadSection) -> Option<Spread> {
+    let [there, back] = section.ways().map(|way| Quantiles::new(way.map(|(_, ns)| Nanos(ns))));
+    Some(Spread { seed: section.seed, there: there?, back: back? })
+}
+
+/// The latency model of the paper venue in words.
+pub(crate) fn model_text(config: &Config, file: Option<&InputFile>) -> String {
+    if let Some(file) = file {
+        return format!("recorded: {}, SHA-256 {}", file.path.display(), file.sha256);
+    }
+    let mut parts = vec![match &config.paper_kinds {
+        None => format!(
+            "constant: {} to the venue, {} back",
+            ns(config.gateway.to_venue_ns),
+            ns(config.gateway.from_venue_ns)
+        ),
+        Some(kinds) => format!(
+            "by kind: submit {}, replace {}, cancel {} to the venue; answer {}, fill {} back",
+            ns(kinds.submit_ns),
+            ns(kinds.replace_ns),
+            ns(kinds.cancel_ns),
+            ns(kinds.response_ns),
+            ns(kinds.fill_ns)
+        ),
+    }];
+    parts.extend(config.paper_spread.as_ref().map(|spread| {
+        format!(
+            "plus a draw (seed {}): median {} and p99 {} there, {} and {} back",
+            spread.seed,
+            ns(spread.there_p50_ns),
+            ns(spread.there_p99_ns),
+            ns(spread.back_p50_ns),
+            ns(spread.back_p99_ns)
+        )
+    }));
+    parts.extend(config.paper_burst.as_ref().map(|burst| {
+        format!(
+            "plus bursts: {} there and {} back for each market event above {} in {}, at most {}",
+            ns(burst.there_ns_per_event),
+            ns(burst.back_ns_per_event),
+            burst.events_free,
+            ns(burst.window_ns),
+            ns(burst.extra_max_ns)
+        )
+    }));
+    parts.join("; ")
+}
+
+fn ns(value: i64) -> String {
+    peregrine_report::format::nanos(value.unsigned_abs())
 }
 
 /// Reads the file for a run and says what is in it.

@@ -103,6 +103,8 @@ pub struct Run {
     pub event_hash: [u64; 2],
     /// The decide stage after the last event.
     pub decide: DecideEnd,
+    /// The latency model of the paper venue, for people; says nothing where orders went to a real one.
+    pub latency_model: String,
     /// The venue after the last event, as this side knows it, and our orders.
     pub venue: RunVenue,
     /// The books after the last event.
@@ -283,6 +285,7 @@ impl RunPlan {
         facts::write_measurements(measure, wiring, &decide, &latencies, &input.log_facts())?;
         let log = close_log(recorder)?;
         let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
+        let latency_model = latency::model_text(&self.loaded.config, latency.as_ref());
         let manifest = Manifest { latency, ..manifest };
         manifest.write(&self.dir)?;
         write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
@@ -310,6 +313,7 @@ impl RunPlan {
             wiring,
             watch: self.loaded.config.decide.symbols.clone(),
             model_name: build::model_name(&self.loaded),
+            latency_model,
             first_time,
             last_time,
             throughput,

@@ -1,9 +1,10 @@
 //! Reports that the tests share: a full one, with hostile text, and the limits.
 
 use peregrine_report::{
-    AnomalyRow, BookReport, DenialRow, EquityPoint, Fact, FeedReport, GapTotals, InputReport, LatencyRow, LineReport,
-    LogSection, MessageRow, ModelReport, OrdersReport, Pacing, PnlReport, RiskReport, RunReport, StrategyReport,
-    StreamRow, SymbolRow, ThroughputPoint, ThroughputReport, Verdict, VerdictOutcome,
+    AnomalyRow, BookReport, DenialRow, DriftPart, DriftRow, EquityPoint, Fact, FeedReport, FillClass, FillPart,
+    GapTotals, HitRate, InputReport, LatencyPart, LatencyRow, LineReport, LogSection, MessageRow, ModelReport,
+    OrdersReport, Pacing, PaperReport, PnlReport, RegimeChange, RegimePart, RegimeRow, RiskReport, RunReport,
+    StrategyReport, StreamRow, SymbolRow, ThroughputPoint, ThroughputReport, Verdict, VerdictOutcome, WayRow,
 };
 use peregrine_runtime::{LatencyBounds, latency_recorder};
 use peregrine_types::{EpochNanos, Nanos, Notional, Price, ReasonCode};
@@ -66,13 +67,11 @@ pub(crate) fn full() -> RunReport {
             cancel_intent_count: 2_100,
             non_finite_count: 0,
         },
-        risk: RiskReport {
-            approved_count: 5_000,
-            cancel_count: 2_100,
-            denied: vec![DenialRow::new(ReasonCode::OrderRateLimit, 290), DenialRow::new(ReasonCode::PriceCollar, 10)],
-        },
+        risk: risk(),
         orders: orders(),
+        filled_by: "Orders were filled by the paper venue against the book that the files rebuild.".to_owned(),
         pnl: pnl(),
+        paper: Some(paper()),
         latencies: vec![
             latency("feed.decode", "one message, bytes to event", 40),
             latency("decide.observe", "event to heads", 2_600),
@@ -81,6 +80,100 @@ pub(crate) fn full() -> RunReport {
         throughput: ThroughputReport::new(Pacing::Max, 3_010_000, 3_600_000_000, series()),
         log: log(),
         ..RunReport::default()
+    }
+}
+
+fn risk() -> RiskReport {
+    RiskReport {
+        approved_count: 5_000,
+        cancel_count: 2_100,
+        denied: vec![DenialRow::new(ReasonCode::OrderRateLimit, 290), DenialRow::new(ReasonCode::PriceCollar, 10)],
+    }
+}
+
+fn regimes() -> RegimePart {
+    let regime = |name, part_count, cents: i128| RegimeRow {
+        name,
+        part_count,
+        volatility_bps: 0.5,
+        spread_bps: 1.25,
+        events_per_second: 831.0,
+        net: Notional(cents * 10_000_000),
+    };
+    let change = |name, is_change| RegimeChange {
+        name,
+        part_count: 60,
+        time: Some(EpochNanos(START + 1_200_000_000_000)),
+        before: 0.5,
+        after: 2.0,
+        p_value: if is_change { 0.000_01 } else { 0.3 },
+        is_change,
+        net_before: Notional(1_000_000_000),
+        net_after: Notional(-3_000_000_000),
+    };
+    RegimePart {
+        currency: "USD".to_owned(),
+        part_ns: 60_000_000_000,
+        changes: vec![change("volatility, bps per root second", true), change("spread, bps", false)],
+        rows: vec![regime("calm", 20, 150), regime("usual", 20, 50), regime("wild", 20, -698)],
+        net: Notional(-4_980_000_000),
+        known_count: 60,
+    }
+}
+
+fn paper() -> PaperReport {
+    let row = |name: &str, distance, is_drifted| DriftRow {
+        name: name.to_owned(),
+        distance,
+        p_value: if is_drifted { 1e-9 } else { 0.4 },
+        first_mean: 1.5,
+        second_mean: 2.25,
+        is_drifted,
+    };
+    let way = |name, p50_ns| WayRow {
+        name,
+        count: 5_000,
+        min_ns: p50_ns / 2,
+        p50_ns,
+        p90_ns: 2 * p50_ns,
+        p99_ns: 9 * p50_ns,
+        max_ns: 70 * p50_ns,
+    };
+    let class = |count, cents: i128| FillClass { count, qty: 100 * count, net: Notional(cents * 10_000_000) };
+    PaperReport {
+        drift: DriftPart {
+            sample_counts: [1_900, 1_901],
+            split_time: Some(EpochNanos(START + 1_800_000_000_000)),
+            rows: vec![row("spread_ticks", 0.31, true), row("surprise", 0.05, false)],
+            hits: [HitRate { hit_count: 700, count: 1_300 }, HitRate { hit_count: 600, count: 1_250 }],
+            hit_z: Some(-2.98),
+        },
+        latency: LatencyPart {
+            model: "constant: 20 µs to the venue, 20 µs back".to_owned(),
+            currency: "USD".to_owned(),
+            ways: vec![way("submit, to the venue", 20_000), way("fill, back", 21_000)],
+            take_count: 700,
+            take_qty: 70_000,
+            same_qty: 60_000,
+            better_qty: 1_000,
+            worse_qty: 5_000,
+            cost: Notional(40_000_000_000),
+            deep_take_count: 20,
+            rest_count: 4_280,
+            rest_took_count: 3,
+            post_only_refused_count: 10,
+        },
+        fills: FillPart {
+            currency: "USD".to_owned(),
+            at_touch: class(650, -1_200),
+            through: class(50, -300),
+            unseen: class(1, 2),
+            swept: class(1_100, -500),
+            queue: class(800, 1_400),
+            unknown: class(100, 100),
+            unmarked_count: 0,
+        },
+        regimes: regimes(),
     }
 }
 
