@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{itch_file, json, peregrine, replay, run_plan, shipped, verify, with_held};
 use peregrine_eventlog::records::{OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
-use peregrine_node::config::{PaperSection, Wiring};
+use peregrine_node::config::{Config, PaperBurstSection, PaperKindsSection, PaperSection, PaperSpreadSection, Wiring};
 use peregrine_node::run::{Run, RunPlan};
 use peregrine_runtime::StopFlag;
 
@@ -226,4 +226,109 @@ fn latencies_are_asked_of_live_runs_alone() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let said = peregrine(dir.path(), ["log", "latencies", run.to_str().unwrap()]);
     assert!(said.code == Some(2) && said.err.contains("is not the folder of a live run"), "{said:?}");
+}
+
+/// Every part of the model on, with bursts that happen.
+fn model(config: &mut Config) {
+    config.paper_kinds = Some(PaperKindsSection {
+        submit_ns: 20_000,
+        replace_ns: 30_000,
+        cancel_ns: 10_000,
+        response_ns: 15_000,
+        fill_ns: 5_000,
+    });
+    config.paper_spread = Some(PaperSpreadSection {
+        seed: 9,
+        there_p50_ns: 4_000,
+        there_p90_ns: 20_000,
+        there_p99_ns: 300_000,
+        there_p999_ns: 1_000_000,
+        there_max_ns: 3_000_000,
+        back_p50_ns: 1_000,
+        back_p90_ns: 2_000,
+        back_p99_ns: 90_000,
+        back_p999_ns: 200_000,
+        back_max_ns: 500_000,
+    });
+    config.paper_burst = Some(PaperBurstSection {
+        window_ns: 50_000_000,
+        events_free: 2,
+        there_ns_per_event: 1_001,
+        back_ns_per_event: 77,
+        extra_max_ns: 900_000,
+    });
+}
+
+/// What one run does otherwise.
+type Change<'a> = &'a dyn Fn(&mut Config);
+
+/// Threads of their own run ahead of each other by as much as the model permits, and come to the same.
+#[test]
+fn modeled_latencies_have_one_outcome_in_every_wiring_and_each_part_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = itch_file(dir.path(), 3, 80_000);
+    let with = |name: &str, wiring: Wiring, change: Change<'_>| {
+        let mut plan = plan(dir.path(), name, &input, wiring, None);
+        model(&mut plan.loaded.config);
+        change(&mut plan.loaded.config);
+        outcome(&run(plan))
+    };
+    let expected = with("fused", Wiring::Fused, &|_| {});
+    for wiring in [Wiring::FeedApart, Wiring::FourThreads] {
+        assert_eq!(with(&format!("{wiring:?}"), wiring, &|_| {}), expected, "{wiring:?}");
+    }
+    let changes: [(&str, Change<'_>); 4] = [
+        ("constant", &|config| config.paper_kinds = None),
+        ("certain", &|config| config.paper_spread = None),
+        ("quiet", &|config| config.paper_burst = None),
+        ("seed", &|config| config.paper_spread.iter_mut().for_each(|spread| spread.seed += 1)),
+    ];
+    for (name, change) in changes {
+        assert_ne!(with(name, Wiring::Fused, change)[0], expected[0], "{name}");
+    }
+}
+
+#[test]
+fn verify_repeats_a_run_with_modeled_latencies() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = itch_file(dir.path(), 7, 20_000);
+    let mut plan = plan(dir.path(), "run", &input, Wiring::FeedApart, None);
+    model(&mut plan.loaded.config);
+    run(plan);
+    let folder = dir.path().join("run");
+    let verified = verify(dir.path(), &folder);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    // The control: another seed is another run.
+    let text = fs::read_to_string(folder.join("config.toml")).unwrap();
+    fs::write(folder.join("config.toml"), text.replace("seed = 9", "seed = 10")).unwrap();
+    assert_ne!(verify(dir.path(), &folder).code, Some(0));
+}
+
+#[test]
+fn latency_sections_that_do_not_hold_are_refused_at_their_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = ["submit", "replace", "cancel", "response", "fill"].map(|kind| format!("paper_kinds.{kind}_ns=5"));
+    let checked = |words: Vec<&str>| {
+        let shipped = shipped("replay.toml");
+        let set = words.into_iter().flat_map(|word| ["--set", word]);
+        let all = ["config", "check", "--config", shipped.to_str().unwrap()].into_iter().chain(set);
+        peregrine(dir.path(), all.collect::<Vec<_>>())
+    };
+    let is_refused = |ended: &common::Ended, what: &str| {
+        assert!(ended.code == Some(2) && ended.err.contains(what), "{what}: {ended:?}");
+    };
+    let ways = ["there", "back"].into_iter().flat_map(|way| {
+        let values = [("p50", 1), ("p90", 2), ("p99", 3), ("p999", 4), ("max", 5)];
+        values.map(|(name, ns)| format!("paper_spread.{way}_{name}_ns={ns}"))
+    });
+    let ways: Vec<String> = std::iter::once("paper_spread.seed=1".to_owned()).chain(ways).collect();
+    let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
+    assert_eq!(checked(ways.clone()).code, Some(0));
+    is_refused(&checked([ways, vec!["paper_spread.back_p99_ns=1"]].concat()), "paper_spread.back_p99_ns");
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    assert_eq!(checked(kinds.clone()).code, Some(0));
+    is_refused(&checked(kinds[..4].to_vec()), "paper_kinds.fill_ns");
+    is_refused(&checked([kinds.clone(), vec!["paper_kinds.fill_ns=0"]].concat()), "paper_kinds.fill_ns");
+    let file = vec!["paper.latency_file=\"ways.csv\"", "paper.latency_sha256=\"\""];
+    is_refused(&checked([kinds, file].concat()), "cannot stand beside [paper_kinds]");
 }
