@@ -102,7 +102,8 @@ pub struct ReplayArgs {
     /// Date of the session, where neither the capture nor the file's name says it.
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub date: Option<String>,
-    /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical.
+    /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical. The input of a
+    /// live run on paper is its recording, or one of `capture --config`, given behind it.
     #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "pace", "config", "from", "to", "symbols", "date", "out"])]
     pub verify: Option<PathBuf>,
     /// How the run is made and reported.
@@ -214,8 +215,22 @@ pub struct GenerateArgs {
 pub struct CaptureArgs {
     /// A line: its multicast group (or this host's address) and port, and the address of an interface if it is another
     /// than `--interface`. Up to four: lines A, B, …
-    #[arg(long = "line", required = true, value_name = "GROUP:PORT[@INTERFACE]")]
+    #[arg(long = "line", required_unless_present = "config", value_name = "GROUP:PORT[@INTERFACE]")]
     pub lines: Vec<String>,
+    /// Profile of a live run: its lines, and what its servers bring of what every line lost, as a run of it would record
+    /// them (one more interface for retransmission, one for snapshots). Ends with the session.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["lines", "interface", "socket_mib", "payload_len_max", "busy_poll_us", "hardware_stamps"]
+    )]
+    pub config: Option<PathBuf>,
+    /// Overrides one key of the profile.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", requires = "config")]
+    pub set: Vec<String>,
+    /// Date of the session, with a profile (default: today's in the venue's time zone).
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "config")]
+    pub date: Option<String>,
     /// File to write; `peregrine replay` reads it.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -129,6 +129,48 @@ fn dissect(file: &Path, ports: &[String], count: usize) {
     }
 }
 
+/// What both lines lost is named by its numbers, with the status of a capture that is not whole; what one of them lost is not.
+#[test]
+fn what_no_line_had_is_named_by_session_and_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let packets = session(dir);
+    let number = |packet: &Vec<u8>| u64::from_be_bytes(*packet[10..].first_chunk().unwrap());
+    // Two packets in a row, and one; each line alone loses others too.
+    let both = [10, 11, 30];
+    for words in [&["--json"][..], &[]] {
+        let (child, addresses, said) = begin(dir, words);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (index, payload) in packets.iter().enumerate() {
+            for (line, address) in addresses.iter().enumerate() {
+                if !both.contains(&index) && index % 7 != line {
+                    socket.send_to(payload, address).unwrap();
+                }
+            }
+            std::thread::sleep(Duration::from_micros(if index % 64 == 0 { 1_000 } else { 0 }));
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let (code, out, err) = end(child, said);
+        assert_eq!(code, Some(1), "{out}{err}");
+        let [first, behind, alone, last] = [10, 12, 30, 31].map(|index| number(&packets[index]));
+        if words.is_empty() {
+            let lost = behind - first + last - alone;
+            assert!(out.contains("nothing was dropped"), "{out}");
+            assert!(out.contains(&format!("no line had {lost} messages, in 2 runs")), "{out}");
+            let name = std::str::from_utf8(&packets[0][..10]).unwrap().trim();
+            assert!(out.contains(&format!("session {name}: {first} to {} ({})", behind - 1, behind - first)), "{out}");
+            continue;
+        }
+        let missing = &serde_json::from_str::<serde_json::Value>(&out).unwrap()["missing"];
+        assert_eq!((missing["runs"].as_u64(), missing["named"].as_array().unwrap().len()), (Some(2), 2), "{out}");
+        for (index, (first, behind)) in [(first, behind), (alone, last)].into_iter().enumerate() {
+            let run = &missing["named"][index];
+            assert_eq!((run["first"].as_u64(), run["last"].as_u64()), (Some(first), Some(behind - 1)), "{out}");
+        }
+    }
+}
+
 #[test]
 fn a_signal_ends_it_with_everything_written() {
     let dir = tempfile::tempdir().unwrap();

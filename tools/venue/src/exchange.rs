@@ -299,6 +299,16 @@ impl Exchange {
         made
     }
 
+    /// Breaks an execution of which a port knows, for both sides; `false` when none does.
+    pub(crate) fn bust(&mut self, match_number: u64, time: TimeOfDay, now: EpochNanos, feed: &mut impl Feed) -> bool {
+        let traded = self.ports.iter().find_map(|port| port.traded(match_number));
+        let Some(symbol) = traded.and_then(|name| self.venue.symbol(name)) else { return false };
+        // One that chance had chosen to be broken later is broken once.
+        self.ports.iter_mut().for_each(|port| port.forget_bust(match_number));
+        self.apply_at(&Command::Break { symbol, match_number }, time, now, feed);
+        true
+    }
+
     /// Ports hear of the begin and the end of the day.
     fn on_phase(&mut self, now: EpochNanos, time: TimeOfDay) {
         let phase = self.venue.phase();

@@ -8,6 +8,7 @@ use peregrine_types::{EpochNanos, Nanos};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::control::LineChange;
 use crate::orders::TimeOfDay;
 
 /// Packets that can be on their way at once; what comes on top is lost, and counted.
@@ -38,6 +39,21 @@ pub struct LineFaults {
     pub outage_after: Nanos,
 }
 
+impl LineFaults {
+    /// A sound line.
+    pub const NONE: Self = Self {
+        loss_ppm: 0,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+        reorder_delay: Nanos::ZERO,
+        delay: Nanos::ZERO,
+        jitter: Nanos::ZERO,
+        outage: Nanos::ZERO,
+        outage_every: Nanos::ZERO,
+        outage_after: Nanos::ZERO,
+    };
+}
+
 /// What became of a line's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineCounters {
@@ -61,6 +77,8 @@ pub struct FaultyLine {
     faults: LineFaults,
     chance: ChaCha8Rng,
     begin: Option<EpochNanos>,
+    /// End of an outage that was switched on by hand.
+    out_until: EpochNanos,
     due_last: EpochNanos,
     order: u64,
     in_flight: BinaryHeap<Reverse<(EpochNanos, u64, Vec<u8>)>>,
@@ -88,6 +106,7 @@ impl FaultyLine {
             faults,
             chance: ChaCha8Rng::seed_from_u64(seed),
             begin: None,
+            out_until: EpochNanos::MIN,
             due_last: EpochNanos::MIN,
             order: 0,
             in_flight: BinaryHeap::new(),
@@ -99,6 +118,27 @@ impl FaultyLine {
     #[must_use]
     pub const fn counters(&self) -> LineCounters {
         self.counters
+    }
+
+    /// Its faults.
+    #[must_use]
+    pub const fn faults(&self) -> LineFaults {
+        self.faults
+    }
+
+    /// Has other faults from `now` on; what is on its way arrives as it was to.
+    pub(crate) fn switch(&mut self, change: LineChange, now: EpochNanos) {
+        change.apply(&mut self.faults);
+        match change {
+            LineChange::Outage(span) => self.out_until = now.plus(span),
+            LineChange::Clear => self.out_until = EpochNanos::MIN,
+            LineChange::Loss(_)
+            | LineChange::Duplication(_)
+            | LineChange::Reordering(_)
+            | LineChange::ReorderDelay(_)
+            | LineChange::Delay(_)
+            | LineChange::Jitter(_) => {}
+        }
     }
 
     /// Takes a packet that leaves the sender at `now`.
@@ -145,6 +185,9 @@ impl FaultyLine {
         let LineFaults { outage, outage_every, outage_after, .. } = self.faults;
         let begin = *self.begin.get_or_insert(now);
         let since = now.since(begin).0 - outage_after.0;
+        if now < self.out_until {
+            return true;
+        }
         if outage.0 <= 0 || since < 0 {
             return false;
         }
@@ -217,6 +260,11 @@ pub(crate) struct PortChaos {
 impl PortChaos {
     pub(crate) fn new(faults: PortFaults, seed: u64) -> Self {
         Self { faults, chance: ChaCha8Rng::seed_from_u64(seed), counters: PortFaultCounters::default() }
+    }
+
+    /// Has other faults from now on; what was counted stays.
+    pub(crate) fn switch(&mut self, change: impl FnOnce(&mut PortFaults)) {
+        change(&mut self.faults);
     }
 
     pub(crate) fn loses_order(&mut self) -> bool {

@@ -37,6 +37,7 @@
 mod agents;
 mod clock;
 mod config;
+mod control;
 mod cross;
 mod drop_copy;
 mod exchange;
@@ -69,12 +70,15 @@ pub use agents::{
 };
 pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
+pub use control::{CONTROL_COMMANDS, ControlError, JournalEntry};
 pub use drop_copy::{CopyFaults, DropCopy, DropCopyConfig, DropCopyCounters};
 pub use exchange::{Exchange, Feed};
 pub use faults::{FaultyLine, LineCounters, LineFaults, PortFaultCounters, PortFaults};
 pub use hash::EventHash;
 pub use incidents::Incident;
-pub use live::{Addresses, EndpointCounters, LineReport, PortSummary, Server, ServerError, Summary, TapeError};
+pub use live::{
+    Addresses, ControlSummary, EndpointCounters, LineReport, PortSummary, Server, ServerError, Summary, TapeError, ask,
+};
 pub use orders::{
     AccountId, Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, SelfTrade, Terms, TimeOfDay,
     VenueSink,
@@ -84,8 +88,8 @@ pub use reference::ReferenceVenue;
 pub use rules::{Circumstances, SymbolState, check, is_beyond, midpoint, pegged, reaches};
 pub use schedule::{Calendar, Date, DaySchedule, Phase, Step};
 pub use settings::{
-    DropCopySettings, FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings, SettingsError,
-    SnapshotSettings, TickRules,
+    ControlSettings, DropCopySettings, FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings,
+    SettingsError, SnapshotSettings, TickRules,
 };
 pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
 pub use stream::{FeedStream, StreamConfig, StreamCounters};

@@ -4,6 +4,7 @@
 //! of the tape, and at last sends the feed's packets. The wall's clock is read once a turn.
 
 mod connection;
+mod control;
 mod copies;
 mod lines;
 mod ports;
@@ -34,12 +35,14 @@ use crate::snapshot::end_of_snapshot;
 use crate::stream::FeedStream;
 use crate::tape::TapeFlow;
 
+use control::ControlDesk;
 use copies::CopyEndpoint;
 use lines::{Line, RequestServer};
 use ports::Endpoint;
 use snapshots::{SnapshotServer, VISITOR_COUNT_MAX};
 use tape::Tape;
 
+pub use control::{ControlSummary, ask};
 pub use lines::LineReport;
 pub use ports::EndpointCounters;
 pub use summary::{PortSummary, Summary};
@@ -79,6 +82,14 @@ pub enum ServerError {
     /// The background flow cannot be had, or broke off.
     #[error("the background flow: {0}")]
     Tape(#[from] TapeError),
+    /// A journal of commands cannot be read, or written.
+    #[error("cannot use the journal of commands ({}): {what}", path.display())]
+    Journal {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The feed's store is full: what comes next would be lost.
     #[error("the feed has more messages than capacity.feed_message_count_max: raise it for such a day")]
     FeedFull,
@@ -116,6 +127,7 @@ pub struct Server {
     end_of_session: Nanos,
     schedule: DaySchedule,
     incidents: Incidents,
+    control: ControlDesk,
     session_message_count_max: u64,
     /// Messages at the begin of the feed's session that tell the state of the day.
     told_count: u64,
@@ -206,6 +218,7 @@ impl Server {
         let token = Token(PORTS + 2 * ports.len());
         let copy = settings.drop_copy.as_ref().map(|copy| CopyEndpoint::bind(copy.address, registry, token));
         let copy = copy.transpose().map_err(socket_error("the drop copy"))?;
+        let control = ControlDesk::open(&settings.control, registry, PORTS + 2 * ports.len() + 2)?;
         let address = socket_error("an address");
         let listening: std::io::Result<Vec<SocketAddr>> = ports.iter().map(Endpoint::address).collect();
         let addresses = requests.address().and_then(|retransmission| {
@@ -229,6 +242,7 @@ impl Server {
             end_of_session: settings.end_of_session,
             schedule: settings.schedule,
             incidents: Incidents::new(&settings.incidents, settings.start),
+            control,
             session_message_count_max: settings.session_message_count_max,
             told_count: 0,
             digest: Digest::default(),
@@ -290,6 +304,7 @@ impl Server {
         } else {
             self.exchange.poll(now, &mut self.stream);
             self.meet_incidents(now);
+            self.serve_control(now);
         }
         for port in &mut self.ports {
             is_busy |= port.serve(&mut self.exchange, now, &mut self.stream, &mut self.buffer);
@@ -322,6 +337,9 @@ impl Server {
             Token(visitor) if visitor < PORTS => self.snapshots.set_ready(visitor - VISITORS, is_ready),
             Token(port) => {
                 let (index, is_connection) = ((port - PORTS) / 2, (port - PORTS) % 2 == 1);
+                if index > self.ports.len() {
+                    return self.control.set_ready();
+                }
                 if index == self.ports.len() {
                     return self.on_copy_ready(is_connection, is_ready, now);
                 }
@@ -350,9 +368,21 @@ impl Server {
         }
     }
 
-    /// Plays what is due of the tape, or lets the agents act. Returns whether more is.
+    /// Plays what is due, and carries out what another run's journal says in between. Returns whether more is.
     fn play(&mut self, now: EpochNanos) -> Result<bool, ServerError> {
         let due = self.clock.time_of_day(now);
+        loop {
+            let until = self.control.next_time().map_or(due, |time| time.min(due));
+            if self.play_until(until, now)? {
+                return Ok(true);
+            }
+            let Some(entry) = self.control.take_script(due) else { return Ok(false) };
+            self.follow(entry, now);
+        }
+    }
+
+    /// Plays what of the tape is due at `due`, or lets the agents act. Returns whether more is.
+    fn play_until(&mut self, due: TimeOfDay, now: EpochNanos) -> Result<bool, ServerError> {
         if let Some(agents) = &mut self.agents {
             for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
                 let look = agents.next_time().filter(|time| *time <= due);
@@ -385,11 +415,11 @@ impl Server {
             let symbol_of = |name| self.exchange.venue().symbol(name);
             let command = match incident {
                 Incident::SessionRoll => {
-                    self.roll(next_session(self.stream.session()), now);
+                    self.roll(next_session(self.stream.session()), time, now);
                     None
                 }
                 Incident::SequenceReset => {
-                    self.roll(self.stream.session(), now);
+                    self.roll(self.stream.session(), time, now);
                     None
                 }
                 Incident::Halt(name) => symbol_of(name).map(|symbol| Command::Halt { symbol, reason: *b"T1  " }),
@@ -402,13 +432,13 @@ impl Server {
         // A session that had to roll for what it told at its begin would never tell anything else.
         let message_count = (self.stream.next_sequence_number() - 1).saturating_sub(self.told_count);
         if self.session_message_count_max > 0 && message_count >= self.session_message_count_max {
-            self.roll(next_session(self.stream.session()), now);
+            self.roll(next_session(self.stream.session()), time, now);
         }
     }
 
     /// Ends the feed's session and begins another, which tells the state of the day first. Nothing happens once the feed
     /// is over.
-    fn roll(&mut self, session: Session, now: EpochNanos) {
+    fn roll(&mut self, session: Session, time: TimeOfDay, now: EpochNanos) {
         if self.ended.is_some() {
             return;
         }
@@ -418,7 +448,7 @@ impl Server {
         self.digest.take(&self.stream);
         self.stream.begin_session(session);
         self.snapshots.set_session(SessionId(session.0));
-        let (stream, time) = (&mut self.stream, self.clock.time_of_day(now));
+        let stream = &mut self.stream;
         self.exchange.venue().snapshot(0, &mut |message| {
             if end_of_snapshot(message).is_none() {
                 stream.on_message(time, message);
@@ -453,8 +483,9 @@ impl Server {
     fn sleep(&mut self, now: EpochNanos) -> Duration {
         let step = Step::ALL.iter().map(|step| self.schedule.time_of(*step));
         let today = self.clock.time_of_day(now);
-        let times: [Option<TimeOfDay>; 5] = [
+        let times: [Option<TimeOfDay>; 6] = [
             self.incidents.next_time(),
+            self.control.next_time(),
             self.exchange.next_timer(),
             step.filter(|time| *time > today).min(),
             self.tape.as_ref().and_then(Tape::next).map(|(time, _)| time),

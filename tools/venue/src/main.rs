@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use peregrine_runtime::StopFlag;
-use peregrine_venue::{Server, ServerError, Settings, SettingsError, Summary};
+use peregrine_venue::{Server, ServerError, Settings, SettingsError, Summary, ask};
 
 /// Success, or a stop that was asked for.
 const DONE: u8 = 0;
+/// The exchange refused a command.
+const REFUSED: u8 = 1;
 /// The configuration or the command line is wrong.
 const USAGE: u8 = 2;
 /// The run could not begin, or broke off.
@@ -18,14 +20,28 @@ const FAILED: u8 = 3;
 /// A simulated exchange: ITCH 5.0 over MoldUDP64 multicast on two lines with retransmission and snapshots, OUCH 5.0 over
 /// SoupBinTCP, background flow, and faults on demand.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// The configuration (docs/venue.md).
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Read the configuration, say whether it is sound, and stop.
     #[arg(long)]
     check: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Tell an exchange that runs something (docs/venue.md, "By hand"): exit status 0 done, 1 refused, 3 nobody answers.
+    Control {
+        /// Its socket: `control.socket` of its configuration.
+        path: PathBuf,
+        /// The command, such as `fault line A outage 2s`.
+        #[arg(required = true, trailing_var_arg = true)]
+        command: Vec<String>,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +50,8 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("cannot reach the exchange ({}): {source}; is it running, with this control.socket?", path.display())]
+    Control { path: PathBuf, source: std::io::Error },
     #[error("cannot listen for Ctrl-C, or write: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -47,7 +65,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&cli) {
-        Ok(()) => ExitCode::from(DONE),
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(if matches!(failure, Failure::Settings(_)) { USAGE } else { FAILED })
@@ -55,11 +73,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
-    let settings = Settings::read(&cli.config)?;
+fn run(cli: &Cli) -> Result<u8, Failure> {
     let mut out = std::io::stdout();
+    if let Some(Task::Control { path, command }) = &cli.task {
+        let answer = ask(path, &command.join(" ")).map_err(|source| Failure::Control { path: path.clone(), source })?;
+        writeln!(out, "{answer}")?;
+        return Ok(if answer.starts_with("ok") { DONE } else { REFUSED });
+    }
+    let config = cli.config.clone().unwrap_or_default();
+    let settings = Settings::read(&config)?;
     if cli.check {
-        return Ok(writeln!(out, "{} is sound", cli.config.display())?);
+        writeln!(out, "{} is sound", config.display())?;
+        return Ok(DONE);
     }
     let stop = StopFlag::new();
     stop_on_signals(&stop)?;
@@ -74,9 +99,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     if let Some(address) = addresses.drop_copy {
         writeln!(out, "drop copy: {address}")?;
     }
+    if let Some(socket) = &settings.control.socket {
+        writeln!(out, "control: {}", socket.display())?;
+    }
     out.flush()?;
     let summary: Summary = server.run(&stop)?;
-    Ok(writeln!(out, "{summary}")?)
+    writeln!(out, "{summary}")?;
+    Ok(DONE)
 }
 
 /// Raises the flag at the first Ctrl-C or TERM; the second one ends the process at once.

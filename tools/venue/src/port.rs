@@ -203,6 +203,18 @@ impl OuchPort {
         self.chaos.as_ref().map(|chaos| chaos.counters).unwrap_or_default()
     }
 
+    /// Has other faults from now on.
+    pub(crate) fn switch_faults(&mut self, change: impl FnOnce(&mut PortFaults)) {
+        self.chaos.get_or_insert_with(|| PortChaos::new(PortFaults::default(), 0)).switch(change);
+    }
+
+    /// The symbol of an execution of one of its orders.
+    pub(crate) fn traded(&self, match_number: u64) -> Option<Symbol> {
+        let at = self.executions.partition_point(|(number, _)| *number < match_number);
+        let (_, order_ref) = self.executions.get(at).filter(|(number, _)| *number == match_number)?;
+        self.by_ref(*order_ref).map(|order| order.symbol)
+    }
+
     /// Whether a fault happens.
     fn has_fault(&mut self, happens: impl FnOnce(&mut PortChaos) -> bool) -> bool {
         self.chaos.as_mut().is_some_and(happens)

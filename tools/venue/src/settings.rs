@@ -27,7 +27,10 @@ mod raw;
 mod rules;
 
 pub use copies::DropCopySettings;
-use raw::{Raw, RawFaults, RawFlow, RawHours, RawLineFaults, RawPort, RawProtocol, RawSelfTrade, RawSymbol};
+use raw::{
+    Raw, RawCapacity, RawControl, RawFaults, RawFlow, RawHours, RawLineFaults, RawPort, RawProtocol, RawSelfTrade,
+    RawSymbol,
+};
 pub use rules::TickRules;
 
 /// Longest packet of an order port, in bytes with its length: every OUCH 5.0 message with all its options.
@@ -80,6 +83,17 @@ pub struct PortSettings {
     pub faults: PortFaults,
     /// Totals of bytes, rising, behind which its connection is cut: sent ones, received ones.
     pub cuts: (Vec<u64>, Vec<u64>),
+}
+
+/// How the exchange is told something while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlSettings {
+    /// The Unix-domain socket that takes commands.
+    pub socket: Option<PathBuf>,
+    /// The file that gets each command with its time of day.
+    pub journal: Option<PathBuf>,
+    /// The journal of another run, whose commands are carried out at their times.
+    pub script: Option<PathBuf>,
 }
 
 /// Where the background flow comes from.
@@ -158,6 +172,8 @@ pub struct Settings {
     pub ports: Vec<PortSettings>,
     /// The drop copy of one of them.
     pub drop_copy: Option<DropCopySettings>,
+    /// How it is told something while it runs.
+    pub control: ControlSettings,
     /// The firm of each account; those behind the ports' are the background flow's, each a firm of its own.
     pub firms: Vec<FirmId>,
     /// The background flow.
@@ -302,12 +318,7 @@ impl Reader {
                 imbalance: raw.imbalance.as_ref().map(|imbalance| self.imbalance(imbalance)),
             },
             ticks,
-            capacities: [
-                self.count("capacity.order_count_max", raw.capacity.order_count_max),
-                self.count("capacity.reference_count_max", raw.capacity.reference_count_max),
-                self.count("capacity.level_count_max", raw.capacity.level_count_max),
-                self.count("capacity.side_level_count_max", raw.capacity.side_level_count_max),
-            ],
+            capacities: self.capacities(&raw.capacity),
             stream: StreamConfig {
                 session: Session(session.map_or([b' '; 10], |session| session.0)),
                 payload_len_max: self.size("feed.payload_len_max", raw.feed.payload_len_max, (80, 65_000)),
@@ -339,6 +350,7 @@ impl Reader {
                 password: snapshot_user.1,
             },
             drop_copy: raw.drop_copy.as_ref().map(|raw_copy| self.drop_copy(raw_copy, ports.len(), faults.seed ^ 90)),
+            control: raw.control.map(|raw_control| self.control(raw_control, path)).unwrap_or_default(),
             ports,
             firms,
             flow,
@@ -346,6 +358,15 @@ impl Reader {
             session_message_count_max: faults.session_message_count_max,
             seed: faults.seed,
         }
+    }
+
+    fn capacities(&mut self, raw: &RawCapacity) -> [u32; 4] {
+        [
+            self.count("capacity.order_count_max", raw.order_count_max),
+            self.count("capacity.reference_count_max", raw.reference_count_max),
+            self.count("capacity.level_count_max", raw.level_count_max),
+            self.count("capacity.side_level_count_max", raw.side_level_count_max),
+        ]
     }
 
     fn size(&mut self, key: &str, value: u64, range: (u64, u64)) -> usize {
@@ -394,6 +415,18 @@ impl Reader {
             outage_every: micros(raw.outage_every_us),
             outage_after: micros(raw.outage_after_us),
         }
+    }
+
+    /// Relative paths count from the configuration's folder.
+    fn control(&mut self, raw: RawControl, path: &Path) -> ControlSettings {
+        let folder = path.parent().unwrap_or(path);
+        let place = |name: Option<String>| name.map(|name| folder.join(name));
+        let RawControl { socket, journal, script } = raw;
+        let settings = ControlSettings { socket: place(socket), journal: place(journal), script: place(script) };
+        if settings.journal.is_some() && settings.journal == settings.script {
+            self.refuse("control.journal", &"that of control.script", "another file: it is written anew");
+        }
+        settings
     }
 
     fn incidents(&mut self, raw: &RawFaults) -> Vec<(TimeOfDay, Incident)> {

@@ -1,23 +1,28 @@
-//! `peregrine capture`: writes what arrives on the lines of a feed to pcapng, until a limit is reached or Ctrl-C.
+//! `peregrine capture`: writes what arrives on the lines of a feed to pcapng, until a limit is reached or Ctrl-C; with a
+//! profile also what servers bring of what every line lost, and until the session ends.
+
+mod found;
+mod holes;
+mod whole;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use peregrine_report::format::{bytes, count};
-use peregrine_report::table::Table;
+use peregrine_report::format::bytes;
 use peregrine_runtime::StopFlag;
 use peregrine_source::live::{
-    BusyPoll, LineAddress, LineCounters, LiveSource, Recorded, Recorder, RecorderPlan, RecorderReport, SocketFacts,
-    SocketOptions, StampWish, UdpSource,
+    BusyPoll, LineAddress, LiveSource, Recorded, Recorder, RecorderPlan, SocketFacts, SocketOptions, StampWish,
+    UdpSource,
 };
 use peregrine_source::{RecordedFeed, RecordedRecovery, Source};
 use peregrine_types::Nanos;
 use peregrine_wire::arbiter::LINE_COUNT_MAX;
-use serde_json::json;
 
 use crate::cli::CaptureArgs;
-use crate::commands::{note, print, print_json};
+use crate::commands::note;
 use crate::exit::{Exit, Failure};
+use found::Found;
+use holes::HoleWatch;
 
 /// Packets between two looks at the clock and at Ctrl-C while packets come without a pause.
 const PACKETS_PER_TURN: usize = 1_024;
@@ -38,6 +43,14 @@ enum Taken {
 }
 
 pub(super) fn run(args: &CaptureArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
+    match &args.config {
+        Some(profile) => whole::run(profile, args, interrupted),
+        None => run_lines(args, interrupted),
+    }
+}
+
+/// Records the lines alone.
+fn run_lines(args: &CaptureArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
     let lines = args.lines.iter().map(|text| parse_line(text, args.interface)).collect::<Result<Vec<_>, _>>()?;
     if lines.len() > LINE_COUNT_MAX {
         return Err(Failure::usage(format_args!(
@@ -53,22 +66,69 @@ pub(super) fn run(args: &CaptureArgs, interrupted: &StopFlag) -> Result<Exit, Fa
         stamp: if args.hardware_stamps { StampWish::Hardware } else { StampWish::Kernel },
     };
     let mut source = UdpSource::open(&lines, &options, None)?;
-    let plan = RecorderPlan {
-        path: args.out.clone(),
-        ring_len: usize::try_from(u64::from(args.ring_mib.max(1)).saturating_mul(MIB)).unwrap_or(usize::MAX),
-        file_len_max: args.file_mib.map(|mib| u64::from(mib).saturating_mul(MIB)),
-    };
-    let recorder = Recorder::open(&plan, &feed_of(&lines, args))
+    let feed = feed_of(&lines, args);
+    let recorder = Recorder::open(&recorder_plan(args), &feed)
         .map_err(|error| Failure::file("create", &args.out, &error, "give a path in a folder that can be written"))?;
     for (index, facts) in source.facts().iter().enumerate() {
         note(format_args!("line {}: {}", letter(index), fact_text(facts)));
     }
     let destinations: Vec<SocketAddrV4> = source.facts().iter().map(|facts| facts.local).collect();
-    let recorded = record(&mut source, recorder, &destinations, (args, interrupted));
-    let report = recorded?
-        .finish()
-        .map_err(|error| Failure::file("write", &args.out, &error, "make room on the disk and run it again"))?;
-    conclude(args, &source, &report)
+    let mut watch = HoleWatch::new(feed.arbiter_config()).map_err(Failure::usage)?;
+    let recorder = record(&mut source, recorder, (&destinations, &mut watch), (args, interrupted))?;
+    let report = recorder.finish().map_err(|error| not_written(&args.out, &error))?;
+    let found = Found {
+        report,
+        lines: source.line_counters(),
+        backward_step_count: source.statistics().backward_step_count,
+        holes: watch.finish(feed.reorder_window),
+        recovery: None,
+    };
+    found.conclude(args)
+}
+
+/// Where the recording goes.
+fn recorder_plan(args: &CaptureArgs) -> RecorderPlan {
+    RecorderPlan {
+        path: args.out.clone(),
+        ring_len: usize::try_from(u64::from(args.ring_mib.max(1)).saturating_mul(MIB)).unwrap_or(usize::MAX),
+        file_len_max: args.file_mib.map(|mib| u64::from(mib).saturating_mul(MIB)),
+    }
+}
+
+fn not_written(path: &std::path::Path, error: &std::io::Error) -> Failure {
+    Failure::file("write", path, error, "make room on the disk and run it again")
+}
+
+/// When a capture is over.
+struct Limits<'a> {
+    begin: Instant,
+    span_max: Option<Duration>,
+    packet_count_max: u64,
+    len_max: u64,
+    interrupted: &'a StopFlag,
+}
+
+impl<'a> Limits<'a> {
+    fn new(args: &CaptureArgs, interrupted: &'a StopFlag) -> Self {
+        Self {
+            begin: Instant::now(),
+            span_max: args.seconds.map(Duration::from_secs),
+            packet_count_max: args.packets.unwrap_or(u64::MAX),
+            len_max: args.max_mib.map_or(u64::MAX, |mib| u64::from(mib).saturating_mul(MIB)),
+            interrupted,
+        }
+    }
+
+    /// Whether it is to stop, whatever waits.
+    fn is_over(&self, recorder: &Recorder) -> bool {
+        let is_late = self.span_max.is_some_and(|span| self.begin.elapsed() >= span);
+        is_late || self.interrupted.is_requested() || recorder.has_failed()
+    }
+
+    /// Whether no packet more is to be taken.
+    const fn is_full(&self, recorder: &Recorder) -> bool {
+        recorder.recorded_count() >= self.packet_count_max || recorder.recorded_len() >= self.len_max
+    }
 }
 
 /// What the recording says about itself: lines as they come, from wherever the recording begins.
@@ -87,21 +147,13 @@ fn feed_of(lines: &[LineAddress], args: &CaptureArgs) -> RecordedFeed {
 fn record(
     source: &mut UdpSource,
     mut recorder: Recorder,
-    destinations: &[SocketAddrV4],
+    (destinations, watch): (&[SocketAddrV4], &mut HoleWatch),
     (args, interrupted): (&CaptureArgs, &StopFlag),
 ) -> Result<Recorder, Failure> {
-    let begin = Instant::now();
-    let packet_count_max = args.packets.unwrap_or(u64::MAX);
-    let len_max = args.max_mib.map_or(u64::MAX, |mib| u64::from(mib).saturating_mul(MIB));
-    let is_over = |recorder: &Recorder| {
-        let is_late = args.seconds.is_some_and(|seconds| begin.elapsed() >= Duration::from_secs(seconds));
-        is_late || interrupted.is_requested() || recorder.has_failed()
-    };
-    let is_full =
-        |recorder: &Recorder| recorder.recorded_count() >= packet_count_max || recorder.recorded_len() >= len_max;
+    let limits = Limits::new(args, interrupted);
     let mut take = |recorder: &mut Recorder| -> Result<Taken, Failure> {
         for _ in 0..PACKETS_PER_TURN {
-            if is_full(recorder) {
+            if limits.is_full(recorder) {
                 return Ok(Taken::Full);
             }
             if !source.advance()? {
@@ -110,12 +162,14 @@ fn record(
             let (Some(packet), Some(from)) = (source.current(), source.sender()) else { return Ok(Taken::Nothing) };
             let to = destinations.get(usize::from(packet.line.0)).copied().unwrap_or(from);
             let (interface, recv_time, payload) = (packet.line.0, packet.recv_time, packet.bytes);
-            // A packet for which there is no room is counted there.
-            let _: bool = recorder.record(&Recorded { interface, recv_time, from, to, payload });
+            // A packet for which there is no room is counted there, and is missing in the file.
+            if recorder.record(&Recorded { interface, recv_time, from, to, payload }) {
+                watch.on_packet(packet.line, payload, recv_time);
+            }
         }
         Ok(Taken::Some)
     };
-    while !is_over(&recorder) {
+    while !limits.is_over(&recorder) {
         match take(&mut recorder)? {
             Taken::Some => {}
             Taken::Nothing => std::thread::sleep(SLEEP),
@@ -130,56 +184,6 @@ fn record(
         }
     }
     Ok(recorder)
-}
-
-fn conclude(args: &CaptureArgs, source: &UdpSource, report: &RecorderReport) -> Result<Exit, Failure> {
-    let lines = source.line_counters();
-    let lost = |line: &LineCounters| line.kernel_drop_count.saturating_add(line.oversize_count);
-    let lost = lines.iter().map(lost).fold(report.dropped_count, u64::saturating_add);
-    let exit = if lost == 0 { Exit::Done } else { Exit::No };
-    let backward_step_count = source.statistics().backward_step_count;
-    if args.json {
-        let of_line = |line: &LineCounters| {
-            json!({"packets": line.packet_count, "kernel_drops": line.kernel_drop_count,
-                "oversize": line.oversize_count, "unstamped": line.unstamped_count})
-        };
-        let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
-        print_json(&json!({"files": files, "len": report.len, "packets": report.packet_count,
-            "ring_drops": report.dropped_count, "backward_steps": backward_step_count, "lines": lines.iter().map(of_line).collect::<Vec<_>>()}))?;
-        return Ok(exit);
-    }
-    let mut table = Table::new().left("line").right("packets").right("dropped by the kernel").right("too long");
-    for (index, line) in lines.iter().enumerate() {
-        let numbers = [line.packet_count, line.kernel_drop_count, line.oversize_count].map(count);
-        table.row([letter(index).to_string(), numbers[0].clone(), numbers[1].clone(), numbers[2].clone()]);
-    }
-    let mut text = table.to_text(usize::MAX);
-    for file in &report.files {
-        text.push_str(&format!("{}\n", file.display()));
-    }
-    let whole =
-        if lost == 0 { "nothing was dropped".to_owned() } else { format!("{} packets are missing", count(lost)) };
-    let packets = count(report.packet_count);
-    text.push_str(&format!("{packets} packets, {}, {whole}\n", bytes(report.len)));
-    if backward_step_count > 0 {
-        text.push_str(&format!(
-            "{} packets were read behind others that came later: they stand with the time of those\n",
-            count(backward_step_count)
-        ));
-    }
-    if report.dropped_count > 0 {
-        text.push_str("the disk did not keep up: give a larger --ring-mib or a faster disk\n");
-    }
-    if lines.iter().any(|line| line.kernel_drop_count > 0) {
-        text.push_str(
-            "the receiver did not keep up: give a larger --socket-mib (and net.core.rmem_max), or a core of its own\n",
-        );
-    }
-    if lines.iter().any(|line| line.oversize_count > 0) {
-        text.push_str("some packets are longer than --payload-len-max\n");
-    }
-    print(&text)?;
-    Ok(exit)
 }
 
 fn letter(index: usize) -> char {

@@ -13,7 +13,8 @@ use crate::commands::replay::{execute, input_plan};
 use crate::commands::{note, print, print_json};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
-use crate::run::{CONFIG_NAME, InputFile, Manifest, Run, RunPlan, hex};
+use crate::live::history::NOTE_NAME;
+use crate::run::{CONFIG_NAME, InputFile, Manifest, RECORDING_NAME, Run, RunPlan, hex};
 use crate::stage::schedule::Pace;
 
 /// One difference between the two runs.
@@ -25,13 +26,14 @@ struct Difference {
 
 pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
     let manifest = Manifest::read(dir)?;
+    let files = input_files(dir, &manifest, &args.files)?;
     let mut differences = check_log(dir, &manifest)?;
     differences.extend(check_config(dir, &manifest)?);
     if differences.is_empty() {
-        let mut inputs = check_inputs(&manifest, &args.files)?;
+        let mut inputs = check_inputs(&manifest, &files)?;
         inputs.extend(check_latency(&manifest));
         let scratch = Scratch::new()?;
-        match (repeat(dir, &manifest, args, &scratch.0, interrupted), inputs.is_empty()) {
+        match (repeat(dir, &manifest, (args, &files), &scratch.0, interrupted), inputs.is_empty()) {
             (Ok(again), _) if again.is_interrupted => {
                 return Err(Failure::interrupted("the verification was stopped: no verdict; run it again"));
             }
@@ -88,16 +90,44 @@ fn check_config(dir: &Path, manifest: &Manifest) -> Result<Option<Difference>, F
     }))
 }
 
-/// The files: those of the manifest, or others given in their place.
-fn check_inputs(manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
+/// The files: those of the manifest, or others given in their place. A live run on paper had none: its own recording, or
+/// another of the same session.
+fn input_files(dir: &Path, manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let (count, before) = (given.len(), manifest.inputs.len());
-    if count != 0 && count != before {
-        let what = format!("{count} files are given, the run had {before}: give all of them in their order, or none");
-        return Err(Failure::usage(what));
+    if before > 0 {
+        if count != 0 && count != before {
+            let what =
+                format!("{count} files are given, the run had {before}: give all of them in their order, or none");
+            return Err(Failure::usage(what));
+        }
+        let inputs = manifest.inputs.iter().map(|input| input.path.clone());
+        return Ok(if count == 0 { inputs.collect() } else { given.to_vec() });
     }
+    if dir.join(NOTE_NAME).exists() {
+        return Err(Failure::usage(format_args!(
+            "the run's orders went to a venue ({}): its answers are in the log and in no recording, so that no input gives \
+             the log again; `log check` proves that it is whole",
+            dir.display()
+        )));
+    }
+    let recording = dir.join(RECORDING_NAME);
+    if count > 0 {
+        Ok(given.to_vec())
+    } else if recording.exists() {
+        Ok(vec![recording])
+    } else {
+        Err(Failure::usage(format_args!(
+            "the run was live and recorded nothing ({}): give a recording of its session, by `capture --config`",
+            dir.display()
+        )))
+    }
+}
+
+/// Whether the files are those of the run, as far as it knew any.
+fn check_inputs(manifest: &Manifest, files: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
     let mut differences = Vec::new();
-    for (index, expected) in manifest.inputs.iter().enumerate() {
-        let found = InputFile::of(given.get(index).unwrap_or(&expected.path))?;
+    for (expected, file) in manifest.inputs.iter().zip(files) {
+        let found = InputFile::of(file)?;
         if found.sha256 != expected.sha256 {
             differences.push(Difference {
                 what: format!("input {} ({} bytes, {} before)", found.path.display(), found.len, expected.len),
@@ -124,7 +154,7 @@ fn check_latency(manifest: &Manifest) -> Option<Difference> {
 fn repeat(
     dir: &Path,
     manifest: &Manifest,
-    args: &ReplayArgs,
+    (args, files): (&ReplayArgs, &[PathBuf]),
     scratch: &Path,
     interrupted: &StopFlag,
 ) -> Result<Run, Failure> {
@@ -132,8 +162,6 @@ fn repeat(
     if let Some(folder) = &manifest.config_dir {
         loaded.file = folder.join(CONFIG_NAME);
     }
-    let given: Vec<PathBuf> = manifest.inputs.iter().map(|input| input.path.clone()).collect();
-    let files = if args.files.is_empty() { &given } else { &args.files };
     let input = input_plan(&loaded, files, manifest.date.as_deref())?;
     let plan = RunPlan {
         loaded,
@@ -142,7 +170,8 @@ fn repeat(
         pace: Pace::Max,
         from: manifest.from.map(EpochNanos),
         to: manifest.to.map(EpochNanos),
-        packet_count_max: Some(manifest.packet_count),
+        // A live run counts its steps: what it took is what its recording has.
+        packet_count_max: (!manifest.inputs.is_empty()).then_some(manifest.packet_count),
         guard_script: Some(guard_script(dir)?),
         live: None,
         dir: scratch.join("again"),

@@ -28,7 +28,7 @@ use crate::live::{
 use crate::stage::schedule::Schedule;
 
 /// Name of the recording in a run's folder.
-const RECORDING_NAME: &str = "feed.pcapng";
+pub(crate) const RECORDING_NAME: &str = "feed.pcapng";
 /// Notices that wait to be said, at most.
 const NOTICE_SLOTS: usize = 4_096;
 
@@ -240,7 +240,8 @@ fn drop_copy(config: &Config, symbols: &[Symbol], clock: &TscClock) -> Result<Op
     CopyWatch::start(&plan, symbols, clock.clone(), note).map(Some)
 }
 
-pub(super) fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
+/// What a profile says of its lines and of who helps them.
+pub(crate) fn lines(config: &Config, live: &LiveSection, date: Option<Date>) -> Result<LivePlan, Failure> {
     let interface: Ipv4Addr = live.interface.parse().map_err(Failure::usage)?;
     let lines: Result<Vec<LineAddress>, Failure> = (live.lines.iter())
         .map(|line| {

@@ -43,6 +43,7 @@ pub use facts::{CONFIG_NAME, InputFile, MANIFEST_NAME, Manifest, sha256_of_file}
 pub(crate) use facts::{hex, write_file};
 pub use latency::LatencyFile;
 pub use live::LiveSettings;
+pub(crate) use live::{RECORDING_NAME, lines as live_plan};
 pub use parts::{RunInput, RunVenue};
 pub(crate) use sources::try_lines;
 

@@ -333,6 +333,12 @@ impl LiveInput {
         self.gate.recorder.take().map(Recorder::finish).transpose()
     }
 
+    /// Where what arrives is recorded, until the recording is finished.
+    #[must_use]
+    pub const fn recorder(&self) -> Option<&Recorder> {
+        self.gate.recorder.as_ref()
+    }
+
     /// The feed stage.
     #[must_use]
     pub const fn feed(&self) -> &MoldFeed {

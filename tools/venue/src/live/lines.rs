@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::control::LineChange;
 use crate::faults::{FaultyLine, LineCounters, LineFaults};
 use crate::settings::{LineSettings, RetransmissionSettings};
 use crate::stream::FeedStream;
@@ -61,6 +62,18 @@ impl Line {
         } else {
             self.faulty.send(packet, now);
         }
+    }
+
+    /// Has other faults from `now` on.
+    pub(super) fn switch(&mut self, change: LineChange, now: EpochNanos) {
+        // Behind packets that are on their way nothing goes out directly any more.
+        self.is_clean = false;
+        self.faulty.switch(change, now);
+    }
+
+    /// Its faults.
+    pub(super) const fn faults(&self) -> LineFaults {
+        self.faulty.faults()
     }
 
     /// Sends what is due of the packets that were held back.
@@ -164,6 +177,16 @@ impl RequestServer {
 
     pub(super) const fn faults(&self) -> LineCounters {
         self.faulty.counters()
+    }
+
+    /// Has other faults of its answers from `now` on.
+    pub(super) fn switch(&mut self, change: LineChange, now: EpochNanos) {
+        self.faulty.switch(change, now);
+    }
+
+    /// Lies that often from now on.
+    pub(super) const fn lie(&mut self, ppm: u32) {
+        self.lie_ppm = ppm;
     }
 }
 

@@ -145,7 +145,7 @@ impl Endpoint {
         }
     }
 
-    fn cut(&mut self, exchange: &mut Exchange, now: EpochNanos, feed: &mut FeedStream) {
+    pub(super) fn cut(&mut self, exchange: &mut Exchange, now: EpochNanos, feed: &mut FeedStream) {
         self.counters.cut_count += 1;
         self.hang_up(exchange, now, feed);
     }

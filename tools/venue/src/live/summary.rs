@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EndpointCounters, LineReport, Server};
+use super::{ControlSummary, EndpointCounters, LineReport, Server};
 use crate::agents::{AgentCounters, AgentFlow, KindCounters};
 use crate::drop_copy::DropCopyCounters;
 use crate::faults::{LineCounters, PortFaultCounters};
@@ -76,6 +76,8 @@ pub struct Summary {
     pub ports: Vec<PortSummary>,
     /// The drop copy: its reports, and its session.
     pub drop_copy: Option<(DropCopyCounters, peregrine_fix::Counters)>,
+    /// What was told by hand, or by another run's journal.
+    pub control: ControlSummary,
 }
 
 impl Server {
@@ -109,6 +111,7 @@ impl Server {
             agents: self.agents.as_ref().map(AgentFlow::counters),
             ports,
             drop_copy: self.exchange.drop_copy().map(|copy| copy.counters()),
+            control: self.control.summary(),
         }
     }
 }
@@ -165,6 +168,11 @@ impl fmt::Display for Summary {
             write!(f, "drop copy: {report_count} reports, the day told again {replay_count} times")?;
             write!(f, ", {} logons, {} messages sent again", session.logon_count, session.resent_count)?;
             writeln!(f, "; {lost_count} without room, {fault_count} faults")?;
+        }
+        let ControlSummary { done_count, refused_count, entries } = &self.control;
+        if done_count + refused_count > 0 {
+            writeln!(f, "told by hand: {done_count} commands, {refused_count} refused")?;
+            entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
         }
         write!(f, "orders alive at the end: {}", self.order_count)
     }

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) snapshot: RawSnapshot,
     pub(super) port: Vec<RawPort>,
     pub(super) drop_copy: Option<super::copies::RawDropCopy>,
+    pub(super) control: Option<RawControl>,
     pub(super) flow: RawFlow,
     #[serde(default)]
     pub(super) symbol: Vec<RawSymbol>,
@@ -85,6 +86,14 @@ pub(super) struct RawSnapshot {
     pub(super) address: String,
     pub(super) username: String,
     pub(super) password: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawControl {
+    pub(super) socket: Option<String>,
+    pub(super) journal: Option<String>,
+    pub(super) script: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,5 @@
 //! The program `peregrine` against an exchange with a tape.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 
 use std::path::Path;
 
