@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Clients that nobody here wrote trade against the exchange: SoupBinTCP by the package nasdaq-protocols.
 
-Usage: venue_peer.py PATH/TO/peregrine-venue [--orders 20000]     (scripts/venue_peer.sh makes the environment)
+Usage: venue_peer.py PATH/TO/peregrine-venue [--orders 20000] [--clients 2]     (scripts/venue_peer.sh makes the environment)
 
 The package has sessions and framing; the OUCH 5.0 and GLIMPSE messages are packed and read here from the specification's
-offsets, with nothing of this project's code. Two clients trade in one book: every order must be accepted, every execution
+offsets, with nothing of this project's code. Two clients or more trade in one book: every order must be accepted, every execution
 told to both sides with the same number, price and shares; a client that reconnects in the middle of its stream must get
 exactly the messages behind; the snapshot must hold the orders that are left. A difference ends the program with 1.
 """
@@ -25,6 +25,8 @@ except ImportError as error:
 SYMBOL = b"ALFA    "
 # Seconds between two looks at what came, and looks in a row that find nothing.
 TURN, SILENCE_MAX = 0.02, 3_000
+# Orders of a client that wait for their answer, at most: the package reads some 900 messages a second of each session.
+UNANSWERED_MAX = 5_000
 PORT = """
 [[port]]
 address = "127.0.0.1:0"
@@ -33,8 +35,8 @@ password = "password"
 firm = {firm}
 self_trade = "allow"
 is_cancel_on_disconnect = false
-order_count_max = 2_000_000
-message_count_max = 8_000_000
+order_count_max = {orders}
+message_count_max = {messages}
 """
 CONFIG = """
 [venue]
@@ -130,16 +132,13 @@ class Trader:
             quiet = quiet + 1 if len(self.heard) == before else 0
 
     def executions(self):
-        """Match number to order, shares and price (OUCH 5.0, Order Executed), without trades with oneself."""
+        """Match number to the sides that were told here: order, shares and price (OUCH 5.0, Order Executed)."""
         found = {}
         for message in self.heard:
             if message[:1] == b"E":
                 _, _, number, shares, price, _, match = struct.unpack_from(">cQIIQcQ", message)
                 found.setdefault(match, []).append((number, shares, price))
-        for match, sides in found.items():
-            assert len({self.sent[number][0] for number, _, _ in sides}) == len(sides), f"match {match} was told twice"
-            assert len({side[1:] for side in sides}) == 1, f"match {match} differs between its sides"
-        return {match: sides[0] for match, sides in found.items() if len(sides) == 1}
+        return found
 
     def open_shares(self):
         """What is left of each accepted order."""
@@ -159,28 +158,39 @@ class Trader:
         return {number: shares for number, shares in left.items() if shares > 0}
 
 
-async def trade(addresses, count):
-    one, two = Trader(addresses["port 0"], "one"), Trader(addresses["port 1"], "two")
-    assert await one.connect() == await two.connect() == "PEERDAY001"
-    chance = random.Random(1)
-    for number in range(1, count // 2 + 1):
-        for trader in (one, two):
+async def trade(addresses, count, clients):
+    traders = [Trader(addresses[f"port {index}"], f"peer{index}") for index in range(clients)]
+    sessions = [await trader.connect() for trader in traders]
+    assert set(sessions) == {"PEERDAY001"}
+    chance, each = random.Random(1), count // clients
+    for number in range(1, each + 1):
+        for trader in traders:
             side = chance.choice([b"B", b"S"])
             price = 100_000 + 100 * chance.randint(-5, 5)
             trader.send(number, side, 100 * chance.randint(1, 9), price, chance.choice([b"0", b"0", b"3"]))
-        if number % 200 == 0:
+        if number % 20 == 0:
             await asyncio.sleep(0)
-    await one.settle(count // 2)
-    await two.settle(count // 2)
-    mine, theirs = one.executions(), two.executions()
-    both = mine.keys() & theirs.keys()
-    assert both, "the two never traded with each other"
-    assert both == mine.keys() | theirs.keys(), "an execution was told to one side only"
-    for match in both:
-        (a, shares, price), (b, other_shares, other_price) = mine[match], theirs[match]
-        assert (shares, price) == (other_shares, other_price), f"match {match} differs between its sides"
+        while number - min(trader.accepted for trader in traders) > UNANSWERED_MAX:
+            await asyncio.sleep(TURN)
+    for trader in traders:
+        await trader.settle(each)
+    return traders, compare(traders)
+
+
+def compare(traders):
+    """Each match is told to both sides, once each, with one price and one quantity; how many were between two clients."""
+    matches = {}
+    for trader in traders:
+        for match, sides in trader.executions().items():
+            matches.setdefault(match, []).extend((trader, *side) for side in sides)
+    for match, sides in matches.items():
+        assert len(sides) == 2, f"match {match} was told {len(sides)} times"
+        (one, a, *terms), (two, b, *other_terms) = sides
+        assert terms == other_terms, f"match {match} differs between its sides"
         assert one.sent[a][0] != two.sent[b][0], f"match {match} has one side twice"
-    return one, two, len(both)
+    between = sum(one[0] is not two[0] for one, two in matches.values())
+    assert between, "no two clients ever traded with each other"
+    return between
 
 
 async def reconnect(trader):
@@ -206,7 +216,7 @@ async def snapshot(address, traders):
                 done.set()
 
     session = await soup.connect_async(address, "glimps", "glimpse", "", 1, on_msg_coro=take)
-    await asyncio.wait_for(done.wait(), 60)
+    await asyncio.wait_for(done.wait(), 3_600)
     await session.close()
     shown = {b"B": 0, b"S": 0}
     for message in messages:
@@ -222,23 +232,27 @@ async def snapshot(address, traders):
     return len(messages)
 
 
-async def run(addresses, count):
-    one, two, matches = await trade(addresses, count)
-    messages = await snapshot(addresses["snapshots"], (one, two))
-    await reconnect(one)
-    await reconnect(two)
-    heard = len(one.heard) + len(two.heard)
-    for trader in (one, two):
+async def run(addresses, count, clients):
+    traders, matches = await trade(addresses, count, clients)
+    messages = await snapshot(addresses["snapshots"], traders)
+    await asyncio.gather(*(reconnect(trader) for trader in traders))
+    heard = sum(len(trader.heard) for trader in traders)
+    for trader in traders:
         await trader.session.close()
-    print(f"{count} orders, {heard} answers, {matches} executions between the two, a snapshot of {messages} messages: equal")
+    print(
+        f"{clients} clients, {count} orders, {heard} answers, {matches} executions between two of them, a snapshot of "
+        f"{messages} messages: equal"
+    )
 
 
-def start(program, folder):
+def start(program, folder, count, clients):
     config = pathlib.Path(folder) / "venue.toml"
-    config.write_text(PORT.format(user="one", firm=1) + PORT.format(user="two", firm=2) + CONFIG)
+    room = {"orders": 2 * count // clients, "messages": 8 * count // clients}
+    ports = [PORT.format(user=f"peer{index}", firm=index + 1, **room) for index in range(clients)]
+    config.write_text("".join(ports) + CONFIG)
     process = subprocess.Popen([program, "--config", config], stdout=subprocess.PIPE, text=True)
     addresses = {}
-    while "port 1" not in addresses:
+    while f"port {clients - 1}" not in addresses:
         line = process.stdout.readline()
         if not line:
             raise SystemExit("the exchange did not start")
@@ -253,11 +267,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--orders", type=int, default=20_000)
+    parser.add_argument("--clients", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        process, addresses = start(arguments.program, folder)
+        process, addresses = start(arguments.program, folder, arguments.orders, arguments.clients)
         try:
-            asyncio.run(run(addresses, arguments.orders))
+            asyncio.run(run(addresses, arguments.orders, arguments.clients))
         finally:
             process.terminate()
             print(process.communicate(timeout=30)[0].strip())

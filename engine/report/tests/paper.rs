@@ -232,6 +232,39 @@ fn orders_that_find_the_price_on_the_other_side_are_counted_once() {
     assert_eq!((part.rest_took_count, part.post_only_refused_count), (1, 1));
 }
 
+/// The log of decisions names no side of a replacement, and the whole chain's quantity: the log of orders does.
+#[test]
+fn replacements_are_read_as_the_orders_that_they_are() {
+    let mut late = made();
+    for step in late.orders.iter_mut().filter(|step| step.liquidity == Liquidity::Removed).step_by(10) {
+        step.price.0 += if step.side == Side::Buy { CENT } else { -CENT };
+    }
+    let (expected, fills) = (read(&late).latency, read(&late).fills);
+    for decision in &mut late.decisions {
+        (decision.intent_kind, decision.intent_side, decision.intent_qty) =
+            (IntentKind::Replace, Side::Buy, Qty(5_000));
+    }
+    for step in &mut late.orders {
+        match step.transition {
+            // 4,900 of the chain were executed before.
+            OrderTransition::Submitted => {
+                (step.transition, step.qty, step.filled_qty) =
+                    (OrderTransition::ReplaceRequested, Qty(5_000), Qty(4_900));
+            }
+            OrderTransition::Accepted => step.transition = OrderTransition::Replaced,
+            _ => {}
+        }
+    }
+    let mut part = read(&late).latency;
+    assert_eq!((part.ways[0].name, part.ways[0].count), ("replace, to the venue", 1_200));
+    part.ways.clone_from(&expected.ways);
+    assert_eq!(part, expected);
+    assert_eq!(read(&late).fills, fills);
+    let refused = late.orders.iter_mut().find(|step| step.transition == OrderTransition::Replaced).unwrap();
+    (refused.transition, refused.reason) = (OrderTransition::ReplaceRejected, ReasonCode::VenuePostOnly);
+    assert_eq!(read(&late).latency.post_only_refused_count, 1);
+}
+
 #[test]
 fn fills_are_classed_and_their_results_add_up() {
     let mut made = made();

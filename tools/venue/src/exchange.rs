@@ -299,7 +299,7 @@ impl Exchange {
         made
     }
 
-    /// Breaks an execution of which a port knows, for both sides; `false` when none does.
+    /// Breaks an execution of which a port knows, for both sides; `false` when none does, or it was broken before.
     pub(crate) fn bust(&mut self, match_number: u64, time: TimeOfDay, now: EpochNanos, feed: &mut impl Feed) -> bool {
         let traded = self.ports.iter().find_map(|port| port.traded(match_number));
         let Some(symbol) = traded.and_then(|name| self.venue.symbol(name)) else { return false };

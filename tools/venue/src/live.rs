@@ -303,7 +303,7 @@ impl Server {
             self.exchange.poll_sessions(now, &mut self.stream);
         } else {
             self.exchange.poll(now, &mut self.stream);
-            self.meet_incidents(now);
+            self.meet_incidents(self.clock.time_of_day(now), now);
             self.serve_control(now);
         }
         for port in &mut self.ports {
@@ -377,6 +377,8 @@ impl Server {
                 return Ok(true);
             }
             let Some(entry) = self.control.take_script(due) else { return Ok(false) };
+            // What the day's faults do before it was done before it then, too.
+            self.meet_incidents(entry.0, now);
             self.follow(entry, now);
         }
     }
@@ -408,9 +410,8 @@ impl Server {
         Ok(true)
     }
 
-    /// Carries out what is due of the day's faults.
-    fn meet_incidents(&mut self, now: EpochNanos) {
-        let time = self.clock.time_of_day(now);
+    /// Carries out what of the day's faults is due at `time`.
+    fn meet_incidents(&mut self, time: TimeOfDay, now: EpochNanos) {
         while let Some(incident) = self.incidents.take(time) {
             let symbol_of = |name| self.exchange.venue().symbol(name);
             let command = match incident {

@@ -506,6 +506,9 @@ impl OuchPort {
             };
             self.send(&answer, &[]);
         }
+        // What was broken is not broken again.
+        let known = self.executions[first..].iter().take_while(|(number, _)| *number == match_number).count();
+        self.executions.drain(first..first + known);
     }
 }
 

@@ -104,6 +104,8 @@ fn every_fault_is_switched_by_hand_while_it_runs() {
     done(folder, &format!("bust {number}"));
     alpha.expect(4, "B");
     beta.expect(3, "B");
+    let (code, said) = tell(folder, &format!("bust {number}"));
+    assert!(code == Some(1) && said.contains("that was not broken yet"), "{code:?} {said}");
 
     done(folder, "fault port 0 storm 60s");
     alpha.send(&order(3, b'B', 100, 100_000));
@@ -145,7 +147,7 @@ fn every_fault_is_switched_by_hand_while_it_runs() {
         assert!(code == Some(1) && answer.contains(said), "{command}: {code:?} {answer}");
     }
     let summary = venue.stop();
-    assert!(summary.contains("told by hand: 10 commands, 6 refused"), "{summary}");
+    assert!(summary.contains("told by hand: 10 commands, 7 refused"), "{summary}");
     let journal = std::fs::read_to_string(folder.join("hand.log")).unwrap();
     assert_eq!(journal.lines().count(), 10, "{journal}");
     for line in journal.lines() {

@@ -274,11 +274,22 @@ fn conclude(manifest: &Manifest, differences: &[Difference], is_json: bool) -> R
 /// A folder of its own that goes when the verification ends.
 struct Scratch(PathBuf);
 
+/// Names that are tried for it: whoever died in the middle left its folder.
+const SCRATCH_NAME_COUNT: u32 = 10_000;
+
 impl Scratch {
     fn new() -> Result<Self, Failure> {
-        let dir = std::env::temp_dir().join(format!("peregrine-verify-{}", std::process::id()));
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| Failure::file("create", &dir, &error, "set TMPDIR to a folder with room"))?;
+        let (folder, process) = (std::env::temp_dir(), std::process::id());
+        let mut outcome = Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists));
+        let mut dir = folder.clone();
+        for number in 0..SCRATCH_NAME_COUNT {
+            dir = folder.join(format!("peregrine-verify-{process}-{number}"));
+            outcome = std::fs::create_dir(&dir);
+            if !matches!(&outcome, Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists) {
+                break;
+            }
+        }
+        outcome.map_err(|error| Failure::file("create", &dir, &error, "set TMPDIR to a folder with room"))?;
         Ok(Self(dir))
     }
 }

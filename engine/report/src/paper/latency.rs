@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use peregrine_eventlog::records::{DecisionRecord, IntentKind, OrderRecord, OrderTransition};
-use peregrine_types::{EpochNanos, Liquidity, Notional, OrderId, Price, ReasonCode, Side};
+use peregrine_types::{EpochNanos, Liquidity, Notional, OrderId, Price, Qty, ReasonCode, Side};
 use serde::Serialize;
 
 use super::tests_of_change::len;
@@ -71,6 +71,13 @@ pub struct LatencyPart {
     pub post_only_refused_count: u64,
 }
 
+/// What the log has of the book at a decision.
+#[derive(Clone, Copy, Debug)]
+struct Book {
+    bid: (Price, Qty),
+    ask: (Price, Qty),
+}
+
 /// What an order was meant to meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -87,6 +94,7 @@ pub(super) struct Wanted {
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    books: BTreeMap<OrderId, Book>,
     wanted: BTreeMap<OrderId, Wanted>,
     cancels: BTreeMap<OrderId, EpochNanos>,
     ways: [Vec<i64>; 6],
@@ -116,15 +124,7 @@ impl Reading {
         match record.intent_kind {
             IntentKind::New | IntentKind::HeldNew | IntentKind::Replace | IntentKind::HeldReplace => {
                 let Some((bid, ask)) = book_of(record) else { return };
-                let side = record.intent_side;
-                let (touch, touch_qty) = match side {
-                    Side::Buy => (ask, record.ask_qty),
-                    Side::Sell => (bid, record.bid_qty),
-                };
-                let is_take = !touch.is_better_than(record.intent_price, side);
-                let is_within_touch = record.intent_qty <= touch_qty;
-                let wanted = Wanted { side, touch, is_take, is_within_touch, has_taken: false };
-                self.wanted.insert(record.order_id, wanted);
+                self.books.insert(record.order_id, Book { bid: (bid, record.bid_qty), ask: (ask, record.ask_qty) });
             }
             IntentKind::Cancel | IntentKind::HeldCancel => {
                 self.cancels.entry(record.order_id).or_insert(record.recv_time);
@@ -141,7 +141,7 @@ impl Reading {
             T::Submitted | T::ReplaceRequested => {
                 let way = usize::from(record.transition == T::ReplaceRequested);
                 self.add(way, there);
-                self.count_order(record);
+                self.set_out(record);
             }
             T::CancelRequested => {
                 if let Some(decided) = self.cancels.remove(&record.order_id) {
@@ -153,12 +153,13 @@ impl Reading {
                 if back > 0 && record.decision_time > EpochNanos(0) {
                     self.add(5, record.visible_time.since(record.decision_time).0);
                 }
-                let is_meant_to_rest = self.wanted(record.order_id).is_some_and(|wanted| !wanted.is_take);
-                if record.reason == ReasonCode::VenuePostOnly && is_meant_to_rest {
-                    self.part.post_only_refused_count = self.part.post_only_refused_count.saturating_add(1);
-                }
+                self.take_refusal(record);
             }
-            T::Canceled | T::CancelRejected | T::Replaced | T::ReplaceRejected | T::Reduced => self.add(3, back),
+            T::ReplaceRejected => {
+                self.add(3, back);
+                self.take_refusal(record);
+            }
+            T::Canceled | T::CancelRejected | T::Replaced | T::Reduced => self.add(3, back),
             T::PartiallyFilled | T::Filled => {
                 self.add(4, back);
                 self.take_fill(record);
@@ -174,14 +175,35 @@ impl Reading {
         }
     }
 
-    fn count_order(&mut self, record: &OrderRecord) {
-        let Some(wanted) = self.wanted(record.order_id) else { return };
+    /// An order, or a replacement, set out: its side and what is left of it are the log of orders' to say.
+    fn set_out(&mut self, record: &OrderRecord) {
+        let Some(Book { bid, ask }) = self.books.remove(&record.order_id) else { return };
+        let side = record.side;
+        let (touch, touch_qty) = match side {
+            Side::Buy => ask,
+            Side::Sell => bid,
+        };
+        let qty = record.qty.0.saturating_sub(record.filled_qty.0);
+        let (is_take, is_within_touch) = (!touch.is_better_than(record.price, side), qty <= touch_qty.0);
+        let wanted = Wanted { side, touch, is_take, is_within_touch, has_taken: false };
+        self.wanted.insert(record.order_id, wanted);
+        self.count_order(wanted, qty);
+    }
+
+    fn take_refusal(&mut self, record: &OrderRecord) {
+        let is_meant_to_rest = self.wanted(record.order_id).is_some_and(|wanted| !wanted.is_take);
+        if record.reason == ReasonCode::VenuePostOnly && is_meant_to_rest {
+            self.part.post_only_refused_count = self.part.post_only_refused_count.saturating_add(1);
+        }
+    }
+
+    fn count_order(&mut self, wanted: Wanted, qty: u64) {
         let part = &mut self.part;
         let counter = match (wanted.is_take, wanted.is_within_touch) {
             (false, _) => &mut part.rest_count,
             (true, false) => &mut part.deep_take_count,
             (true, true) => {
-                part.take_qty = part.take_qty.saturating_add(record.qty.0);
+                part.take_qty = part.take_qty.saturating_add(qty);
                 &mut part.take_count
             }
         };

@@ -24,7 +24,7 @@ const PARTS_MIN: usize = 24;
 const P_MAX: f64 = 0.01 / 3.0;
 const METHOD: &str = "The time from the first to the last logged decision in 60 equal parts. Volatility: root of the summed \
     squared returns of the middle between logged books of a symbol, per root second; spread: mean over logged books; \
-    activity: market events, from the log's checkpoints. Change: cumulated sums with a Newey-West variance, of the \
+    activity: market events, from the log's checkpoints; a part without one (256 events) has none. Change: cumulated sums with a Newey-West variance, of the \
     logarithms (Inclan and Tiao 1994; Sanso, Arago and Carrion 2004), p below 0.01 over the three tests together. Calm, usual \
     and wild are thirds of the parts by volatility: they exist in any run, a change is shown by the test alone. Result: \
     difference of the marked result at the ends of the parts.";

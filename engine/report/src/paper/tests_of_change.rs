@@ -28,6 +28,8 @@ pub(super) struct TwoSamples {
 /// The two-sample test of Kolmogorov and Smirnov, with the approximation of its distribution by M. A. Stephens (1970), as
 /// in Numerical Recipes, 3rd edition, 14.3.3. `None` when a sample is empty. Sorts both.
 pub(super) fn two_samples(a: &mut [f64], b: &mut [f64]) -> Option<TwoSamples> {
+    // A negative zero is no other value than zero.
+    a.iter_mut().chain(b.iter_mut()).for_each(|value| *value += 0.0);
     a.sort_by(f64::total_cmp);
     b.sort_by(f64::total_cmp);
     let share = |sorted: &[f64], value: f64| {
@@ -43,6 +45,9 @@ pub(super) fn two_samples(a: &mut [f64], b: &mut [f64]) -> Option<TwoSamples> {
     let root = (n * m / (n + m)).sqrt();
     Some(TwoSamples { distance, p_value: kolmogorov_tail((root + 0.12 + 0.11 / root) * distance) })
 }
+
+/// Relative differences up to this are rounding.
+const ROUNDING: f64 = 1e-12;
 
 /// Where a series changes its mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +65,12 @@ pub(super) struct MeanChange {
 /// with Bartlett weights, as Sansó, Aragó and Carrion 2004 and Newey and West 1987). `None` for a series that does not vary.
 pub(super) fn mean_change(series: &[f64]) -> Option<MeanChange> {
     let n = precise(len(series.len()));
+    let largest = series.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let [low, high] = [f64::min, f64::max].map(|of| series.iter().copied().reduce(of).unwrap_or(0.0));
+    // Rounding of the mean would make a change of a series that is the same throughout.
+    if high - low <= ROUNDING * largest {
+        return None;
+    }
     let mean = series.iter().sum::<f64>() / n;
     let centred: Vec<f64> = series.iter().map(|value| value - mean).collect();
     let (mut sum, mut greatest, mut at) = (0.0_f64, 0.0_f64, 0);
@@ -123,6 +134,17 @@ mod tests {
         assert_eq!(found.distance, 0.5);
         assert_eq!(two_samples(&mut [1.0; 9], &mut [1.0; 5]).unwrap().distance, 0.0);
         assert_eq!(two_samples(&mut [], &mut [1.0]), None);
+    }
+
+    /// The mean of such a series is no float: what is left of each value is rounding, all on one side.
+    #[test]
+    fn a_series_that_stays_the_same_has_no_change() {
+        for count in 24..=60 {
+            for value in [(256.0_f64 / 390.0).ln(), 0.1, 1e9 / 3.0, 0.0] {
+                assert_eq!(mean_change(&vec![value; count]), None, "{count} times {value}");
+            }
+        }
+        assert_eq!(two_samples(&mut [0.0; 4], &mut [-0.0; 4]).unwrap().distance, 0.0);
     }
 
     #[test]

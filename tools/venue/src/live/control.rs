@@ -69,17 +69,18 @@ impl ControlDesk {
             let text = std::fs::read_to_string(path).map_err(|error| of_file(error.to_string()))?;
             desk.script = parse_journal(&text).map_err(|error| of_file(error.to_string()))?.into();
         }
-        if let Some(path) = &settings.journal {
-            let file = File::create(path);
-            let what = |error: std::io::Error| ServerError::Journal { path: path.clone(), what: error.to_string() };
-            desk.journal = Some(file.map_err(what)?);
-        }
         if let Some(path) = &settings.socket {
             let what = || format!("the control channel ({})", path.display());
             remove_stale(path);
             let mut listener = UnixListener::bind(path).map_err(socket_error(what()))?;
             registry.register(&mut listener, Token(first), Interest::READABLE).map_err(socket_error(what()))?;
             desk.listener = Some((listener, path.clone()));
+        }
+        // Only now: another program that has the socket keeps its journal.
+        if let Some(path) = &settings.journal {
+            let file = File::create(path);
+            let what = |error: std::io::Error| ServerError::Journal { path: path.clone(), what: error.to_string() };
+            desk.journal = Some(file.map_err(what)?);
         }
         Ok(desk)
     }
@@ -236,6 +237,14 @@ impl Server {
 
     /// Carries out a command at a time of day, behind what the venue does by itself until then.
     fn carry_out(&mut self, command: Control, (time, now): (TimeOfDay, EpochNanos)) -> Result<(), String> {
+        let is_of_market = matches!(
+            command,
+            Control::Halt(_) | Control::Resume(_) | Control::Bust(_) | Control::SessionRoll | Control::SequenceReset
+        );
+        // Behind its end nothing more is told: its last number was said.
+        if is_of_market && self.ended.is_some() {
+            return Err("the feed is over".to_owned());
+        }
         self.exchange.apply_at(&Command::Clock, time, now, &mut self.stream);
         match command {
             Control::Line(line, change) => {
@@ -262,13 +271,12 @@ impl Server {
             }
             Control::Bust(number) => {
                 if !self.exchange.bust(number, time, now, &mut self.stream) {
-                    return Err(format!("no port has an execution with the match number {number}"));
+                    return Err(format!(
+                        "no port has an execution with the match number {number} that was not broken yet"
+                    ));
                 }
             }
             Control::Cut(port) => self.cut(port, now)?,
-            Control::SessionRoll | Control::SequenceReset if self.ended.is_some() => {
-                return Err("the feed is over".to_owned());
-            }
             Control::SessionRoll => self.roll(next_session(self.stream.session()), time, now),
             Control::SequenceReset => self.roll(self.stream.session(), time, now),
             Control::Status => {}

@@ -42,7 +42,10 @@ impl Holes {
         // Those that the arbiter does not remember by number.
         let missing = arbiter.missing_ranges().map(Gap::message_count).fold(0, u64::saturating_add);
         let missing_runs = u64::try_from(arbiter.missing_ranges().count()).unwrap_or(u64::MAX);
-        holes.message_count = lost.message_count().saturating_add(missing);
+        // Of sessions before this one only the count is known.
+        let counters = arbiter.counters();
+        let earlier = if counters.session_count > 1 { counters.lost_message_count } else { 0 };
+        holes.message_count = lost.message_count().max(earlier).saturating_add(missing);
         holes.run_count = u64::try_from(lost.range_count()).unwrap_or(u64::MAX).saturating_add(missing_runs);
         holes.named.truncate(NAMED_COUNT_MAX);
         holes
