@@ -245,14 +245,11 @@ fn replacements_are_read_as_the_orders_that_they_are() {
             (IntentKind::Replace, Side::Buy, Qty(5_000));
     }
     for step in &mut late.orders {
-        match step.transition {
-            // 4,900 of the chain were executed before.
-            OrderTransition::Submitted => {
-                (step.transition, step.qty, step.filled_qty) =
-                    (OrderTransition::ReplaceRequested, Qty(5_000), Qty(4_900));
-            }
-            OrderTransition::Accepted => step.transition = OrderTransition::Replaced,
-            _ => {}
+        // 4,900 of the chain were executed before.
+        if step.transition == OrderTransition::Submitted {
+            (step.transition, step.qty, step.filled_qty) = (OrderTransition::ReplaceRequested, Qty(5_000), Qty(4_900));
+        } else if step.transition == OrderTransition::Accepted {
+            step.transition = OrderTransition::Replaced;
         }
     }
     let mut part = read(&late).latency;
