@@ -19,6 +19,13 @@ pub fn nanos(span_ns: u64) -> String {
     }
 }
 
+/// [`nanos`] of a span that may be below zero.
+#[must_use]
+pub fn signed_nanos(span_ns: i64) -> String {
+    let sign = if span_ns < 0 { "-" } else { "" };
+    format!("{sign}{}", nanos(span_ns.unsigned_abs()))
+}
+
 /// `value / unit` with three significant digits, rounded half up; all digits before the point.
 fn three_digits(value: u64, unit: u64) -> String {
     let (value, unit) = (u128::from(value), u128::from(unit));
@@ -175,6 +182,7 @@ mod tests {
         assert_eq!(count(1_000), "1,000");
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(signed(i64::MIN), "-9,223,372,036,854,775,808");
+        assert_eq!([-1_240, 0].map(signed_nanos), ["-1.24 µs", "0 ns"]);
         assert_eq!(short_count(9_999), "9,999");
         assert_eq!(short_count(12_345), "12.3 k");
         assert_eq!(short_count(999_999), "1.00 M");

@@ -27,7 +27,7 @@ pub use json::{REPORT_FORMAT_VERSION, pretty, to_json};
 pub use latency::{LatencyBucket, LatencyPoint, LatencyRow};
 pub use paper::{
     DriftPart, DriftRow, FillClass, FillPart, HitRate, LatencyPart, PaperFacts, PaperReport, PartText, RegimeChange,
-    RegimePart, RegimeRow, WayRow, paper_report,
+    RegimePart, RegimeRow, paper_report,
 };
 pub use run::*;
 pub use story::{

@@ -22,7 +22,7 @@ use peregrine_types::{EpochNanos, Nanos, OrderId, RECORDING_HEADER, ReasonCode, 
 use serde::Serialize;
 
 use crate::{
-    format::{count, nanos, signed},
+    format::{count, signed, signed_nanos},
     story::{damage, log_dir},
     table::Table,
 };
@@ -94,7 +94,7 @@ impl ClockCheck {
     }
 }
 
-/// One line of the table.
+/// How long one kind of message took one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WayFigures {
     /// Of which messages.
@@ -296,7 +296,7 @@ impl LatencyTriples {
             let back = of_kind().map(|t| t.response.since(t.venue).0).collect();
             let round = of_kind().filter_map(|t| Some(t.response.since(t.request?).0)).collect();
             let ways: [(&str, Vec<i64>); 3] = [("there", there), ("back", back), ("round trip", round)];
-            rows.extend(ways.into_iter().filter_map(|(way, spans)| figures_of(kind.name(), way, spans)));
+            rows.extend(ways.into_iter().filter_map(|(way, spans)| WayFigures::of(kind.name(), way, spans)));
         }
         rows
     }
@@ -321,7 +321,7 @@ impl LatencyTriples {
             table = table.right(head);
         }
         for row in self.figures() {
-            let spans = [row.min_ns, row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns].map(span);
+            let spans = [row.min_ns, row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns].map(signed_nanos);
             let names = [row.kind.to_owned(), row.way.to_owned(), count(row.count)];
             table.row(names.into_iter().chain(spans));
         }
@@ -387,27 +387,23 @@ impl LeftOut {
     }
 }
 
-/// A span that may be below zero.
-fn span(ns: i64) -> String {
-    let sign = if ns < 0 { "-" } else { "" };
-    format!("{sign}{}", nanos(ns.unsigned_abs()))
-}
-
-/// Percentiles by the nearest rank; `None` of nothing.
-fn figures_of(kind: &'static str, way: &'static str, mut spans: Vec<i64>) -> Option<WayFigures> {
-    spans.sort_unstable();
-    let rank = |percent: usize| {
-        let rank = spans.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
-        spans.get(rank).copied()
-    };
-    Some(WayFigures {
-        kind,
-        way,
-        count: u64::try_from(spans.len()).ok()?,
-        min_ns: *spans.first()?,
-        p50_ns: rank(50)?,
-        p90_ns: rank(90)?,
-        p99_ns: rank(99)?,
-        max_ns: *spans.last()?,
-    })
+impl WayFigures {
+    /// Percentiles by the nearest rank; `None` of nothing.
+    pub(crate) fn of(kind: &'static str, way: &'static str, mut spans: Vec<i64>) -> Option<Self> {
+        spans.sort_unstable();
+        let rank = |percent: usize| {
+            let rank = spans.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
+            spans.get(rank).copied()
+        };
+        Some(Self {
+            kind,
+            way,
+            count: u64::try_from(spans.len()).ok()?,
+            min_ns: *spans.first()?,
+            p50_ns: rank(50)?,
+            p90_ns: rank(90)?,
+            p99_ns: rank(99)?,
+            max_ns: *spans.last()?,
+        })
+    }
 }

@@ -195,14 +195,15 @@ fn latency_is_that_of_the_log_and_its_cost_is_exact() {
         step.price.0 += if step.side == Side::Buy { CENT } else { -CENT };
     }
     let part = read(&late).latency;
-    let ways: Vec<_> = part.ways.iter().map(|way| (way.name, way.count, way.min_ns, way.p50_ns, way.max_ns)).collect();
+    let ways: Vec<_> =
+        part.ways.iter().map(|way| (way.kind, way.way, way.count, way.min_ns, way.p50_ns, way.max_ns)).collect();
     assert_eq!(
         ways,
         [
-            ("submit, to the venue", 1_200, 20_000, 20_000, 20_000),
-            ("answer, back", 1_200, 30_000, 30_000, 30_000),
-            ("fill, back", 1_200, 40_000, 40_000, 40_000),
-            ("new order, there and back", 1_200, 50_000, 50_000, 50_000),
+            ("submit", "there", 1_200, 20_000, 20_000, 20_000),
+            ("answer", "back", 1_200, 30_000, 30_000, 30_000),
+            ("fill", "back", 1_200, 40_000, 40_000, 40_000),
+            ("submit", "round trip", 1_200, 50_000, 50_000, 50_000),
         ]
     );
     assert_eq!((part.take_count, part.take_qty, part.rest_count, part.deep_take_count), (600, 60_000, 600, 0));
@@ -253,7 +254,7 @@ fn replacements_are_read_as_the_orders_that_they_are() {
         }
     }
     let mut part = read(&late).latency;
-    assert_eq!((part.ways[0].name, part.ways[0].count), ("replace, to the venue", 1_200));
+    assert_eq!((part.ways[0].kind, part.ways[0].way, part.ways[0].count), ("replace", "there", 1_200));
     part.ways.clone_from(&expected.ways);
     assert_eq!(part, expected);
     assert_eq!(read(&late).fills, fills);

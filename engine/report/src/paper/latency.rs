@@ -6,10 +6,10 @@ use peregrine_eventlog::records::{DecisionRecord, IntentKind, OrderRecord, Order
 use peregrine_types::{EpochNanos, Liquidity, Notional, OrderId, Price, Qty, ReasonCode, Side};
 use serde::Serialize;
 
-use super::tests_of_change::len;
-use super::{PaperFacts, PartText, book_of, sign, span_text};
+use super::{PaperFacts, PartText, book_of, sign};
 use crate::{
-    format::{count, money, percent},
+    WayFigures,
+    format::{count, money, percent, signed_nanos},
     run::ser,
 };
 
@@ -20,25 +20,6 @@ const METHOD: &str = "Way to the venue: from the decision to the arrival that th
     showed, each fill's price against that best price (arrival price, Perold 1988). The log has the book at decisions, not \
     at arrivals: how the middle moved under resting orders is not in it.";
 
-/// How long one kind of message took.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WayRow {
-    /// Which messages, and which way.
-    pub name: &'static str,
-    /// How many.
-    pub count: u64,
-    /// The shortest, ns.
-    pub min_ns: i64,
-    /// Half are not above, ns.
-    pub p50_ns: i64,
-    /// Nine of ten are not above, ns.
-    pub p90_ns: i64,
-    /// 99 of 100 are not above, ns.
-    pub p99_ns: i64,
-    /// The longest, ns.
-    pub max_ns: i64,
-}
-
 /// Latency.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyPart {
@@ -47,7 +28,7 @@ pub struct LatencyPart {
     /// The currency.
     pub currency: String,
     /// Ways by kind of message; kinds that did not occur are left out.
-    pub ways: Vec<WayRow>,
+    pub ways: Vec<WayFigures>,
     /// Orders that would have taken at the decision, and asked for no more than the best price showed.
     pub take_count: u64,
     /// Shares that they asked for.
@@ -101,14 +82,14 @@ pub(super) struct Reading {
     part: LatencyPart,
 }
 
-/// Names of the ways, in the order of [`Reading::ways`].
-const WAYS: [&str; 6] = [
-    "submit, to the venue",
-    "replace, to the venue",
-    "cancel, to the venue",
-    "answer, back",
-    "fill, back",
-    "new order, there and back",
+/// Kind and way of each of [`Reading::ways`].
+const WAYS: [(&str, &str); 6] = [
+    ("submit", "there"),
+    ("replace", "there"),
+    ("cancel", "there"),
+    ("answer", "back"),
+    ("fill", "back"),
+    ("submit", "round trip"),
 ];
 
 impl Reading {
@@ -236,28 +217,9 @@ impl Reading {
     }
 
     pub(super) fn end(self, facts: &PaperFacts<'_>) -> LatencyPart {
-        let rows = WAYS.into_iter().zip(self.ways).filter(|(_, ways)| !ways.is_empty());
-        let ways = rows.map(|(name, ways)| row(name, ways)).collect();
+        let rows = WAYS.into_iter().zip(self.ways);
+        let ways = rows.filter_map(|((kind, way), spans)| WayFigures::of(kind, way, spans)).collect();
         LatencyPart { model: facts.latency_model.clone(), currency: facts.currency.clone(), ways, ..self.part }
-    }
-}
-
-fn row(name: &'static str, mut ways: Vec<i64>) -> WayRow {
-    ways.sort_unstable();
-    let last = ways.len().saturating_sub(1);
-    // The least value that `per_cent` of 100 do not exceed.
-    let at = |per_cent: usize| {
-        let rank = ways.len().saturating_mul(per_cent).div_ceil(100).saturating_sub(1);
-        ways.get(rank.min(last)).copied().unwrap_or(0)
-    };
-    WayRow {
-        name,
-        count: len(ways.len()),
-        min_ns: ways.first().copied().unwrap_or(0),
-        p50_ns: at(50),
-        p90_ns: at(90),
-        p99_ns: at(99),
-        max_ns: ways.last().copied().unwrap_or(0),
     }
 }
 
@@ -300,10 +262,10 @@ impl LatencyPart {
     pub(super) fn text(&self) -> PartText {
         let mut rows = vec![("model".to_owned(), self.model.clone())];
         rows.extend(self.ways.iter().map(|way| {
-            let spans = [way.min_ns, way.p50_ns, way.p90_ns, way.p99_ns, way.max_ns].map(span_text);
+            let spans = [way.min_ns, way.p50_ns, way.p90_ns, way.p99_ns, way.max_ns].map(signed_nanos);
             let [min, p50, p90, p99, max] = spans;
             let value = format!("{}: min {min}, p50 {p50}, p90 {p90}, p99 {p99}, max {max}", count(way.count));
-            (way.name.to_owned(), value)
+            (format!("{}, {}", way.kind, way.way), value)
         }));
         let filled = self.filled_qty();
         let per_share = self.cost.0.checked_div(i128::from(filled)).and_then(|price| i64::try_from(price).ok());

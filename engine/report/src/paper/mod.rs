@@ -24,7 +24,7 @@ use crate::{EquityPoint, story::log_dir};
 
 pub use drift::{DriftPart, DriftRow, HitRate};
 pub use fills::{FillClass, FillPart};
-pub use latency::{LatencyPart, WayRow};
+pub use latency::LatencyPart;
 pub use regimes::{RegimeChange, RegimePart, RegimeRow};
 
 /// What the log does not say by itself.
@@ -157,12 +157,6 @@ fn probability(p: f64) -> String {
 /// A moment, as nanoseconds since `from`, in floating point seconds.
 fn seconds(span: peregrine_types::Nanos) -> f64 {
     crate::latency::precise(span.0.unsigned_abs()) / 1e9
-}
-
-/// Nanoseconds of a span that may be negative.
-fn span_text(ns: i64) -> String {
-    let sign = if ns < 0 { "-" } else { "" };
-    format!("{sign}{}", crate::format::nanos(ns.unsigned_abs()))
 }
 
 /// Where `time` lies between `first` and `last`, as one of `count` equal parts; the last part has its end.

@@ -4,7 +4,7 @@ use peregrine_report::{
     AnomalyRow, BookReport, DenialRow, DriftPart, DriftRow, EquityPoint, Fact, FeedReport, FillClass, FillPart,
     GapTotals, HitRate, InputReport, LatencyPart, LatencyRow, LineReport, LogSection, MessageRow, ModelReport,
     OrdersReport, Pacing, PaperReport, PnlReport, RegimeChange, RegimePart, RegimeRow, RiskReport, RunReport,
-    StrategyReport, StreamRow, SymbolRow, ThroughputPoint, ThroughputReport, Verdict, VerdictOutcome, WayRow,
+    StrategyReport, StreamRow, SymbolRow, ThroughputPoint, ThroughputReport, Verdict, VerdictOutcome, WayFigures,
 };
 use peregrine_runtime::{LatencyBounds, latency_recorder};
 use peregrine_types::{EpochNanos, Nanos, Notional, Price, ReasonCode};
@@ -130,8 +130,9 @@ fn paper() -> PaperReport {
         second_mean: 2.25,
         is_drifted,
     };
-    let way = |name, p50_ns| WayRow {
-        name,
+    let way = |kind, way, p50_ns| WayFigures {
+        kind,
+        way,
         count: 5_000,
         min_ns: p50_ns / 2,
         p50_ns,
@@ -151,7 +152,7 @@ fn paper() -> PaperReport {
         latency: LatencyPart {
             model: "constant: 20 µs to the venue, 20 µs back".to_owned(),
             currency: "USD".to_owned(),
-            ways: vec![way("submit, to the venue", 20_000), way("fill, back", 21_000)],
+            ways: vec![way("submit", "there", 20_000), way("fill", "back", 21_000)],
             take_count: 700,
             take_qty: 70_000,
             same_qty: 60_000,
