@@ -203,9 +203,11 @@ impl OuchPort {
         self.chaos.as_ref().map(|chaos| chaos.counters).unwrap_or_default()
     }
 
-    /// Has other faults from now on.
+    /// Has other faults from now on, by the chance that [`set_faults`](Self::set_faults) gave it.
     pub(crate) fn switch_faults(&mut self, change: impl FnOnce(&mut PortFaults)) {
-        self.chaos.get_or_insert_with(|| PortChaos::new(PortFaults::default(), 0)).switch(change);
+        if let Some(chaos) = &mut self.chaos {
+            chaos.switch(change);
+        }
     }
 
     /// The symbol of an execution of one of its orders.
