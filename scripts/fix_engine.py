@@ -112,6 +112,15 @@ def quiet(rig):
     return f"{sum(beats)} heartbeats, test requests answered both ways, silence ends it"
 
 
+def told_again(messages, before, number):
+    """Of what was heard, what came behind the first `before` is what came there last from `number` on; takes it away."""
+    again = messages[before:]
+    first = [one for one in messages[:before] if one[0] >= number][-len(again):]
+    assert again and again == first, (again[:2], first[:2])
+    del messages[before:]
+    return len(again)
+
+
 def gaps(rig):
     """Numbers forward and back in QuickFIX's store: requests, gap fills and repetitions both ways."""
     session, requests = rig.engine.session, len(rig.engine.messages(rig.us, "2"))
@@ -135,16 +144,13 @@ def gaps(rig):
     rig.party.send("0", {}, rig.party.session)
     until(lambda: rig.ours.event_count("ResendAsked") or rig.party.send("0", {}, rig.party.session), "it asks", 40)
     rig.rest()
-    again = rig.party.heard[heard:]
-    first = [one for one in rig.party.heard[:heard] if one[0] >= target - back][-len(again):]
-    assert again and again == first, (again[:2], first[:2])
+    again = told_again(rig.party.heard, heard, target - back)
     repeated = [one for one in rig.engine.messages(rig.us) if one.get("43") == "Y" and int(one["34"]) >= target - back]
     assert all("122" in one for one in repeated if one["35"] != "4")
-    del rig.party.heard[heard:]
     rig.party.is_mute = False
     rig.flow(10)
     rig.equal()
-    return f"7 and 6,000 numbers filled, {len(again)} messages told again and equal"
+    return f"7 and 6,000 numbers filled, {again} messages told again and equal"
 
 
 def garbled(rig):
@@ -337,10 +343,7 @@ def restarts(rig):
         rig.ours.start("127.0.0.1:0", next_out, next_in - 30)
         rig.wire.target = rig.ours.port
     rig.rest()
-    again = rig.ours.heard[heard:]
-    first = [one for one in rig.ours.heard[:heard] if one[0] >= next_in - 30][-len(again):]
-    assert again and again == first, (again[:2], first[:2])
-    del rig.ours.heard[heard:]
+    again = told_again(rig.ours.heard, heard, next_in - 30)
     # What it sent in its life before it has no more: stepped over, and what it said since comes again.
     heard, rig.party.is_mute = len(rig.party.heard), True
     rig.engine.session.setNextTargetMsgSeqNum(next_out - 40)
@@ -352,7 +355,7 @@ def restarts(rig):
     rig.party.is_mute = False
     rig.flow(50)
     rig.equal()
-    return f"4 of QuickFIX; one of ours, which asked for {len(again)} messages again and stepped over 40"
+    return f"4 of QuickFIX; one of ours, which asked for {again} messages again and stepped over 40"
 
 
 def logouts(rig):

@@ -11,8 +11,8 @@
 //! of market hours. What it leaves out: the
 //! market does not react to our orders, and own orders take no part in auctions.
 //!
-//! Time is `recv_time`, the clock of the input; the way to the venue, constant, modeled or recorded, therefore includes the way of
-//! the feed.
+//! Time is `recv_time`, the clock of the input; the way to the venue, constant, modeled or recorded, therefore includes the
+//! way of the feed.
 
 mod arrivals;
 mod fill;
