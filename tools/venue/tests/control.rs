@@ -59,6 +59,16 @@ impl Program {
     }
 }
 
+impl Drop for Program {
+    /// A test that failed leaves nothing running.
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
 /// Sends a command by the program's subcommand: its exit status and what it says.
 fn tell(folder: &Path, command: &str) -> (Option<i32>, String) {
     let socket = folder.join("venue.sock");
