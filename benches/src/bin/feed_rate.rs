@@ -5,8 +5,9 @@
 //! highest rate at which every message arrives in the books; then a base rate with bursts of ten times it, and
 //! `peregrine capture` at the highest rate of the UDP source. Beside the public peaks of the exchanges.
 //!
-//! `--source` names the ways, with commas; `--seconds` a run's length (2); `--payload` bytes of a packet at most (1,400);
-//! `--record FILE` appends what is printed.
+//! `--source` names the ways, with commas; `--seconds` a run's length (2); `--hold` how long the rate that was found is then
+//! kept up in one piece, a twentieth less after each such run that lost anything (0: not at all); `--payload` bytes of a
+//! packet at most (1,400); `--record FILE` appends what is printed.
 #![expect(clippy::print_stdout, reason = "a table is what the program is for")]
 
 use std::fs::OpenOptions;
@@ -38,8 +39,10 @@ const SILENCE: Duration = Duration::from_millis(700);
 /// The busiest second of the UTP quote feed in 2024, and a line's share of the busiest ten milliseconds of OPRA in 2015.
 const UTP_PEAK: f64 = 403_572.0;
 const OPRA_LINE_PEAK: f64 = 234_000.0;
-const USAGE: &str = "usage: feed_rate [--engine PATH-OF-PEREGRINE] [--source udp,packet_ring,xdp] [--seconds N] [--payload N] \
-                     [--record FILE]";
+/// Runs at falling rates until one is kept up.
+const HOLD_TRIES: i32 = 4;
+const USAGE: &str = "usage: feed_rate [--engine PATH-OF-PEREGRINE] [--source udp,packet_ring,xdp] [--seconds N] [--hold N] \
+                     [--payload N] [--record FILE]";
 
 fn main() -> Result<(), BenchError> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -212,12 +215,14 @@ struct Wish {
     engine: Option<PathBuf>,
     sources: Vec<Received>,
     seconds: f64,
+    hold: f64,
     payload: usize,
     record: Option<PathBuf>,
 }
 
 fn wish(words: &[String]) -> Result<Wish, BenchError> {
-    let mut wish = Wish { engine: None, sources: Received::ALL.to_vec(), seconds: 2.0, payload: 1_400, record: None };
+    let mut wish =
+        Wish { engine: None, sources: Received::ALL.to_vec(), seconds: 2.0, hold: 0.0, payload: 1_400, record: None };
     let mut words = words.iter();
     while let Some(key) = words.next() {
         let value = words.next().ok_or(USAGE)?;
@@ -228,6 +233,7 @@ fn wish(words: &[String]) -> Result<Wish, BenchError> {
                 wish.sources = ways.ok_or(USAGE)?;
             }
             "--seconds" => wish.seconds = value.parse()?,
+            "--hold" => wish.hold = value.parse()?,
             "--payload" => wish.payload = value.parse()?,
             "--record" => wish.record = Some(std::path::absolute(value)?),
             _ => return Err(USAGE.into()),
@@ -370,6 +376,26 @@ impl Bench {
         Ok(None)
     }
 
+    /// Keeps `rate` up for so many seconds in one piece, a twentieth less after each run that lost anything.
+    fn hold(&mut self, way: Received, rate: f64, seconds: f64) -> Result<String, BenchError> {
+        let mut lost = Vec::new();
+        for step in 0..HOLD_TRIES {
+            let figures = self.run(way, (rate * 0.95_f64.powi(step), seconds, 1.0))?;
+            if figures.is_whole() {
+                let (rate, lag) = (figures.rate(), figures.lag_max / 1e6);
+                let before = if lost.is_empty() { String::new() } else { format!("; before: {}", lost.join(", ")) };
+                return Ok(format!("{rate:.0} for {:.0} s, longest lag {lag:.2} ms{before}", figures.seconds));
+            }
+            lost.push(format!(
+                "{:.0} of {:.0} lost at {:.0}",
+                figures.sent - figures.received,
+                figures.sent,
+                figures.rate()
+            ));
+        }
+        Ok(format!("none without loss: {}", lost.join(", ")))
+    }
+
     /// `peregrine capture` while the sender goes at `rate`; packets sent, packets recorded.
     fn capture(&mut self, engine: &Path, rate: f64, seconds: f64) -> Result<(f64, f64), BenchError> {
         let folder = tempfile::tempdir()?;
@@ -403,7 +429,8 @@ fn measure(words: &[String]) -> Result<(), BenchError> {
          core, source, arbiter, decoder and book on the other\n- public peaks: UTP quotes 403,572 messages/s (2024, one second), \
          ten times that 4.04 M; an OPRA line 0.234 M (2015, ten milliseconds), ten times that 2.34 M\n\n\
          | source | highest rate without loss, messages/s | packets/s | to the UTP peak | to the OPRA line | longest lag, ms | \
-         base of 403,572/s, a tenth of each second at ten times it |\n|---|--:|--:|--:|--:|--:|---|\n",
+         base of 403,572/s, a tenth of each second at ten times it | kept up in one piece, messages/s |\n\
+         |---|--:|--:|--:|--:|--:|---|---|\n",
         Machine::here().describe(0),
         wish.payload,
         wish.seconds
@@ -418,9 +445,13 @@ fn measure(words: &[String]) -> Result<(), BenchError> {
             let (lost, sent, dropped) = (burst.sent - burst.received, burst.sent, burst.dropped);
             format!("{lost:.0} of {sent:.0} messages lost; {dropped:.0} packets dropped on the way to the source")
         };
+        let held = match found {
+            Some(figures) if wish.hold > 0.0 => bench.hold(*way, figures.rate(), wish.hold)?,
+            _ => "not asked for".to_owned(),
+        };
         text.push_str(&match found {
             Some(figures) => format!(
-                "| {} | {}{:.0} | {:.0} | {:.1} × | {:.1} × | {:.2} | {burst} |\n",
+                "| {} | {}{:.0} | {:.0} | {:.1} × | {:.1} × | {:.2} | {burst} | {held} |\n",
                 way.name(),
                 if figures.is_sender_spent { "the sender can no more: at least " } else { "" },
                 figures.rate(),
@@ -429,7 +460,7 @@ fn measure(words: &[String]) -> Result<(), BenchError> {
                 figures.rate() / OPRA_LINE_PEAK,
                 figures.lag_max / 1e6
             ),
-            None => format!("| {} | none was found | | | | | {burst} |\n", way.name()),
+            None => format!("| {} | none was found | | | | | {burst} | |\n", way.name()),
         });
         if *way == Received::Udp {
             udp = found;

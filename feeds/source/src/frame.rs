@@ -292,11 +292,15 @@ fn is_udp_checksum_accepted(datagram: &[u8], transport: &Transport, check: UdpCh
     is_right || (is_lenient && checksum == pseudo)
 }
 
-/// Sums 16-bit big-endian words in ones' complement arithmetic (RFC 1071); an odd last byte is padded with zero.
+/// Sums 16-bit big-endian words in ones' complement arithmetic (RFC 1071); an odd last byte is padded with zero. Two words
+/// at a time: a carry from the lower into the upper one is brought back at the end like every other (RFC 1071, section 2,
+/// "parallel summation").
 pub(crate) fn ones_sum(start: u32, bytes: &[u8]) -> u32 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let sum = words.iter().fold(u64::from(start), |sum, word| sum.wrapping_add(u64::from(u16::from_be_bytes(*word))));
-    let last = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
+    let (pairs, rest) = bytes.as_chunks::<4>();
+    let sum = pairs.iter().fold(u64::from(start), |sum, pair| sum.wrapping_add(u64::from(u32::from_be_bytes(*pair))));
+    let (words, last) = rest.as_chunks::<2>();
+    let sum = words.iter().fold(sum, |sum, word| sum.wrapping_add(u64::from(u16::from_be_bytes(*word))));
+    let last = last.first().map_or(0, |byte| u64::from(*byte) << 8);
     fold(sum.wrapping_add(last))
 }
 
@@ -312,4 +316,33 @@ fn fold(sum: u64) -> u32 {
 /// The checksum to write for a sum of words: its complement.
 pub(crate) fn checksum_of(sum: u32) -> u16 {
     !u16::try_from(sum & 0xffff).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::{fold, ones_sum};
+
+    /// RFC 1071 as it is written: word by word, each carry brought back at once.
+    fn by_words(start: u32, bytes: &[u8]) -> u32 {
+        bytes.chunks(2).fold(fold(u64::from(start)), |sum, word| {
+            let word = u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)]);
+            fold(u64::from(sum) + u64::from(word))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_of_words_sum_up_to_what_words_do(start in 0_u32..=0xffff, bytes in vec(any::<u8>(), 0..1_500)) {
+            prop_assert_eq!(ones_sum(start, &bytes), by_words(start, &bytes));
+        }
+
+        #[test]
+        fn carries_are_brought_back(start in 0_u32..=0xffff, len in 0_usize..70_000) {
+            let bytes = vec![0xff; len];
+            prop_assert_eq!(ones_sum(start, &bytes), by_words(start, &bytes));
+        }
+    }
 }

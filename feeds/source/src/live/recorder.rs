@@ -129,10 +129,7 @@ impl Recorder {
         let Ok(mut chunk) = self.ring.write_chunk(RECORD_LEN.saturating_add(packet.payload.len())) else {
             return false;
         };
-        let head = head_of(packet);
-        let (first, second) = chunk.as_mut_slices();
-        let places = first.iter_mut().chain(second);
-        places.zip(head.iter().chain(packet.payload)).for_each(|(place, byte)| *place = *byte);
+        fill(chunk.as_mut_slices(), [&head_of(packet), packet.payload]);
         chunk.commit_all();
         true
     }
@@ -180,6 +177,19 @@ impl Drop for Recorder {
         if let Some(thread) = self.thread.take() {
             // Its error was never asked for; what was written is there.
             drop(thread.join());
+        }
+    }
+}
+
+/// Copies `parts`, one behind the other, into the two halves of a chunk that is as long as they are together.
+fn fill((mut first, mut second): (&mut [u8], &mut [u8]), parts: [&[u8]; 2]) {
+    for part in parts {
+        let (near, far) = part.split_at(part.len().min(first.len()));
+        for (half, bytes) in [(&mut first, near), (&mut second, far)] {
+            if let Some((place, rest)) = std::mem::take(half).split_at_mut_checked(bytes.len()) {
+                place.copy_from_slice(bytes);
+                *half = rest;
+            }
         }
     }
 }
@@ -345,5 +355,23 @@ impl Places {
         let at = self.next.saturating_add(BLOCK_HEAD_LEN).saturating_add(FRAME_HEAD_LEN);
         self.next = self.next.saturating_add(block_len(u64::try_from(len).unwrap_or(0)));
         at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::fill;
+
+    proptest! {
+        #[test]
+        fn a_chunk_is_filled_wherever_it_breaks(head in vec(any::<u8>(), 0..40), body in vec(any::<u8>(), 0..80), at in 0_usize..120) {
+            let whole = [&head[..], &body].concat();
+            let mut chunk = vec![0; whole.len()];
+            fill(chunk.split_at_mut(at.min(whole.len())), [&head, &body]);
+            prop_assert_eq!(chunk, whole);
+        }
     }
 }
