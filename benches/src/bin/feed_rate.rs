@@ -418,64 +418,79 @@ impl Bench {
     }
 }
 
+/// Says every part as soon as it is known, to the record too.
+struct Report(Option<PathBuf>);
+
+impl Report {
+    fn say(&self, part: &str) -> Result<(), BenchError> {
+        println!("{part}");
+        if let Some(path) = &self.0 {
+            writeln!(OpenOptions::new().create(true).append(true).open(path)?, "{part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The row of a source.
+fn row(way: Received, found: Option<Figures>, burst: Figures, held: &str) -> String {
+    let burst = if burst.is_whole() {
+        format!("nothing lost, longest lag {:.2} ms", burst.lag_max / 1e6)
+    } else {
+        let (lost, sent, dropped) = (burst.sent - burst.received, burst.sent, burst.dropped);
+        format!("{lost:.0} of {sent:.0} messages lost; {dropped:.0} packets dropped on the way to the source")
+    };
+    match found {
+        Some(figures) => format!(
+            "| {} | {}{:.0} | {:.0} | {:.1} × | {:.1} × | {:.2} | {burst} | {held} |",
+            way.name(),
+            if figures.is_sender_spent { "the sender can no more: at least " } else { "" },
+            figures.rate(),
+            figures.packets / figures.seconds.max(1e-9),
+            figures.rate() / UTP_PEAK,
+            figures.rate() / OPRA_LINE_PEAK,
+            figures.lag_max / 1e6
+        ),
+        None => format!("| {} | none was found | | | | | {burst} | |", way.name()),
+    }
+}
+
 fn measure(words: &[String]) -> Result<(), BenchError> {
     let wish = wish(words)?;
     let veth = Veth::new()?;
     let mut sender = Helper::spawn(&veth.venue, &["send", &wish.payload.to_string()])?;
     let orders = sender.line()?.strip_prefix("orders ").ok_or("the sender speaks otherwise")?.to_owned();
     let mut bench = Bench { veth, sender, orders };
-    let mut text = format!(
+    let report = Report(wish.record);
+    report.say(&format!(
         "## Sustained feed over a veth pair\n\n{}- {SYMBOLS} symbols, packets of at most {} bytes, runs of {} s; the sender on one \
          core, source, arbiter, decoder and book on the other\n- public peaks: UTP quotes 403,572 messages/s (2024, one second), \
          ten times that 4.04 M; an OPRA line 0.234 M (2015, ten milliseconds), ten times that 2.34 M\n\n\
          | source | highest rate without loss, messages/s | packets/s | to the UTP peak | to the OPRA line | longest lag, ms | \
          base of 403,572/s, a tenth of each second at ten times it | kept up in one piece, messages/s |\n\
-         |---|--:|--:|--:|--:|--:|---|---|\n",
+         |---|--:|--:|--:|--:|--:|---|---|",
         Machine::here().describe(0),
         wish.payload,
         wish.seconds
-    );
+    ))?;
     let mut udp = None;
     for way in &wish.sources {
         let found = bench.search(*way, wish.seconds)?;
         let burst = bench.run(*way, (UTP_PEAK, wish.seconds.max(3.0), 10.0))?;
-        let burst = if burst.is_whole() {
-            format!("nothing lost, longest lag {:.2} ms", burst.lag_max / 1e6)
-        } else {
-            let (lost, sent, dropped) = (burst.sent - burst.received, burst.sent, burst.dropped);
-            format!("{lost:.0} of {sent:.0} messages lost; {dropped:.0} packets dropped on the way to the source")
-        };
         let held = match found {
             Some(figures) if wish.hold > 0.0 => bench.hold(*way, figures.rate(), wish.hold)?,
             _ => "not asked for".to_owned(),
         };
-        text.push_str(&match found {
-            Some(figures) => format!(
-                "| {} | {}{:.0} | {:.0} | {:.1} × | {:.1} × | {:.2} | {burst} | {held} |\n",
-                way.name(),
-                if figures.is_sender_spent { "the sender can no more: at least " } else { "" },
-                figures.rate(),
-                figures.packets / figures.seconds.max(1e-9),
-                figures.rate() / UTP_PEAK,
-                figures.rate() / OPRA_LINE_PEAK,
-                figures.lag_max / 1e6
-            ),
-            None => format!("| {} | none was found | | | | | {burst} | |\n", way.name()),
-        });
+        report.say(&row(*way, found, burst, &held))?;
         if *way == Received::Udp {
             udp = found;
         }
     }
     if let (Some(engine), Some(figures)) = (&wish.engine, udp) {
         let (sent, recorded) = bench.capture(engine, figures.rate(), wish.seconds)?;
-        text.push_str(&format!(
-            "\n`peregrine capture` at the UDP source's rate ({:.0} messages/s): {recorded:.0} of {sent:.0} packets recorded.\n",
+        report.say(&format!(
+            "\n`peregrine capture` at the UDP source's rate ({:.0} messages/s): {recorded:.0} of {sent:.0} packets recorded.",
             figures.rate()
-        ));
+        ))?;
     }
-    println!("{text}");
-    if let Some(path) = &wish.record {
-        writeln!(OpenOptions::new().create(true).append(true).open(path)?, "{text}")?;
-    }
-    Ok(())
+    report.say("")
 }
