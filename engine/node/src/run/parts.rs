@@ -14,6 +14,7 @@ use crate::input::{ClockedInput, Feed, Input};
 use crate::live::{ClockFigures, LiveEnd, LiveSend};
 use crate::run::ReplaySend;
 use crate::stage::decide::DecideEnd;
+use crate::stage::repeat::RepeatedSend;
 
 /// The input of a run after its end.
 #[derive(Debug)]
@@ -258,6 +259,14 @@ pub enum RunVenue {
     Paper(Box<PaperVenue<FifoQueue, VenueLatency>>, OrderTable),
     /// The client of a real one.
     Live(Box<LiveEnd>),
+    /// None: the log of a live run stood for it.
+    Repeated,
+}
+
+impl From<RepeatedSend> for RunVenue {
+    fn from(_: RepeatedSend) -> Self {
+        Self::Repeated
+    }
 }
 
 impl From<ReplaySend> for RunVenue {
@@ -274,12 +283,13 @@ impl From<LiveSend> for RunVenue {
 }
 
 impl RunVenue {
-    /// Our orders.
+    /// Our orders; `None` where a log stood for the venue.
     #[must_use]
-    pub fn orders(&self) -> &OrderTable {
+    pub fn orders(&self) -> Option<&OrderTable> {
         match self {
-            Self::Paper(_, orders) => orders,
-            Self::Live(end) => end.client.table(),
+            Self::Paper(_, orders) => Some(orders),
+            Self::Live(end) => Some(end.client.table()),
+            Self::Repeated => None,
         }
     }
 
@@ -289,6 +299,7 @@ impl RunVenue {
         match self {
             Self::Paper(venue, _) => (venue.counters().fills_added, venue.counters().fills_removed),
             Self::Live(end) => (end.client.counters().fills_added, end.client.counters().fills_removed),
+            Self::Repeated => (0, 0),
         }
     }
 
@@ -299,6 +310,8 @@ impl RunVenue {
         match self {
             Self::Paper(venue, _) => venue.counters().undelivered.saturating_add(decide.counters.undelivered),
             Self::Live(end) => end.client.counters().undelivered_count,
+            // What was refused then is refused again.
+            Self::Repeated => 0,
         }
     }
 
