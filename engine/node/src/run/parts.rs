@@ -1,5 +1,7 @@
 //! What a run reads and where its orders go, of either kind, for those who look at it afterwards.
 
+use std::path::Path;
+
 use peregrine_gateway::live::OrderClientCounters;
 use peregrine_gateway::{FifoQueue, OrderTable, PaperVenue, VenueLatency};
 use peregrine_report::format::nanos as span;
@@ -8,6 +10,7 @@ use peregrine_source::{Carrier, End, Session};
 use peregrine_wire::MoldFeed;
 use peregrine_wire::itch50::Decoder;
 
+use super::RECORDING_NAME;
 use super::facts::InputFile;
 use super::sources::{self, LINE_NAMES};
 use crate::input::{ClockedInput, Feed, Input};
@@ -77,12 +80,12 @@ impl RunInput {
         }
     }
 
-    /// The command that proves the run, whose folder is `dir`: what came from outside cannot be asked for again.
+    /// The command that proves the run, whose folder is `dir`: lines that nobody recorded cannot be asked again.
     #[must_use]
     pub fn proof(&self, dir: &str) -> String {
         match self {
-            Self::Files(_) => format!("peregrine replay --verify {dir}"),
-            Self::Live(_) => format!("peregrine log check {dir}"),
+            Self::Live(_) if !Path::new(dir).join(RECORDING_NAME).exists() => format!("peregrine log check {dir}"),
+            Self::Files(_) | Self::Live(_) => format!("peregrine replay --verify {dir}"),
         }
     }
 
