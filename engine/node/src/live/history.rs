@@ -14,7 +14,7 @@ use peregrine_decide::HeldMemory;
 use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Recovery, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
-use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
+use peregrine_types::{EpochNanos, NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -149,7 +149,8 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
     Ok(history)
 }
 
-/// What the runs of the same session before the one in `dir` left held, by their logs as they are. Reads alone.
+/// What the runs of the same session that began before the one in `dir` left held, by their logs as they are; in the order
+/// in which [`read`] takes them. Changes nothing.
 ///
 /// # Errors
 /// [`Failure`] when a folder or a log cannot be read.
@@ -171,10 +172,14 @@ pub fn held_before(dir: &Path) -> Result<Vec<HeldMemory>, Failure> {
     let dirs: io::Result<Vec<PathBuf>> =
         fs::read_dir(out_dir).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
     let mut dirs = dirs.map_err(failed)?;
-    dirs.retain(|other| other.file_name() < dir.file_name());
     dirs.sort();
+    let started = |dir: &Path| -> Result<EpochNanos, Failure> {
+        Ok(LogReader::open(dir, Stream::Decide).map_err(Failure::io)?.file_header().start_time)
+    };
+    let now = started(dir)?;
     for other in dirs {
-        if let Some(known) = note_of(&other)?.filter(|known| known.is_same(&note)) {
+        let Some(known) = note_of(&other)?.filter(|known| known.is_same(&note)) else { continue };
+        if started(&other)? < now {
             read_held(&other, &known, &note, &mut held)?;
         }
     }
