@@ -2,7 +2,7 @@
 # A live session from begin to end: the exchange and the engine, each in a network namespace of its own joined by a veth
 # pair, trade a compressed session with faults on (lossy lines, broken connections, lost and doubled messages). The engine
 # is killed in the middle and started again; at the end both are stopped, and the reconciliation and the latency table are
-# printed. Where namespaces are not permitted everything runs over loopback, which one line says.
+# printed, and every decision of the second engine is made once more from its recording and log. Where namespaces are not permitted everything runs over loopback, which one line says.
 # Usage: scripts/live_session.sh [SPEED] [FOLDER]   (default: 60, an hour in a minute; a temporary folder)
 # PROFILE=gate takes the tests' build instead of the release one. Exit status 0: everything is equal.
 set -euo pipefail
@@ -65,7 +65,7 @@ engine() {
     "${in_engine[@]}" "$programs/peregrine" run --config configs/live_copy.toml --mode live --out "$folder/runs/$1" \
         --set live.interface="\"$at_engine\"" --set ouch.address="\"$at_venue:30031\"" --set drop_copy.address="\"$at_venue:30041\"" \
         --set live.retransmission="[\"$at_venue:30011\"]" --set live.snapshot="\"$at_venue:30021\"" \
-        --set runtime.pin_threads=false "${@:2}"
+        --set runtime.pin_threads=false --set live.is_recorded=true "${@:2}"
 }
 engine first > "$folder/first.log" 2>&1 &
 engine_pid=$!
@@ -89,5 +89,7 @@ echo "== exchange"
 grep -h '^feed: \|^port 0\|^line\|^drop copy' "$folder/venue.log" | grep -v 239 || true
 echo "== reconciliation"
 grep -h '^  pass \|^  warn \|^  FAIL\|^  fail\|^error' "$folder/second.log" || true
+echo "== the second run once more, from its recording and its log"
+"$programs/peregrine" replay --verify "$folder/runs/second" 2>/dev/null || outcome=$?
 echo "report: $folder/runs/second/report.html"
 exit "$outcome"

@@ -173,6 +173,13 @@ impl RiskGate {
         }
     }
 
+    /// The number of the order approved last, or the one above which the next lies; 0 before the first.
+    #[must_use]
+    #[inline]
+    pub const fn last_number(&self) -> OrderId {
+        OrderId(self.last_id)
+    }
+
     /// Holds an intent against every limit. An approved order is open, and its message counted, when this returns.
     ///
     /// `cause` is the market event that it answers and `now` that event's `recv_time`.

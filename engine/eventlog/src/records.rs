@@ -12,8 +12,8 @@ mod send;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 pub use decide::{
-    DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, HeldAction, HeldKind, HeldRecord, IntentKind,
-    PegReference,
+    DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt, HeardKind, HeardRecord, HeldAction, HeldKind, HeldRecord,
+    IntentKind, PegReference,
 };
 pub use feed::{
     GapPhase, GapRecord, InputCheckpoint, PolicyAction, PolicyRecord, SessionPhase, SessionRecord, SymbolListed,
@@ -126,6 +126,8 @@ records! {
     GuardHalt = 34, Decide;
     /// A change of an engine-held order.
     HeldRecord = 35, Decide;
+    /// Something that a live run's decide stage heard beside the market's events: an input, because a replay must repeat it.
+    HeardRecord = 36, Decide;
     /// A step in the life of one of our orders.
     OrderRecord = 64, Send;
     /// One measured duration.

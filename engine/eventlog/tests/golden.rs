@@ -14,15 +14,15 @@ use peregrine_eventlog::{
     EventLog, Fault, LogError, LogReader, LogReport, Stream,
     records::{
         AnyPayload, DecideCheckpoint, DecisionRecord, DurationRecord, GapPhase, GapRecord, GuardAction, GuardHalt,
-        HeldAction, HeldKind, HeldRecord, HistogramRecord, IntentKind, Measured, OrderRecord, OrderTransition,
-        PegReference, PolicyAction, PolicyRecord, RecordKind, RunFact, SessionPhase, SessionRecord, SymbolListed,
-        TradingStateRecord,
+        HeardKind, HeardRecord, HeldAction, HeldKind, HeldRecord, HistogramRecord, IntentKind, Measured, OrderRecord,
+        OrderTransition, PegReference, PolicyAction, PolicyRecord, RecordKind, RunFact, SessionPhase, SessionRecord,
+        SymbolListed, TradingStateRecord,
     },
     recover, verify,
 };
 use peregrine_types::{
-    EpochNanos, EventKind, EventSeq, Liquidity, MatchNumber, Nanos, OrderId, Position, Price, Qty, ReasonCode, Side,
-    Symbol, SymbolId, TimeInForce,
+    EpochNanos, EventKind, EventSeq, ExecutionKind, Liquidity, MatchNumber, Nanos, OrderId, Position, Price, Qty,
+    ReasonCode, Side, Symbol, SymbolId, TimeInForce,
 };
 
 const FEED_COUNT: u64 = 70;
@@ -181,6 +181,28 @@ fn held() -> HeldRecord {
     }
 }
 
+fn heard() -> HeardRecord {
+    HeardRecord {
+        event_seq: EventSeq(15),
+        order_id: OrderId(77),
+        match_number: MatchNumber(555_003),
+        price: Price(100_000_000_001),
+        qty: Qty(10),
+        leaves_qty: Qty(15),
+        venue_time: NOON,
+        visible_time: EpochNanos(NOON.0 + 2_000),
+        fee: -20_000_000,
+        symbol: SymbolId(3),
+        reason: ReasonCode::VenueIocRemainder,
+        kind: HeardKind::Report,
+        report: ExecutionKind::Filled,
+        side: Side::Sell,
+        liquidity: Liquidity::Removed,
+        reserved: [0; 6],
+        reserved_words: [0; 27],
+    }
+}
+
 const TRANSITIONS: [OrderTransition; 10] = [
     OrderTransition::Submitted,
     OrderTransition::CancelRequested,
@@ -262,6 +284,7 @@ fn write(dir: &Path) -> LogReport {
     log.decide.append(&decide_checkpoint()).unwrap();
     log.decide.append(&guard_halt()).unwrap();
     log.decide.append(&held()).unwrap();
+    log.decide.append(&heard()).unwrap();
     for transition in TRANSITIONS {
         log.send.append(&order(transition)).unwrap();
     }
@@ -309,6 +332,7 @@ fn every_kind_is_read_from_the_bytes_that_are_kept() {
                 AnyPayload::DecideCheckpoint(payload) => *payload == decide_checkpoint(),
                 AnyPayload::GuardHalt(payload) => *payload == guard_halt(),
                 AnyPayload::HeldRecord(payload) => *payload == held(),
+                AnyPayload::HeardRecord(payload) => *payload == heard(),
                 AnyPayload::OrderRecord(payload) => *payload == order(TRANSITIONS[usize::try_from(index).unwrap()]),
                 AnyPayload::DurationRecord(payload) => *payload == duration(),
                 AnyPayload::HistogramRecord(payload) => *payload == histogram(),

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use peregrine_eventlog::records::{
     DecideCheckpoint, DecisionRecord, DurationRecord, EVENTS_PER_CHECKPOINT, FEATURE_COUNT, GapRecord, GuardHalt,
-    HORIZON_COUNT_MAX, HeldRecord, HistogramRecord, InputCheckpoint, OrderRecord, PolicyRecord, RecordKind, RunFact,
-    SessionRecord, SymbolListed, TradingStateRecord,
+    HORIZON_COUNT_MAX, HeardRecord, HeldRecord, HistogramRecord, InputCheckpoint, OrderRecord, PolicyRecord,
+    RecordKind, RunFact, SessionRecord, SymbolListed, TradingStateRecord,
 };
 use peregrine_types::{BookState, ReasonCode};
 
@@ -57,6 +57,7 @@ layouts! {
     DecideCheckpoint { decision_count, event_count, recv_time, order_count, decision_hash, books_hash, latent_hash, position_hash, reserved }
     GuardHalt { event_seq, recv_time, tipping_latency, threshold, window_count, canceled_count, action, reserved, reserved_words }
     HeldRecord { event_seq, recv_time, position, average_price, stop_price, take_price, limit_price, qty, offset_ticks, reprice_ticks, symbol, kind, action, side, reference, is_asked, reserved, reserved_words }
+    HeardRecord { event_seq, order_id, match_number, price, qty, leaves_qty, venue_time, visible_time, fee, symbol, reason, kind, report, side, liquidity, reserved, reserved_words }
     OrderRecord { order_id, event_seq, decision_time, venue_time, visible_time, price, qty, leaves_qty, filled_qty, position, match_number, fee, symbol, reason, transition, side, liquidity, time_in_force, is_post_only, replaces }
     DurationRecord { event_seq, start_time, duration, order_id, measured, reserved }
     HistogramRecord { count, p50, p99, p999, max, measured, reserved }
@@ -132,9 +133,8 @@ fn plain(name: &str) -> String {
         "Symbol" => "u8 × 8, ASCII, spaces at the end".to_owned(),
         "ReasonCode" | "Measured" => format!("u16 `{name}`"),
         "GapPhase" | "SessionPhase" | "PolicyAction" | "IntentKind" | "GuardAction" | "OrderTransition"
-        | "HeldKind" | "HeldAction" | "PegReference" | "EventKind" | "Side" | "TimeInForce" | "Liquidity" => {
-            format!("u8 `{name}`")
-        }
+        | "HeardKind" | "HeldKind" | "HeldAction" | "PegReference" | "EventKind" | "Side" | "TimeInForce"
+        | "Liquidity" | "ExecutionKind" => format!("u8 `{name}`"),
         other => panic!("what is {other} in the file?"),
     }
 }
@@ -175,10 +175,11 @@ fn payload_tables() -> String {
 fn enum_tables() -> String {
     let mut out = String::new();
     let of_feed = ["GapPhase", "SessionPhase", "PolicyAction"];
-    let of_decide = ["IntentKind", "HeldKind", "HeldAction", "PegReference", "GuardAction"];
+    let of_decide = ["IntentKind", "HeldKind", "HeldAction", "PegReference", "HeardKind", "GuardAction"];
     let here = of_feed.into_iter().chain(of_decide).chain(["OrderTransition", "Measured"]);
     let lists = here.map(|name| (RECORDS, name));
-    let others = [(EVENT, "EventKind"), (ORDER, "Side"), (ORDER, "TimeInForce"), (ORDER, "Liquidity")];
+    let others =
+        [(EVENT, "EventKind"), (ORDER, "Side"), (ORDER, "TimeInForce"), (ORDER, "Liquidity"), (ORDER, "ExecutionKind")];
     for (source, name) in lists.chain(others) {
         writeln!(out, "\n### `{name}`\n\n| value | name | meaning |\n|---|---|---|").unwrap();
         for variant in item(source, name).members {

@@ -382,7 +382,7 @@ fn orders(run: &Run) -> Result<OrdersReport, Failure> {
     let reader = LogReader::open(&run.dir, Stream::Send).map_err(Failure::io)?;
     let (fill_added_count, fill_removed_count) = run.venue.fill_counts();
     let mut report = OrdersReport {
-        open_count: u64::try_from(run.venue.orders().open_count()).unwrap_or(u64::MAX),
+        open_count: u64::try_from(run.venue.orders().map_or(0, |orders| orders.open_count())).unwrap_or(u64::MAX),
         fill_added_count,
         fill_removed_count,
         ..OrdersReport::default()

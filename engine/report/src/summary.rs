@@ -133,6 +133,7 @@ impl Found {
             AnyPayload::DecideCheckpoint(record) => self.see(record.recv_time),
             AnyPayload::GuardHalt(record) => self.see(record.recv_time),
             AnyPayload::HeldRecord(record) => self.see(record.recv_time),
+            AnyPayload::HeardRecord(record) => self.see(record.visible_time),
             AnyPayload::OrderRecord(record) => {
                 self.order_id_max = self.order_id_max.max(record.order_id);
                 self.see(record.decision_time);

@@ -229,7 +229,7 @@ fn beside_a_run(group: u8, heard: usize) -> (bool, bool) {
     (is_whole, is_of_lines)
 }
 
-/// The command that proves it; a run that recorded nothing, or whose orders went to a venue, is not proved so.
+/// The command that proves it; a run that recorded nothing, or whose log lacks what it heard of its venue, is not proved.
 fn verify(live: &str, whole: &str) {
     let verify = |files: &[&str]| peregrine(&[&["replay", "--verify", live][..], files].concat(), &[]);
     for files in [&[whole][..], &[]] {
@@ -238,9 +238,10 @@ fn verify(live: &str, whole: &str) {
     std::fs::remove_file(Path::new(live).join("feed.pcapng")).unwrap();
     let refused = verify(&[]).unwrap_err().to_string();
     assert!(refused.contains("recorded nothing"), "{refused}");
+    // One whose orders went to a venue, and whose log does not have what it heard of it.
     std::fs::write(Path::new(live).join("session.json"), "{}").unwrap();
     let refused = verify(&[whole]).unwrap_err().to_string();
-    assert!(refused.contains("orders went to a venue"), "{refused}");
+    assert!(refused.contains("does not say what the run heard of its venue"), "{refused}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use desk::{Caller, client_config, stream_of};
 use gate::gate;
 use peregrine_book::{BookConfig, Books, MarketBooks};
 use peregrine_eventlog::records::{
-    DecisionRecord, HeldAction, HeldKind, HeldRecord, IntentKind, OrderRecord, OrderTransition,
+    DecisionRecord, HeardKind, HeardRecord, HeldAction, HeldKind, HeldRecord, IntentKind, OrderRecord, OrderTransition,
 };
 use peregrine_eventlog::{EventLog, LogConfig, LogReader, RunFacts, Stream};
 use peregrine_gateway::Fees;
@@ -639,6 +639,18 @@ fn copy_text(faults: &str) -> String {
     )
 }
 
+/// Repeats a recorded live run: the same decisions, byte for byte. Gives how many records of each kind it heard by.
+fn verify(run: &Path) -> [usize; 5] {
+    assert_eq!(done(peregrine(&["replay", "--verify", &run.display().to_string()], &[])), Exit::Done);
+    let mut counts = [0; 5];
+    let log = LogReader::open(run, Stream::Decide).unwrap();
+    for record in log.payloads::<HeardRecord>() {
+        counts[record.unwrap().1.kind as usize] += 1;
+    }
+    println!("heard: begin, reports, permits, withdrawals, refusals: {counts:?}");
+    counts
+}
+
 /// Runs the whole engine for so many seconds on a tape with faults on, its fills held against the drop copy; gives what its
 /// report says, how it ended and what the venue's stream says.
 fn run_with_copy(faults: &str, seconds: &str) -> (String, Exit, Truth, Summary) {
@@ -649,11 +661,13 @@ fn run_with_copy(faults: &str, seconds: &str) -> (String, Exit, Truth, Summary) 
     let mut set = changes(&addresses, lines);
     set.push(format!("drop_copy.address=\"{}\"", addresses.drop_copy.unwrap()));
     // Nothing is called missing because the machine is busy.
-    set.push("drop_copy.deadline_ms=10000".to_owned());
+    set.extend(["drop_copy.deadline_ms=10000", "live.is_recorded=true"].map(str::to_owned));
     let words = ["run", "--mode", "live", "--config", COPY_PROFILE, "--seconds", seconds, "--out", &out, "--json"];
     let exit = done(peregrine(&words, &set));
     let (truth, run_count) = hold_equal(&dir, addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
     assert_eq!(run_count, 1);
+    let heard = verify(&dir.join("one"));
+    assert!(heard[HeardKind::Report as usize] > 5 && heard[HeardKind::Permit as usize] > 2, "{heard:?}");
     let report = std::fs::read_to_string(dir.join("one/report.json")).unwrap();
     stop.request();
     (report, exit, truth, venue.join().unwrap())
@@ -747,7 +761,9 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
         set.extend(
             ["book.order_count_max=16384", "book.level_count_max=16384", "feed.symbol_count_max=64"].map(str::to_owned),
         );
-        set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\""].map(str::to_owned));
+        set.extend(
+            ["log.staging_records=4096", "runtime.huge_pages=\"off\"", "live.is_recorded=true"].map(str::to_owned),
+        );
         let (begin, mut started) = (Instant::now(), 0_u32);
         while done < cycles && begin.elapsed() < PROGRAM_SESSION {
             started += 1;
@@ -772,6 +788,7 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let is_clean = output.status.success() && said.contains("Our account equals the venue's stream");
         assert!(is_clean, "{said}");
+        verify(&folder.path().join("the-last"));
         let (truth, run_count) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
         (orders, fills, runs) = (orders + truth.accepted.len(), fills + truth.fills.len(), runs + run_count);
         println!("{done} kills of the whole program so far, {orders} orders, {fills} fills");
@@ -811,7 +828,7 @@ fn the_whole_program_sends_no_order_on_what_waited_while_it_was_stopped() {
     set.extend(
         ["book.order_count_max=16384", "book.level_count_max=16384", "feed.symbol_count_max=64"].map(str::to_owned),
     );
-    set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\""].map(str::to_owned));
+    set.extend(["log.staging_records=4096", "runtime.huge_pages=\"off\"", "live.is_recorded=true"].map(str::to_owned));
     set.push(format!("risk.data_age_ns_max={}", STALL_AGE_MAX.0));
     let child = spawn_program(folder.path(), "stalled", &set, 20);
     let run = folder.path().join("stalled");
@@ -844,4 +861,6 @@ fn the_whole_program_sends_no_order_on_what_waited_while_it_was_stopped() {
     assert!(oldest.0 <= STALL_AGE_MAX.0 + 20_000_000, "the oldest order is {oldest} old");
     assert!(refused > 0 && ages.len() > 5, "{refused} refused, {} sent", ages.len());
     assert!(said.contains("The last market event is older than data_age_ns_max"), "{said}");
+    let heard = verify(&run);
+    assert!(heard[HeardKind::Refused as usize] > 0, "{heard:?}");
 }

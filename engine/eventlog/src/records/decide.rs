@@ -1,8 +1,8 @@
 //! What the decide role writes: decisions with all that they were made from, checkpoints, the latency guard.
 
 use peregrine_types::{
-    BookState, EpochNanos, EventKind, EventSeq, Nanos, OrderId, Position, Price, Qty, ReasonCode, Side, SymbolId,
-    TimeInForce,
+    BookState, EpochNanos, EventKind, EventSeq, ExecutionKind, Liquidity, MatchNumber, Nanos, OrderId, Position, Price,
+    Qty, ReasonCode, Side, SymbolId, TimeInForce,
 };
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
@@ -113,6 +113,90 @@ pub struct HeldRecord {
     pub reserved: [u8; 7],
     /// Zero.
     pub reserved_words: [u64; 27],
+}
+
+/// What reached the decide stage beside the market's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum HeardKind {
+    /// The run began: `qty` engine-held orders of earlier runs were remembered.
+    #[default]
+    Began = 0,
+    /// The venue reported on one of our orders.
+    Report = 1,
+    /// What the way to the venue permits changed: `reason` stands against new orders (none: nothing does), and the next
+    /// order's number lies above `order_id`.
+    Permit = 2,
+    /// Orders were withdrawn at `visible_time`, though no event had come.
+    Withdrawal = 3,
+    /// The way to the venue refused the approved order `order_id`, for `reason`: it never left. It was the one of number `qty`
+    /// that was given on its way, counted from 1, cancels included.
+    Refused = 4,
+}
+
+/// Something that reached the decide stage of a live run and was no event of the market: an input, because a replay must
+/// repeat it. Stands where it was heard, before every record that follows from it; what a refusal answers stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HeardRecord {
+    /// How many events were handled before: the number of the next one.
+    pub event_seq: EventSeq,
+    /// Our order; of a permit see [`HeardKind::Permit`].
+    pub order_id: OrderId,
+    /// As in `Execution`, like every further field: of reports alone, unless the kind says otherwise.
+    pub match_number: MatchNumber,
+    /// Fill price, or the order's limit.
+    pub price: Price,
+    /// What the report is about.
+    pub qty: Qty,
+    /// What is still open.
+    pub leaves_qty: Qty,
+    /// When it happened at the venue.
+    pub venue_time: EpochNanos,
+    /// When we knew it.
+    pub visible_time: EpochNanos,
+    /// Cost of a fill in 10⁻⁹ of the currency.
+    pub fee: i64,
+    /// The instrument.
+    pub symbol: SymbolId,
+    /// Why.
+    pub reason: ReasonCode,
+    /// What was heard.
+    pub kind: HeardKind,
+    /// What the venue reported.
+    pub report: ExecutionKind,
+    /// Side of our order.
+    pub side: Side,
+    /// Whether a fill gave or took liquidity.
+    pub liquidity: Liquidity,
+    /// Zero.
+    pub reserved: [u8; 6],
+    /// Zero.
+    pub reserved_words: [u64; 27],
+}
+
+impl Default for HeardRecord {
+    fn default() -> Self {
+        Self {
+            event_seq: EventSeq(0),
+            order_id: OrderId(0),
+            match_number: MatchNumber(0),
+            price: Price(0),
+            qty: Qty(0),
+            leaves_qty: Qty(0),
+            venue_time: EpochNanos(0),
+            visible_time: EpochNanos(0),
+            fee: 0,
+            symbol: SymbolId(0),
+            reason: ReasonCode::None,
+            kind: HeardKind::Began,
+            report: ExecutionKind::Accepted,
+            side: Side::Buy,
+            liquidity: Liquidity::Added,
+            reserved: [0; 6],
+            reserved_words: [0; 27],
+        }
+    }
 }
 
 /// A decision on one market event, and all that it was made from. A decision with several intents writes one record

@@ -38,6 +38,7 @@ pub(super) fn run(args: &DemoArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         to: None,
         packet_count_max: None,
         guard_script: None,
+        heard: None,
         live: None,
         dir,
     };

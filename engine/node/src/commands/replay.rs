@@ -37,8 +37,19 @@ pub(super) fn run(args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Fai
     let (from, to) = time_range(args, &input)?;
     let dir = run_dir(&args.run, &loaded, "replay");
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    let plan =
-        RunPlan { loaded, command, input, pace, from, to, packet_count_max: None, guard_script: None, live: None, dir };
+    let plan = RunPlan {
+        loaded,
+        command,
+        input,
+        pace,
+        from,
+        to,
+        packet_count_max: None,
+        guard_script: None,
+        heard: None,
+        live: None,
+        dir,
+    };
     let run = execute(plan, interrupted)?;
     conclude(&run, &args.run, "Replay")
 }

@@ -48,6 +48,7 @@ pub(super) fn run(args: &LiveArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         to: None,
         packet_count_max: None,
         guard_script: None,
+        heard: None,
         live: Some(LiveSettings { mode, date }),
         dir,
     };

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use peregrine_eventlog::records::{AnyPayload, GuardHalt};
-use peregrine_eventlog::{LogReader, Stream};
+use peregrine_eventlog::records::{AnyPayload, HeardKind, HeardRecord, Payload};
+use peregrine_eventlog::{LogReader, Stream, StreamTag};
 use peregrine_runtime::StopFlag;
 use peregrine_types::EpochNanos;
 use serde_json::json;
@@ -13,8 +13,8 @@ use crate::commands::replay::{execute, input_plan};
 use crate::commands::{note, print, print_json};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
-use crate::live::history::NOTE_NAME;
-use crate::run::{CONFIG_NAME, InputFile, Manifest, RECORDING_NAME, Run, RunPlan, hex};
+use crate::live::history::{self, NOTE_NAME};
+use crate::run::{CONFIG_NAME, HeardScript, InputFile, Manifest, RECORDING_NAME, Run, RunPlan, hex};
 use crate::stage::schedule::Pace;
 
 /// One difference between the two runs.
@@ -50,7 +50,7 @@ pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Resu
             }
         }
     }
-    conclude(&manifest, &differences, args.run.json)
+    conclude((dir, &manifest), &differences, args.run.json)
 }
 
 /// The log itself: every record, the chain, and the hash that the manifest states.
@@ -102,13 +102,6 @@ fn input_files(dir: &Path, manifest: &Manifest, given: &[PathBuf]) -> Result<Vec
         }
         let inputs = manifest.inputs.iter().map(|input| input.path.clone());
         return Ok(if count == 0 { inputs.collect() } else { given.to_vec() });
-    }
-    if dir.join(NOTE_NAME).exists() {
-        return Err(Failure::usage(format_args!(
-            "the run's orders went to a venue ({}): its answers are in the log and in no recording, so that no input gives \
-             the log again; `log check` proves that it is whole",
-            dir.display()
-        )));
     }
     let recording = dir.join(RECORDING_NAME);
     if count > 0 {
@@ -172,7 +165,8 @@ fn repeat(
         to: manifest.to.map(EpochNanos),
         // A live run counts its steps: what it took is what its recording has.
         packet_count_max: (!manifest.inputs.is_empty()).then_some(manifest.packet_count),
-        guard_script: Some(guard_script(dir)?),
+        guard_script: Some(script(dir)?),
+        heard: if went_to_a_venue(dir) { Some(heard(dir)?) } else { None },
         live: None,
         dir: scratch.join("again"),
     };
@@ -180,12 +174,40 @@ fn repeat(
     execute(plan, interrupted)
 }
 
-/// What the latency guard did: an input of the run, because it comes from measured time.
-fn guard_script(dir: &Path) -> Result<Vec<GuardHalt>, Failure> {
-    let reader = LogReader::open(dir, Stream::Decide).map_err(Failure::io)?;
-    let records: Result<Vec<GuardHalt>, _> =
-        reader.payloads::<GuardHalt>().map(|record| record.map(|(_, record)| *record)).collect();
+/// What the latency guard did, or another of the records that are inputs of the run: those that come from a clock, or from
+/// somebody else.
+fn script<P: Payload>(dir: &Path) -> Result<Vec<P>, Failure> {
+    let reader = LogReader::open(dir, P::Stream::STREAM).map_err(Failure::io)?;
+    let records: Result<Vec<P>, _> = reader.payloads::<P>().map(|record| record.map(|(_, record)| *record)).collect();
     records.map_err(Failure::io)
+}
+
+/// Whether the run's orders went to a venue, whose words are no part of any recording.
+fn went_to_a_venue(dir: &Path) -> bool {
+    dir.join(NOTE_NAME).exists()
+}
+
+/// What the decide stage heard beside the market's events, by the log.
+fn heard(dir: &Path) -> Result<HeardScript, Failure> {
+    let records: Vec<HeardRecord> = script(dir)?;
+    let Some(began) = records.first().filter(|record| record.kind == HeardKind::Began) else {
+        return Err(Failure::usage(format_args!(
+            "the log does not say what the run heard of its venue ({}): an earlier version wrote it; `log check` proves that \
+             it is whole",
+            dir.display()
+        )));
+    };
+    let memories = history::held_before(dir)?;
+    if u64::try_from(memories.len()).ok() != Some(began.qty.0) {
+        return Err(Failure::usage(format_args!(
+            "the run began with {} engine-held orders of earlier runs of its session, beside it ({}) lie the logs of {}: put \
+             the folders of those runs back",
+            began.qty,
+            dir.display(),
+            memories.len()
+        )));
+    }
+    Ok(HeardScript { records, memories })
 }
 
 fn compare(dir: &Path, manifest: &Manifest, again: &Run) -> Result<Vec<Difference>, Failure> {
@@ -199,10 +221,15 @@ fn compare(dir: &Path, manifest: &Manifest, again: &Run) -> Result<Vec<Differenc
     let repeated = &again.manifest;
     hold("event count", &manifest.event_count.to_string(), &repeated.event_count.to_string());
     hold("model", &manifest.model_sha256, &repeated.model_sha256);
-    hold("log hash", &manifest.log_hash, &repeated.log_hash);
+    // What became of orders is the venue's word, and was an input: the log's own check covers it.
+    let is_live = went_to_a_venue(dir);
+    if !is_live {
+        hold("log hash", &manifest.log_hash, &repeated.log_hash);
+    }
     hold("state hash", &manifest.state_hash, &repeated.state_hash);
     hold("decision hash", &manifest.decision_hash, &repeated.decision_hash);
-    for stream in Stream::ALL.into_iter().filter(|stream| stream.is_hashed()) {
+    let is_repeated = |stream: &Stream| stream.is_hashed() && !(is_live && *stream == Stream::Send);
+    for stream in Stream::ALL.into_iter().filter(is_repeated) {
         differences.extend(first_difference(dir, &again.dir, stream)?);
     }
     Ok(differences)
@@ -240,21 +267,28 @@ fn open(dir: &Path, stream: Stream) -> Result<LogReader, Failure> {
     LogReader::open(dir, stream).map_err(Failure::io)
 }
 
-fn conclude(manifest: &Manifest, differences: &[Difference], is_json: bool) -> Result<Exit, Failure> {
+fn conclude((dir, manifest): (&Path, &Manifest), differences: &[Difference], is_json: bool) -> Result<Exit, Failure> {
     let is_equal = differences.is_empty();
+    let is_live = went_to_a_venue(dir);
     if is_json {
         let list: Vec<_> =
             differences.iter().map(|d| json!({"what": d.what, "expected": d.expected, "found": d.found})).collect();
         print_json(&json!({
             "is_identical": is_equal,
+            "is_venue_from_log": is_live,
             "event_count": manifest.event_count,
             "log_hash": manifest.log_hash,
             "state_hash": manifest.state_hash,
             "differences": list,
         }))?;
     } else if is_equal {
+        let venue = if is_live {
+            "what the venue said came from the log: streams feed and decide are repeated, send is whole\n"
+        } else {
+            ""
+        };
         print(&format!(
-            "identical: {} events, log {}, state {}\n",
+            "identical: {} events, log {}, state {}\n{venue}",
             peregrine_report::format::count(manifest.event_count),
             manifest.log_hash,
             manifest.state_hash

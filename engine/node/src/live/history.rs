@@ -14,7 +14,7 @@ use peregrine_decide::HeldMemory;
 use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Recovery, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
-use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
+use peregrine_types::{EpochNanos, NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -149,6 +149,43 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
     Ok(history)
 }
 
+/// What the runs of the same session that began before the one in `dir` left held, by their logs as they are; in the order
+/// in which [`read`] takes them. Changes nothing.
+///
+/// # Errors
+/// [`Failure`] when a folder or a log cannot be read.
+pub fn held_before(dir: &Path) -> Result<Vec<HeldMemory>, Failure> {
+    let note_of = |dir: &Path| -> Result<Option<SessionNote>, Failure> {
+        let path = dir.join(NOTE_NAME);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) => return Err(Failure::file("read", &path, &error, "check the folder and the disk")),
+        };
+        let unreadable =
+            |error| Failure::io(format_args!("the note of a run is not readable ({}): {error}", path.display()));
+        serde_json::from_str(&text).map(Some).map_err(unreadable)
+    };
+    let mut held = Vec::new();
+    let (Some(note), Some(out_dir)) = (note_of(dir)?, dir.parent()) else { return Ok(held) };
+    let failed = |error: io::Error| Failure::file("read", out_dir, &error, "check the folder and the disk");
+    let dirs: io::Result<Vec<PathBuf>> =
+        fs::read_dir(out_dir).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut dirs = dirs.map_err(failed)?;
+    dirs.sort();
+    let started = |dir: &Path| -> Result<EpochNanos, Failure> {
+        Ok(LogReader::open(dir, Stream::Decide).map_err(Failure::io)?.file_header().start_time)
+    };
+    let now = started(dir)?;
+    for other in dirs {
+        let Some(known) = note_of(&other)?.filter(|known| known.is_same(&note)) else { continue };
+        if started(&other)? < now {
+            read_held(&other, &known, &note, &mut held)?;
+        }
+    }
+    Ok(held)
+}
+
 /// Refuses a log that has lost records of orders, or of decisions: what the engine held, and which orders were sent for it,
 /// is in those alone. The recovery closes the log, so that nobody could tell it a second time: it is noted beside it.
 fn nothing_lost(dir: &Path, recovery: &Recovery) -> Result<(), Failure> {
@@ -264,6 +301,7 @@ fn read_held(dir: &Path, known: &SessionNote, now: &SessionNote, held: &mut Vec<
             | AnyPayload::PolicyRecord(_)
             | AnyPayload::DecideCheckpoint(_)
             | AnyPayload::GuardHalt(_)
+            | AnyPayload::HeardRecord(_)
             | AnyPayload::OrderRecord(_)
             | AnyPayload::DurationRecord(_)
             | AnyPayload::HistogramRecord(_)

@@ -66,7 +66,7 @@ pub(super) fn build(
     let config = &plan.loaded.config;
     let model = load_model(&plan.loaded)?;
     // Orders that go to a real venue take as long as they take.
-    let is_live = plan.live.is_some_and(|live| live.mode == ModeChoice::Live);
+    let is_live = plan.live.is_some_and(|live| live.mode == ModeChoice::Live) || plan.heard.is_some();
     let latency = if is_live { None } else { latency::of_run(&plan.loaded)? };
     let facts = RunFacts {
         start_time: system_now(),

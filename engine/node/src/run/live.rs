@@ -92,7 +92,7 @@ impl RunPlan {
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
         built.readers.push(times);
-        built.decide.remember_held(history.held);
+        built.decide.begin_hearing(history.held);
         past.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account).of_session(named);

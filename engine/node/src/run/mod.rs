@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use peregrine_book::{Books, MarketBooks};
-use peregrine_eventlog::records::GuardHalt;
+use peregrine_decide::HeldMemory;
+use peregrine_eventlog::records::{GuardHalt, HeardRecord};
 use peregrine_eventlog::{LogReport, Measure, Recorder, StreamWriter};
 use peregrine_gateway::{FifoQueue, LatencyModel, VenueLatency};
 use peregrine_report::ThroughputPoint;
@@ -31,6 +32,7 @@ use crate::stage::decide::{DecideEnd, DecideStage};
 use crate::stage::feed::FeedLog;
 use crate::stage::machine::Machine;
 use crate::stage::path::SendPath;
+use crate::stage::repeat::RepeatedSend;
 use crate::stage::schedule::{Pace, Schedule};
 use crate::stage::send::SendStage;
 use crate::wiring::{
@@ -83,10 +85,21 @@ pub struct RunPlan {
     pub packet_count_max: Option<u64>,
     /// What the latency guard did in the run that this one verifies.
     pub guard_script: Option<Vec<GuardHalt>>,
+    /// What the live run that this one verifies heard beside the market's events.
+    pub heard: Option<HeardScript>,
     /// What makes it a live run; `input` has no files then.
     pub live: Option<LiveSettings>,
     /// Folder of the run; must not hold a log.
     pub dir: PathBuf,
+}
+
+/// What the decide stage of a live run heard beside the market's events: an input of the run, as the events are.
+#[derive(Clone, Debug, Default)]
+pub struct HeardScript {
+    /// The records of its log, in their order.
+    pub records: Vec<HeardRecord>,
+    /// What earlier runs of the venue's session had left held by the engine.
+    pub memories: Vec<HeldMemory>,
 }
 
 /// What a run left behind.
@@ -190,7 +203,15 @@ impl RunPlan {
         let schedule = Schedule::new(self.pace, clock.rate()).starting(self.from);
         let symbols = self.named_symbols()?;
         let input = Input::open(&self.input, &symbols)?.within(None, self.to);
-        let built = build::build(&self, input.session().midnight, &clock, &schedule)?;
+        let mut built = build::build(&self, input.session().midnight, &clock, &schedule)?;
+        if let Some(HeardScript { records, memories }) = &self.heard {
+            built.decide.begin_hearing(memories.clone());
+            let again = RepeatedSend::new(records);
+            let send = |_: ReplaySend| Ok(again);
+            let four = |_: &Self, _: &_, _, _, _: Watch<'_>| Err(Failure::usage("four_threads is not for live runs"));
+            let launching = Launching { input, built, clock, schedule, send, four };
+            return self.launch(launching, interrupted, on_progress);
+        }
         let four = Self::run_four::<Input>;
         self.launch(Launching { input, built, clock, schedule, send: Ok, four }, interrupted, on_progress)
     }

@@ -1,5 +1,7 @@
 //! What a run reads and where its orders go, of either kind, for those who look at it afterwards.
 
+use std::path::Path;
+
 use peregrine_gateway::live::OrderClientCounters;
 use peregrine_gateway::{FifoQueue, OrderTable, PaperVenue, VenueLatency};
 use peregrine_report::format::nanos as span;
@@ -8,12 +10,14 @@ use peregrine_source::{Carrier, End, Session};
 use peregrine_wire::MoldFeed;
 use peregrine_wire::itch50::Decoder;
 
+use super::RECORDING_NAME;
 use super::facts::InputFile;
 use super::sources::{self, LINE_NAMES};
 use crate::input::{ClockedInput, Feed, Input};
 use crate::live::{ClockFigures, LiveEnd, LiveSend};
 use crate::run::ReplaySend;
 use crate::stage::decide::DecideEnd;
+use crate::stage::repeat::RepeatedSend;
 
 /// The input of a run after its end.
 #[derive(Debug)]
@@ -76,12 +80,12 @@ impl RunInput {
         }
     }
 
-    /// The command that proves the run, whose folder is `dir`: what came from outside cannot be asked for again.
+    /// The command that proves the run, whose folder is `dir`: lines that nobody recorded cannot be asked again.
     #[must_use]
     pub fn proof(&self, dir: &str) -> String {
         match self {
-            Self::Files(_) => format!("peregrine replay --verify {dir}"),
-            Self::Live(_) => format!("peregrine log check {dir}"),
+            Self::Live(_) if !Path::new(dir).join(RECORDING_NAME).exists() => format!("peregrine log check {dir}"),
+            Self::Files(_) | Self::Live(_) => format!("peregrine replay --verify {dir}"),
         }
     }
 
@@ -258,6 +262,14 @@ pub enum RunVenue {
     Paper(Box<PaperVenue<FifoQueue, VenueLatency>>, OrderTable),
     /// The client of a real one.
     Live(Box<LiveEnd>),
+    /// None: the log of a live run stood for it.
+    Repeated,
+}
+
+impl From<RepeatedSend> for RunVenue {
+    fn from(_: RepeatedSend) -> Self {
+        Self::Repeated
+    }
 }
 
 impl From<ReplaySend> for RunVenue {
@@ -274,12 +286,13 @@ impl From<LiveSend> for RunVenue {
 }
 
 impl RunVenue {
-    /// Our orders.
+    /// Our orders; `None` where a log stood for the venue.
     #[must_use]
-    pub fn orders(&self) -> &OrderTable {
+    pub fn orders(&self) -> Option<&OrderTable> {
         match self {
-            Self::Paper(_, orders) => orders,
-            Self::Live(end) => end.client.table(),
+            Self::Paper(_, orders) => Some(orders),
+            Self::Live(end) => Some(end.client.table()),
+            Self::Repeated => None,
         }
     }
 
@@ -289,6 +302,7 @@ impl RunVenue {
         match self {
             Self::Paper(venue, _) => (venue.counters().fills_added, venue.counters().fills_removed),
             Self::Live(end) => (end.client.counters().fills_added, end.client.counters().fills_removed),
+            Self::Repeated => (0, 0),
         }
     }
 
@@ -299,6 +313,8 @@ impl RunVenue {
         match self {
             Self::Paper(venue, _) => venue.counters().undelivered.saturating_add(decide.counters.undelivered),
             Self::Live(end) => end.client.counters().undelivered_count,
+            // What was refused then is refused again.
+            Self::Repeated => 0,
         }
     }
 

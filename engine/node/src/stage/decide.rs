@@ -4,6 +4,7 @@
 //! are measured beside the decision and never enter it; the one exception, a halt by the latency guard, is written to the
 //! log as an input, and a verification replays it from there.
 
+mod heard;
 mod held;
 mod record;
 #[cfg(test)]
@@ -17,10 +18,12 @@ use peregrine_book::{BookUpdate, MarketBooks};
 use peregrine_decide::{Input, IntentBatch, Strategy};
 use peregrine_eventlog::Decide;
 use peregrine_eventlog::records::{DecideCheckpoint, DecisionRecord, GuardAction, GuardHalt};
-use peregrine_risk::{Refused, RiskGate, TradingMode};
+use peregrine_risk::{ApprovedOrder, Refused, RiskGate, TradingMode};
 use peregrine_runtime::{LatencyGuard, LatencyRecorder, Stopwatch};
 use peregrine_types::{EpochNanos, EventSeq, Execution, MarketEvent, Nanos, OrderId, OrderIntent, ReasonCode};
 
+use heard::Hearing;
+pub use heard::{execution_of, permit_of};
 pub use held::held_change;
 use record::{fill_intent, guard_action, heads_of, record_of};
 
@@ -121,6 +124,8 @@ pub struct DecideStage<B, W> {
     block: Option<ReasonCode>,
     /// The event that orders were withdrawn on last.
     withdrawn_on: Option<(EventSeq, MarketEvent)>,
+    /// Set where the log keeps what is heard: in a live run, and where one is repeated.
+    hearing: Option<Hearing>,
     books: PhantomData<fn(&B)>,
 }
 
@@ -236,6 +241,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             all_warm_at: u64::MAX,
             block: None,
             withdrawn_on: None,
+            hearing: None,
             books: PhantomData,
         }
     }
@@ -267,6 +273,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
 
     /// A report of the venue became visible.
     pub fn on_execution(&mut self, execution: &Execution) {
+        self.hear_report(execution);
         self.risk.on_execution(execution);
         self.strategy.on_execution(execution);
         self.pnl.on_execution(execution);
@@ -381,7 +388,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         fill_intent(&mut record, (&intent, self.strategy.holds(&intent)), (number, self.horizon_count));
         self.log.append(&record);
         match checked {
-            Ok(order) => match out(order) {
+            Ok(order) => match self.give(order, out) {
                 Ok(()) => {
                     self.strategy.on_approved(&intent, order_id);
                     match intent {
@@ -403,9 +410,17 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         record
     }
 
+    #[inline]
+    fn give(&mut self, order: ApprovedOrder, out: &mut impl OrderSink) -> Result<(), Refused> {
+        self.count_given();
+        out(order)
+    }
+
     /// An approved order was not taken on its way: it is not open, and what follows is as after a denial.
     #[cold]
-    fn take_back(&mut self, Refused { order, reason }: Refused, intent: &OrderIntent, now: EpochNanos) {
+    fn take_back(&mut self, refused: Refused, intent: &OrderIntent, now: EpochNanos) {
+        self.hear_refusal(&refused);
+        let Refused { order, reason } = refused;
         self.risk.revoke(order);
         self.strategy.on_denied(intent, reason, now);
         self.counters.undelivered += 1;

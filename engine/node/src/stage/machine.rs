@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 
 use peregrine_book::MarketBooks;
+use peregrine_eventlog::records::HeardKind;
 use peregrine_runtime::Stopwatch;
-use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Sink};
+use peregrine_types::{EpochNanos, EventSeq, Execution, Full, MarketEvent, Sink};
 
-use super::decide::{Applied, DecideStage};
+use super::decide::{Applied, DecideStage, execution_of, permit_of};
 use super::log::wait_turn;
 use super::path::SendPath;
 
@@ -82,6 +83,9 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
     /// Runs one event to completion.
     #[inline]
     pub fn on_event(&mut self, event: &MarketEvent) {
+        if S::IS_REPEATED {
+            self.hear_again(self.decide.next_seq());
+        }
         let Self { books, decide, send, inbox } = self;
         let started = decide.begin(event);
         send.before_event(event.recv_time, books, inbox);
@@ -113,6 +117,22 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
         decide.withdraw_without_event(permit.now, books, &mut |order| send.accept(order));
     }
 
+    /// What the decide stage of the repeated run heard before the event of the number `before` was handled.
+    fn hear_again(&mut self, before: EventSeq) {
+        let Self { books, decide, send, .. } = self;
+        while let Some(record) = send.next_heard(before) {
+            match record.kind {
+                HeardKind::Report => decide.on_execution(&execution_of(&record)),
+                HeardKind::Permit => decide.on_permit(&permit_of(&record)),
+                HeardKind::Withdrawal => {
+                    decide.withdraw_without_event(record.visible_time, books, &mut |order| send.accept(order));
+                }
+                // Answers to what is given on its way, and the begin: nothing that comes by itself.
+                HeardKind::Refused | HeardKind::Began => {}
+            }
+        }
+    }
+
     fn hear_all(&mut self) {
         while let Some(execution) = self.inbox.pop_visible(EpochNanos::MAX) {
             self.decide.on_execution(&execution);
@@ -129,6 +149,9 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
 
     /// The input has ended: what is on its way arrives, and every report becomes visible. A live venue is waited for.
     pub fn finish(&mut self) {
+        if S::IS_REPEATED {
+            self.hear_again(EventSeq(u64::MAX));
+        }
         let mut turns = 0;
         while !self.send.finish(&self.books, &mut self.inbox) {
             self.hear_all();

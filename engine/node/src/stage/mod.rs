@@ -9,5 +9,6 @@ pub mod log;
 pub mod machine;
 pub mod path;
 pub mod pnl;
+pub mod repeat;
 pub mod schedule;
 pub mod send;

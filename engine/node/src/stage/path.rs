@@ -1,8 +1,9 @@
 //! What the machine needs of a send stage, be it the paper venue or a live session.
 
 use peregrine_book::{BookUpdate, MarketBooks};
+use peregrine_eventlog::records::HeardRecord;
 use peregrine_risk::{ApprovedOrder, Refused};
-use peregrine_types::{EpochNanos, MarketEvent, Nanos, OrderId, ReasonCode};
+use peregrine_types::{EpochNanos, EventSeq, MarketEvent, Nanos, OrderId, ReasonCode};
 
 use super::machine::Inbox;
 
@@ -26,6 +27,8 @@ impl<F: FnMut(ApprovedOrder) -> Result<(), Refused>> OrderSink for F {}
 pub trait SendPath<B: MarketBooks>: Send {
     /// Whether a venue outside of this program is at the other end: it must be polled, and may forbid orders.
     const IS_LIVE: bool;
+    /// Whether the log of a live run stands for the venue: see [`SendPath::next_heard`].
+    const IS_REPEATED: bool = false;
 
     /// Before the event of `now` is applied to the books.
     fn before_event(&mut self, now: EpochNanos, books: &B, out: &mut Inbox);
@@ -58,6 +61,12 @@ pub trait SendPath<B: MarketBooks>: Send {
 
     /// What is permitted now.
     fn permit(&self) -> Permit;
+
+    /// Of a way that repeats a live run: the next thing that was heard when no more events were handled than come before
+    /// the one of the number `before`; taken out.
+    fn next_heard(&mut self, _before: EventSeq) -> Option<HeardRecord> {
+        None
+    }
 
     /// Up to which time reports are visible when an event of `now` is handled.
     fn visible_by(&self, now: EpochNanos) -> EpochNanos;

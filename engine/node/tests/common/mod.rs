@@ -78,6 +78,7 @@ pub(crate) fn run_plan(dir: &Path, name: &str, input: &Path, wiring: Wiring) -> 
         to: None,
         packet_count_max: None,
         guard_script: None,
+        heard: None,
         live: None,
     }
 }

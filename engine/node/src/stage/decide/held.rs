@@ -1,7 +1,7 @@
 //! Engine-held orders in the log: each change is a record before an order that follows from it leaves.
 
 use peregrine_book::MarketBooks;
-use peregrine_decide::{HeldAction, HeldChange, HeldKind, HeldMemory, PegReference, RestOrder};
+use peregrine_decide::{HeldAction, HeldChange, HeldKind, PegReference, RestOrder};
 use peregrine_eventlog::records::{self, HeldRecord};
 use peregrine_runtime::Stopwatch;
 use peregrine_types::{EpochNanos, EventSeq, ReasonCode, SymbolId};
@@ -18,12 +18,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             self.hash.value(&record);
             self.log.append(&record);
         }
-    }
-
-    /// Keeps in mind what earlier runs of the venue's session left held, be it nothing, and holds nothing until the venue's
-    /// account is equal to ours.
-    pub fn remember_held(&mut self, memories: Vec<HeldMemory>) {
-        self.strategy.remember_held(memories);
     }
 
     /// Orders, fills and positions are the venue's once nothing stands against new orders: what earlier runs left held is

@@ -152,7 +152,7 @@ fn a_position_is_protected_once_the_venue_permits_orders() {
     for blocks in [&[Some(ReasonCode::VenueDisconnected)][..], &[]] {
         let dir = tempfile::tempdir().unwrap();
         let Machine { mut books, mut decide, .. } = replay_machine(dir.path(), &protect);
-        decide.remember_held(vec![]);
+        decide.begin_hearing(vec![]);
         for block in blocks {
             decide.on_permit(&Permit { block: *block, ..Permit::default() });
         }

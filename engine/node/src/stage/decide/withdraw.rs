@@ -14,6 +14,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// withdrawn; a halt of the latency guard stays. Engine-held orders are not even asked for: each would be denied.
     #[inline]
     pub fn on_permit(&mut self, permit: &Permit) {
+        self.hear_permit(permit);
         self.risk.begin_after(permit.last_number);
         self.begin_held_if_due(permit.block);
         if permit.block != self.block {
@@ -28,6 +29,12 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// refused, is cancelled as soon as it can be, however silent its symbol is.
     #[cold]
     pub(super) fn keep_withdrawing(&mut self, input: &Input<'_>, books: &B, out: &mut impl OrderSink) {
+        self.want_withdrawn(input, books);
+        self.act(input, false, books, out);
+    }
+
+    /// Notes what is to be withdrawn now.
+    fn want_withdrawn(&mut self, input: &Input<'_>, books: &B) {
         let now = input.event.recv_time;
         self.withdrawn_on = Some((input.seq, *input.event));
         if self.risk.mode() == TradingMode::Halted {
@@ -36,7 +43,6 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         } else {
             self.strategy.keep_withdrawing(now, books, &mut self.intents);
         }
-        self.act(input, false, books, out);
     }
 
     /// Nothing came of the market, but the venue may have spoken by `now`: what is to be withdrawn and could not be yet, is.
@@ -48,7 +54,13 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         {
             let event = MarketEvent { recv_time: event.recv_time.max(now), ..event };
             let update = BookUpdate::new(event.symbol, BookAction::NoChange);
-            self.keep_withdrawing(&Input { seq, event: &event, update: &update }, books, out);
+            let (input, was_due) = (Input { seq, event: &event, update: &update }, self.strategy.is_withdrawal_due());
+            self.want_withdrawn(&input, books);
+            // A look that changes nothing is none: there may be millions in a second.
+            if !self.intents.is_empty() || self.strategy.is_withdrawal_due() != was_due {
+                self.hear_withdrawal(event.recv_time);
+                self.act(&input, false, books, out);
+            }
         }
     }
 }
