@@ -160,8 +160,33 @@ impl Exchange {
     }
 
     fn on_closed(&mut self, port: usize, now: EpochNanos, feed: &mut impl Feed) {
-        if self.ports.get(port).is_some_and(OuchPort::is_cancel_on_disconnect) {
-            self.carry_out(port, Asked::Cancels { symbol: None, side: None, group_id: None }, now, feed);
+        self.withdraw(port, (self.time_of_day(now), now), feed);
+    }
+
+    /// Cancels every order of a port with cancel-on-disconnect.
+    fn withdraw(&mut self, port: usize, (time, now): (TimeOfDay, EpochNanos), feed: &mut impl Feed) {
+        let meant = match self.ports.get(port) {
+            Some(port) if port.is_cancel_on_disconnect() => port.meant(None, None, None),
+            Some(_) | None => return,
+        };
+        for order_ref in meant {
+            self.apply_at(&Command::Cancel { order_ref, qty: 0 }, time, now, feed);
+        }
+    }
+
+    /// Ends the session of a port and begins the next one at message 1: the client is told the end and its connection is
+    /// closed; a login with the name of the old session is refused from now on. With cancel-on-disconnect the port's
+    /// orders are cancelled first, so that the old session's stream says so. Without it they live on under their
+    /// numbers, and the new session tells what becomes of them. While orders are taken the new session begins with the
+    /// start of the day (`S`).
+    pub fn roll_session(&mut self, port: usize, (time, now): (TimeOfDay, EpochNanos), feed: &mut impl Feed) {
+        self.apply_at(&Command::Clock, time, now, feed);
+        self.withdraw(port, (time, now), feed);
+        let Some(port) = self.ports.get_mut(port) else { return };
+        port.set_time(now, self.venue.now);
+        port.roll(now);
+        if self.phase != Phase::Closed {
+            port.on_system(b'S');
         }
     }
 

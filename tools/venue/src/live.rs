@@ -423,6 +423,11 @@ impl Server {
                     self.roll(self.stream.session(), time, now);
                     None
                 }
+                Incident::PortSessionRoll(port) => {
+                    // The port is there: it is one of the configuration's.
+                    drop(self.roll_port(port, time, now));
+                    None
+                }
                 Incident::Halt(name) => symbol_of(name).map(|symbol| Command::Halt { symbol, reason: *b"T1  " }),
                 Incident::Resumption(name) => symbol_of(name).map(|symbol| Command::Resume { symbol }),
             };

@@ -110,6 +110,9 @@ pub struct OuchPort {
     busts: VecDeque<(EpochNanos, SymbolId, u64)>,
     /// The tokens of a client that speaks OUCH 4.2.
     tokens: Option<Box<Tokens>>,
+    /// Sessions so far, and the messages of those that are over.
+    session_count: u64,
+    ended_message_count: u64,
     now: EpochNanos,
     time: TimeOfDay,
 }
@@ -149,6 +152,8 @@ impl OuchPort {
             held_until: None,
             busts: VecDeque::new(),
             tokens: None,
+            session_count: 1,
+            ended_message_count: 0,
             now: EpochNanos(0),
             time: TimeOfDay(0),
         }

@@ -354,7 +354,7 @@ impl Reader {
             ports,
             firms,
             flow,
-            incidents: self.incidents(&faults),
+            incidents: self.incidents(&faults, &raw.port),
             session_message_count_max: faults.session_message_count_max,
             seed: faults.seed,
         }
@@ -429,8 +429,13 @@ impl Reader {
         settings
     }
 
-    fn incidents(&mut self, raw: &RawFaults) -> Vec<(TimeOfDay, Incident)> {
+    fn incidents(&mut self, raw: &RawFaults, ports: &[RawPort]) -> Vec<(TimeOfDay, Incident)> {
         let mut incidents = Vec::new();
+        for (index, port) in ports.iter().enumerate() {
+            let key = format!("port[{index}].faults.session_rolls");
+            let rolls = port.faults.session_rolls.iter();
+            incidents.extend(rolls.map(|text| (self.time(&key, text), Incident::PortSessionRoll(index))));
+        }
         for text in &raw.session_rolls {
             incidents.push((self.time("faults.session_rolls", text), Incident::SessionRoll));
         }
@@ -687,6 +692,19 @@ mod tests {
             let error = tape(name).expect_err("no session").to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn sessions_roll_at_times_of_the_day_the_feeds_and_each_ports() {
+        let faults = "[port.faults]\nsession_rolls = [\"10:00:00\", \"10:10:00\"]\n\n[drop_copy]";
+        let text = GOOD.replace("[drop_copy]", faults);
+        let at = |minutes: u64| TimeOfDay((600 + minutes) * 60_000_000_000);
+        let incidents = parse(&text).expect("sound").incidents;
+        assert_eq!(incidents, [(at(0), Incident::PortSessionRoll(1)), (at(10), Incident::PortSessionRoll(1))]);
+        let both = text.replace("seed = 7", "seed = 7\nsession_rolls = [\"10:00:00\"]");
+        assert_eq!(parse(&both).expect("sound").incidents.len(), 3);
+        let error = parse(&text.replace("10:10:00", "10:10")).expect_err("no time").to_string();
+        assert!(error.contains("port[1].faults.session_rolls is `10:10`"), "{error}");
     }
 
     #[test]
