@@ -111,10 +111,12 @@ impl Exchange {
         self.supervisor = is_any.then(|| Supervisor::new(rules, self.venue.schedule, &self.venue.symbols));
     }
 
-    /// When the venue does something by itself, the steps of its day apart; `None` when it will not.
+    /// When the venue does something by itself, the steps of its day apart: no earlier, and perhaps nothing then (an order
+    /// that was to end may be gone). `None` when it will not.
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeOfDay> {
-        self.supervisor.as_ref().and_then(Supervisor::next_time)
+        let rules = self.supervisor.as_ref().and_then(Supervisor::next_time);
+        rules.into_iter().chain(self.venue.next_expiry()).min()
     }
 
     /// The drop copy, if there is one.
@@ -261,8 +263,14 @@ impl Exchange {
         feed: &mut impl Feed,
     ) -> Option<OrderRef> {
         let Some(mut supervisor) = self.supervisor.take() else { return self.match_at(command, time, now, feed) };
-        while let Some(at) = supervisor.next_time().filter(|at| *at <= time) {
+        let next = |supervisor: &Supervisor, venue: &Venue| {
+            supervisor.next_time().into_iter().chain(venue.next_expiry()).min().filter(|at| *at <= time)
+        };
+        while let Some(at) = next(&supervisor, &self.venue) {
             self.match_at(&Command::Clock, at, now, feed);
+            // An order that ended may have let others trade.
+            supervisor.on_command(&Command::Clock, false, &mut self.venue);
+            self.obey(&mut supervisor, at, now, feed);
             supervisor.pass(at, &self.venue);
             self.obey(&mut supervisor, at, now, feed);
         }

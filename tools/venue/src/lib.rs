@@ -27,6 +27,8 @@
 //!   cross, then trading). **Bands**: no trade outside; orders beyond them are refused or cancelled.
 //! - **By itself** the venue sets bands, pauses a symbol whose bands were struck, and tells imbalances before crosses, where
 //!   it was told to ([`DayRules`]): always at times of its own, never by how often somebody looks.
+//! - **Until a time**: an order that lives until a time of the day loses its rest then, before everything else of that time,
+//!   by symbol and age; in a halt too. The end of the system's hours ends it earlier.
 //! - **The day** has the steps of [`DaySchedule`]; day orders end with the closing cross, everything with the system.
 //!
 //! # Capacities
@@ -41,6 +43,7 @@ mod control;
 mod cross;
 mod drop_copy;
 mod exchange;
+mod expiries;
 mod faults;
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,8 +1,8 @@
 //! The order-entry port of one account: OUCH 5.0, or 4.2, over SoupBinTCP, without sockets.
 //!
-//! What a port does not take: channels of reference numbers (option 28), orders with a time to live, discretion,
-//! minimum quantities, and pegs other than to the midpoint: each is refused with its reason. Stop orders have no message
-//! in OUCH 5.0. Order Priority Update (`T`) is never sent: an order's reference changes only by a replace.
+//! What a port does not take: channels of reference numbers (option 28), discretion, minimum quantities, and pegs other
+//! than to the midpoint: each is refused with its reason. A time to live counts in seconds of the venue's day from when the
+//! order, or the replacement, arrives. Stop orders have no message in OUCH 5.0. Order Priority Update (`T`) is never sent: an order's reference changes only by a replace.
 
 mod answers;
 mod late;
@@ -71,6 +71,8 @@ struct PortOrder {
     post_only: Option<u8>,
     price_type: Option<u8>,
     aiq_strategy: Option<u8>,
+    /// Seconds to live, of an order that lives for a time.
+    expire_time: Option<u32>,
     group_id: u16,
     open: u32,
     spent: u32,
@@ -351,6 +353,7 @@ impl OuchPort {
             post_only: options.post_only().or(old.post_only),
             price_type: options.price_type().or(old.price_type),
             aiq_strategy: options.aiq_strategy().or(old.aiq_strategy),
+            expire_time: options.expire_time().or(old.expire_time),
             ..old
         };
         let order_ref = old.order_ref;

@@ -66,12 +66,16 @@ struct Floor {
 
 impl Floor {
     fn new() -> Self {
+        Self::open(config(), 5_001)
+    }
+
+    fn open(config: VenueConfig, now: i64) -> Self {
         let ports = [port("alpha", 0), port("beta", 2)];
-        let exchange = Exchange::new(config(), &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
+        let exchange = Exchange::new(config, &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
         let clients = [client("alpha"), client("beta")];
         let (heard, closed) = ([vec![], vec![]], [vec![], vec![]]);
         let mut floor = Self { exchange, clients, heard, closed, feed: vec![], now: EpochNanos(0) };
-        floor.poll_at(5_001);
+        floor.poll_at(now);
         floor.connect(0);
         floor.connect(1);
         floor
@@ -360,6 +364,54 @@ fn what_is_late_is_said_before_the_session_ends() {
     assert_eq!((floor.roll(0).as_str(), &floor.closed[0][..]), ("E", &[CloseReason::EndOfSession][..]));
 }
 
+/// What the last message to a client says that was cancelled: number, shares, reason, and when.
+fn ended(floor: &Floor, index: usize) -> (u32, u32, char, u64) {
+    let Outbound::OrderCanceled(m, _) = floor.last(index) else { panic!("{:?}", floor.last(index)) };
+    (m.user_ref_num.get(), m.quantity.get(), char::from(m.reason), m.timestamp.get())
+}
+
+#[test]
+fn an_order_with_a_time_to_live_ends_when_it_is_over() {
+    const SECOND: i64 = 1_000_000_000;
+    let noon = 12 * 3_600 * SECOND;
+    let mut floor = Floor::open(VenueConfig { schedule: DaySchedule::full(), ..config() }, noon);
+    let until = |number, quantity| EnterOrder { time_in_force: b'6', ..order(number, b'B', quantity, 99_000) };
+    let lives = |seconds| [OptionValue::ExpireTime(seconds)];
+    for (number, options) in [(1, &[][..]), (2, &lives(0)), (3, &lives(86_400))] {
+        assert_eq!(floor.say(0, &until(number, 10), options), "J", "{options:?}");
+        let Outbound::Rejected(rejected, _) = floor.last(0) else { unreachable!("it is a J") };
+        assert_eq!((rejected.user_ref_num.get(), rejected.reason.get()), (number, RejectReason::OTHER.0));
+    }
+    assert_eq!(floor.say(0, &until(4, 100), &lives(5)), "A");
+    let Outbound::OrderAccepted(accepted, options) = floor.last(0) else { unreachable!("it is an A") };
+    assert_eq!((accepted.time_in_force, options.expire_time()), (b'6', Some(5)));
+    assert_eq!(floor.say(0, &until(5, 100), &lives(86_399)), "A");
+    assert_eq!(floor.say(1, &order(1, b'S', 30, 99_000), &[]), "AE");
+    let heard = floor.heard[0].len();
+    floor.poll_at(noon + 5 * SECOND - 1);
+    assert_eq!(floor.types(0, heard), "");
+    // Whoever looks late finds it ended in time.
+    floor.poll_at(noon + 6 * SECOND);
+    assert_eq!(floor.types(0, heard), "C");
+    let at = |seconds: i64| u64::try_from(noon + seconds * SECOND).unwrap();
+    assert_eq!(ended(&floor, 0), (4, 70, 'T', at(5)));
+    // A replacement's time begins anew, or is the day.
+    let replaced = |old, new, time_in_force| ReplaceOrder { time_in_force, ..replace(old, new, 100, 99_000) };
+    assert_eq!(floor.say(0, &replaced(5, 6, b'6'), &lives(4)), "U");
+    let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
+    assert_eq!(options.expire_time(), Some(4));
+    assert_eq!(floor.say(0, &until(7, 100), &lives(3)), "A");
+    assert_eq!(floor.say(0, &replaced(7, 8, b'0'), &[]), "U");
+    let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
+    assert_eq!(options.expire_time(), None);
+    let heard = floor.heard[0].len();
+    floor.poll_at(noon + 10 * SECOND);
+    assert_eq!((floor.types(0, heard).as_str(), ended(&floor, 0)), ("C", (6, 100, 'T', at(10))));
+    assert_eq!(floor.say(0, &replaced(8, 9, b'6'), &lives(0)), "C", "a replace that cannot be removes the order");
+    assert_eq!(ended(&floor, 0).2, 'U');
+    assert_eq!(floor.exchange.venue().order_count(), 0);
+}
+
 /// What the client of port 0 sends, in order.
 fn script() -> Vec<Vec<u8>> {
     let none: &[OptionValue] = &[];
@@ -368,7 +420,7 @@ fn script() -> Vec<Vec<u8>> {
         message(&order(2, b'S', 50, 101_000), &[OptionValue::PostOnly(b'P')]),
         message(&replace(1, 3, 100, 100_100), none),
         message(&cancel(2, 20), none),
-        message(&order(4, b'S', 30, 100_100), none),
+        message(&EnterOrder { time_in_force: b'6', ..order(4, b'S', 30, 100_100) }, &[OptionValue::ExpireTime(9)]),
         message(&cancel(3, 0), none),
     ]
 }

@@ -62,7 +62,7 @@ fn the_same_input_gives_the_same_hash_and_another_one_another() {
         let (mut venue, mut hash) = (Venue::new(config()).expect("possible"), EventHash::default());
         let mut time = 0;
         for (_, bytes) in stream(seed).take(3_000).enumerate().filter(|(at, _)| *at != skipped) {
-            let (waited, command) = command(bytes, 500);
+            let (waited, command) = command(bytes, 500, time);
             time += waited;
             venue.apply(TimeOfDay(time), &command, &mut hash);
         }
@@ -80,7 +80,7 @@ fn a_missing_command_is_noticed() {
         let (mut venue, mut reference) = (Venue::new(config()).expect("possible"), ReferenceVenue::new(config()));
         let (mut log, mut wanted, mut time) = (Log::default(), Log::default(), 10);
         for (at, bytes) in stream(3).take(300).enumerate() {
-            let (waited, command) = command(bytes, 100);
+            let (waited, command) = command(bytes, 100, time);
             time += waited;
             venue.apply(TimeOfDay(time), &command, &mut log);
             if at != missing {
