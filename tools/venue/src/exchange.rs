@@ -108,7 +108,7 @@ impl Exchange {
     /// From now on the venue does by itself what these rules say. To be said before its day.
     pub fn set_rules(&mut self, rules: DayRules) {
         let is_any = rules != DayRules::default();
-        self.supervisor = is_any.then(|| Supervisor::new(rules, self.venue.schedule, &self.venue.symbols));
+        self.supervisor = is_any.then(|| Supervisor::new(&rules, self.venue.schedule, &self.venue.symbols));
     }
 
     /// When the venue does something by itself, the steps of its day apart: no earlier, and perhaps nothing then (an order

@@ -37,6 +37,7 @@
 //! level, or whose next displayed part, finds no room is cancelled (system).
 
 mod agents;
+mod bands;
 mod clock;
 mod config;
 mod control;
@@ -71,6 +72,7 @@ pub use agents::{
     AGENT_COUNT_MAX, AgentCounters, AgentFlow, AgentsConfig, InformedConfig, Kind, KindCounters, MakersConfig,
     MomentumConfig, NoiseConfig, ValueConfig,
 };
+pub use bands::{BandTier, BandWidth};
 pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
 pub use control::{CONTROL_COMMANDS, ControlError, JournalEntry};

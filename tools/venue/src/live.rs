@@ -165,7 +165,7 @@ fn exchange_of(
     };
     let configs: Vec<PortConfig> = settings.ports.iter().map(|port| port.config).collect();
     let mut exchange = Exchange::new(config, &configs, clock)?;
-    exchange.set_rules(settings.rules);
+    exchange.set_rules(settings.rules.clone());
     if let Some(copy) = &settings.drop_copy {
         exchange.set_drop_copy(DropCopy::new(copy.config.clone()));
     }

@@ -315,6 +315,7 @@ impl Reader {
             schedule,
             rules: DayRules {
                 bands: raw.bands.as_ref().map(|bands| self.bands(bands)),
+                tiers: raw.bands.as_ref().map(|bands| self.tiers(bands)).unwrap_or_default(),
                 imbalance: raw.imbalance.as_ref().map(|imbalance| self.imbalance(imbalance)),
             },
             ticks,
@@ -584,6 +585,7 @@ fn parse_time(text: &str) -> Option<TimeOfDay> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bands::{BandTier, BandWidth};
     use crate::supervisor::BandReference;
 
     const GOOD: &str = include_str!("../../../configs/venue.toml");
@@ -640,13 +642,11 @@ mod tests {
         let rules = format!("[bands]{}", rules.expect("the example has them").replace("\n# ", "\n"));
         let text = |rules: &str| format!("{GOOD}{rules}").replace("# date = ", "date = ");
         let settings = parse(&text(&rules)).expect("sound");
-        let DayRules { bands: Some(bands), imbalance: Some(imbalance) } = settings.rules else {
+        let DayRules { bands: Some(bands), ref tiers, imbalance: Some(imbalance) } = settings.rules else {
             panic!("{:?}", settings.rules)
         };
-        assert_eq!(
-            (bands.width_bps, bands.reference, bands.pause_ns),
-            (500, BandReference::LastTrade, 300_000_000_000)
-        );
+        assert_eq!((bands.reference, bands.pause_ns), (BandReference::LastTrade, 300_000_000_000));
+        assert_eq!(tiers, &[BandTier::plain(500)]);
         let defaults = parse(&format!("{GOOD}[imbalance]\n")).expect("sound").rules.imbalance;
         assert_eq!(defaults, Some(imbalance), "Nasdaq's where they are left out");
         assert_eq!(
@@ -657,6 +657,8 @@ mod tests {
         for (from, to, said) in [
             ("width_bps = 500", "width_bps = 0", "bands.width_bps is 0: must be 1 to 9999"),
             ("width_bps = 500", "width_bps = 10_000", "bands.width_bps is 10000"),
+            ("width_bps = 500", "# none = 500", "bands.width_bps is missing: must be there, where there are no"),
+            ("pause_s = 300", "pause_s = 300\ndoubled_close_s = 90_000", "bands.doubled_close_s is 90000"),
             ("update_s = 30", "update_s = 0", "bands.update_s is 0"),
             ("pause_s = 300", "pause_s = 90_000", "bands.pause_s is 90000"),
             ("\"last_trade\"", "\"last\"", "line"),
@@ -676,6 +678,54 @@ mod tests {
         let early = text(&rules.replace("close = \"10:00:00\"", "close = \"10:30:00\""));
         let error = parse(&early).expect_err("not early").to_string();
         assert!(error.contains("calendar.early_hours"), "{error}");
+    }
+
+    #[test]
+    fn tiers_of_bands_are_understood_as_the_documentation_has_them() {
+        let documented = include_str!("../../../docs/venue.md");
+        let tiers = documented.split("```toml\n").skip(1).find(|text| text.contains("[[bands.tiers]]")).expect("an example");
+        let tiers = tiers.split("```").next().expect("its end");
+        let text = |tiers: &str| format!("{GOOD}{tiers}");
+        let rules = parse(&text(tiers)).expect("sound").rules;
+        let bands = rules.bands.expect("they are there");
+        assert_eq!((bands.doubled_open_ns, bands.doubled_close_ns), (900_000_000_000, 1_500_000_000_000));
+        let [first, others] = &rules.tiers[..] else { panic!("{:?}", rules.tiers) };
+        assert_eq!((first.symbols.as_ref().map(Vec::len), &others.symbols), (Some(2), &None));
+        let width = |from, width_bps| BandWidth { from: Price(from), ..BandWidth::plain(width_bps) };
+        let late = |width| BandWidth { is_doubled_at_close: true, ..width };
+        let [low, middle] = [
+            late(BandWidth { width_max: Some(Price(150_000_000)), ..width(0, 7_500) }),
+            late(width(750_000_000, 2_000)),
+        ];
+        assert_eq!(first.widths, [low, middle, late(width(3_000_100_000, 500))]);
+        assert_eq!(others.widths, [low, middle, width(3_000_100_000, 1_000)]);
+        let early = tiers.replacen("doubled = [\"close\"]", "doubled = [\"open\", \"close\"]", 1);
+        assert!(parse(&text(&early)).expect("sound").rules.tiers[0].widths[0].is_doubled_at_open);
+        for (from, to, said) in [
+            ("reference = ", "width_bps = 500\nreference = ", "bands.tiers is given: must be absent"),
+            ("[\"*\"]", "[]", "bands.tiers[1].symbols is empty, or `*` again"),
+            ("[\"*\"]", "[\"*\", \"ABCD\"]", "bands.tiers[1].symbols is `*`"),
+            ("[\"*\"]", "[\"ASGV\"]", "bands.tiers[1].symbols is `ASGV`"),
+            ("[\"ASGV\", \"BDZK\"]", "[\"*\"]", "bands.tiers[1].symbols is empty, or `*` again"),
+            ("bps = 1_000", "bps = 10_000", "bands.tiers[1].widths.bps is 10000"),
+            ("from = \"3.0001\", bps = 500", "from = \"0.75\", bps = 500", "bands.tiers[0].widths is from `0.75`"),
+            ("from = \"3.0001\", bps = 500", "from = \"three\", bps = 500", "bands.tiers[0].widths is from `three`"),
+        ] {
+            assert_eq!(tiers.matches(from).count(), 1, "{from}");
+            let error = parse(&text(&tiers.replace(from, to))).expect_err(to).to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        for (from, to, said) in [
+            ("at_most = \"0.15\"", "at_most = \"0\"", "bands.tiers[0].widths.at_most is `0`"),
+            ("from = \"0\", ", "from = \"0.01\", ", "bands.tiers[0].widths is from `0.01`"),
+            ("doubled = [\"close\"]", "doubled = [\"noon\"]", "noon"),
+        ] {
+            let error = parse(&text(&tiers.replace(from, to))).expect_err(to).to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        let empty = tiers.split("widths = [").next().map(|head| format!("{head}widths = []\n")).expect("widths");
+        let error = parse(&text(&empty)).expect_err("no width").to_string();
+        assert!(error.contains("bands.tiers[0].widths is empty"), "{error}");
     }
 
     #[test]
