@@ -262,7 +262,11 @@ fn a_ports_session_rolls_by_configuration_and_by_hand() {
     let said = ask(&socket, "session roll port 2").unwrap();
     assert_eq!(said, "error: there is no port 2: they are 0 to 1");
     let said = ask(&socket, "status").unwrap();
-    for part in ["session TESTDAY001, next", "port 0 connected, 0 cut, session TESTDAY003", "session TESTDAY001"] {
+    for part in [
+        "session TESTDAY001, next",
+        "port 0 connected, 0 cut, 1 orders alive, session TESTDAY003",
+        "session TESTDAY001",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     beta.send(&order(1, b'S', 100, 100_000));

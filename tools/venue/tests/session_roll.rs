@@ -30,10 +30,37 @@ use program::{PROFILE, changes, exchange, peregrine};
 
 const FLOW: &str = "kind = \"generator\"\nseed = 3\nsymbol_count = 6\nmessage_count = 120_000\nhalt_count = 1\n";
 
-/// What is told by hand while the engine trades, behind each other.
-const ROLL: &[&str] = &["session roll port 0"];
+/// What is told by hand while the engine trades.
+type Told = fn(&Path);
+
+fn tell(socket: &Path, command: &str) -> String {
+    let said = ask(socket, command).unwrap();
+    assert!(said.starts_with("ok "), "{command}: {said}");
+    said
+}
+
 /// The connection is gone before the end is said: the engine comes back with the old name.
-const CUT_AND_ROLL: &[&str] = &["cut 0", "session roll port 0"];
+fn cut_and_roll(socket: &Path) {
+    tell(socket, "cut 0");
+    tell(socket, "session roll port 0");
+}
+
+/// Rolls while an order of ours lives: for so long our cancels, and what we send anew, get lost.
+fn roll_with_an_order(socket: &Path) {
+    let lives = || !tell(socket, "status").contains("port 0 connected, 0 cut, 0 orders alive");
+    await_some("an order", || {
+        if !lives() {
+            return None;
+        }
+        tell(socket, "fault port 0 lost_order_ppm 1000000");
+        let still = lives().then_some(());
+        if still.is_some() {
+            tell(socket, "session roll port 0");
+        }
+        tell(socket, "fault port 0 clear");
+        still
+    });
+}
 
 /// What a run left behind.
 struct Seen {
@@ -48,7 +75,7 @@ struct Seen {
 }
 
 /// Runs the engine twice on one venue's day; in the first run the session rolls.
-fn roll(cancels_on_disconnect: bool, commands: &[&str]) -> Seen {
+fn roll(cancels_on_disconnect: bool, told: Told) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("venue.sock");
     let (addresses, lines, stop, venue) = exchange(|lines| {
@@ -74,10 +101,7 @@ fn roll(cancels_on_disconnect: bool, commands: &[&str]) -> Seen {
     let (report, exit) = run("one", "9", &|dir| {
         await_some("the login", || dir.join(history::NOTE_NAME).exists().then_some(()));
         std::thread::sleep(Duration::from_secs(4));
-        for command in commands {
-            let said = ask(&socket, command).unwrap();
-            assert!(said.starts_with("ok "), "{said}");
-        }
+        told(&socket);
     });
     let before = stream_of(addresses.ports[0], "alpha");
     let after = run("two", "3", &|_| {});
@@ -129,10 +153,10 @@ fn check(seen: &Seen, name: &str) {
 
 #[test]
 fn a_session_that_ends_with_our_orders_cancelled_leaves_nothing_open() {
-    let seen = roll(true, ROLL);
+    let seen = roll(true, roll_with_an_order);
     check(&seen, "cancelled");
     assert_eq!(spoken_of(&seen.streams[1]), BTreeSet::new(), "the old session had said it");
-    // An order that was on its way then is not known to be gone.
+    // An order that got lost then is not known to be gone.
     let open = number_before(&seen.report, " orders were not known to be gone");
     match open {
         None => assert!(seen.report.contains("nothing is open") && seen.exit == Exit::Done, "{}", seen.report),
@@ -142,19 +166,21 @@ fn a_session_that_ends_with_our_orders_cancelled_leaves_nothing_open() {
 
 #[test]
 fn a_session_that_ends_with_our_orders_alive_is_not_called_equal() {
-    let seen = roll(false, ROLL);
+    let seen = roll(false, roll_with_an_order);
     check(&seen, "alive");
+    // What lived on is among what was not known to be gone, and the new session tells of it.
     let alive = spoken_of(&seen.streams[1]);
     let open = number_before(&seen.report, " orders were not known to be gone").unwrap_or(0);
-    assert!(open >= alive.len() && open <= alive.len() + 2 && !alive.is_empty(), "{alive:?}: {}", seen.report);
+    println!("{open} not known to be gone, {} alive", alive.len());
+    assert!(!alive.is_empty() && open >= alive.len(), "{alive:?}: {}", seen.report);
     assert!(seen.report.contains("no run gets back to that session") && seen.exit == Exit::No, "{}", seen.report);
     assert!(!seen.report.contains("the next run begins with them"), "{}", seen.report);
-    assert!(seen.after.0.contains("the venue has order "), "the new session tells of them: {}", seen.after.0);
+    assert!(seen.after.0.contains("the venue has order "), "the new session tells of it: {}", seen.after.0);
 }
 
 #[test]
 fn a_session_whose_end_was_not_heard_is_lost() {
-    let seen = roll(false, CUT_AND_ROLL);
+    let seen = roll(false, cut_and_roll);
     check(&seen, "cut");
     let lost = "The session with the venue was lost, and there was no way back to it";
     assert!(seen.report.contains(lost) && seen.exit == Exit::No, "{}", seen.report);

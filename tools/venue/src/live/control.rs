@@ -345,9 +345,12 @@ impl Server {
         }
         for (index, port) in self.ports.iter().enumerate() {
             let is = if port.connection.is_some() { "connected" } else { "free" };
-            let session = self.exchange.port(index).map(|port| port.session().session().0).unwrap_or_default();
-            let session = String::from_utf8_lossy(&session).trim().to_owned();
-            text.push_str(&format!("; port {index} {is}, {} cut, session {session}", port.counters.cut_count));
+            text.push_str(&format!("; port {index} {is}, {} cut", port.counters.cut_count));
+            if let Some(port) = self.exchange.port(index) {
+                let (session, orders) = (port.session().session().0, port.meant(None, None, None).len());
+                let session = String::from_utf8_lossy(&session).trim().to_owned();
+                text.push_str(&format!(", {orders} orders alive, session {session}"));
+            }
         }
         text
     }
