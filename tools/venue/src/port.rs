@@ -1,8 +1,9 @@
 //! The order-entry port of one account: OUCH 5.0, or 4.2, over SoupBinTCP, without sockets.
 //!
 //! What a port does not take: channels of reference numbers (option 28), discretion, minimum quantities, and pegs other
-//! than to the midpoint: each is refused with its reason. A time to live counts in seconds of the venue's day from when the
-//! order, or the replacement, arrives. Stop orders have no message in OUCH 5.0. Order Priority Update (`T`) is never sent: an order's reference changes only by a replace.
+//! than to the midpoint: each is refused with its reason. A time to live counts in seconds of the venue's day from when
+//! the order, or the replacement, arrives. Stop orders have no message in OUCH 5.0. Order Priority Update (`T`) is never
+//! sent: an order's reference changes only by a replace.
 
 mod answers;
 mod late;

@@ -683,7 +683,8 @@ mod tests {
     #[test]
     fn tiers_of_bands_are_understood_as_the_documentation_has_them() {
         let documented = include_str!("../../../docs/venue.md");
-        let tiers = documented.split("```toml\n").skip(1).find(|text| text.contains("[[bands.tiers]]")).expect("an example");
+        let tiers =
+            documented.split("```toml\n").skip(1).find(|text| text.contains("[[bands.tiers]]")).expect("an example");
         let tiers = tiers.split("```").next().expect("its end");
         let text = |tiers: &str| format!("{GOOD}{tiers}");
         let rules = parse(&text(tiers)).expect("sound").rules;

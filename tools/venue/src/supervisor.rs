@@ -36,8 +36,9 @@ pub enum BandReference {
     PreviousClose,
 }
 
-/// Price bands from the open to the close, as wide as the tiers say. The price of a reopening is the reference from then on, or the middle of the
-/// displayed best prices where nothing paired in it; a latest trade that is looked at takes its place again.
+/// Price bands from the open to the close, as wide as the tiers say. The price of a reopening is the reference from then
+/// on, or the middle of the displayed best prices where nothing paired in it; a latest trade that is looked at takes its
+/// place again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BandRules {
     /// The reference.

@@ -260,7 +260,10 @@ fn days_of_orders_around_the_bands_agree() {
         for (time, _, event) in &twins.heard {
             if let OrderEvent::Executed { order_ref, price, .. } = event {
                 let bands = bands_at(&ROWS[rows[order_ref]], twins.was, time.0);
-                assert!(bands.is_none_or(|bands| bands.lower <= *price && *price <= bands.upper), "{order_ref} {price}");
+                assert!(
+                    bands.is_none_or(|bands| bands.lower <= *price && *price <= bands.upper),
+                    "{order_ref} {price}"
+                );
                 traded += 1;
             } else if let OrderEvent::Canceled { reason, .. } = event {
                 gone += u64::from(*reason == CancelReason::REGULATORY);

@@ -356,8 +356,7 @@ fn a_session_that_rolls_ends_and_the_orders_go_by_the_ports_rule() {
 #[test]
 fn what_is_late_is_said_before_the_session_ends() {
     let mut floor = Floor::new();
-    let faults =
-        PortFaults { late_fill_ppm: 1_000_000, late_fill_delay: Nanos::from_secs(1), ..PortFaults::default() };
+    let faults = PortFaults { late_fill_ppm: 1_000_000, late_fill_delay: Nanos::from_secs(1), ..PortFaults::default() };
     floor.exchange.port(0).unwrap().set_faults(faults, 1);
     assert_eq!(floor.say(0, &order(1, b'B', 10, 99_000), &[]), "A");
     assert_eq!(floor.say(1, &order(1, b'S', 10, 99_000), &[]), "AE");

@@ -2,15 +2,16 @@
 //! those of 4.2 again. Tokens take the place of numbers: the first one is number 1, and so on.
 //!
 //! A time to live of a day or more, which 5.0 cannot say, becomes the longest that it can: no order outlives the day.
-//! Differences that stay: display I (imbalance only) is an order of its cross, and refused in continuous trading; m, n, O, T and Q are refused (display); Trade Now is ignored,
-//! because midpoint orders of this venue trade whenever they can. Priority Update is never sent.
+//! Differences that stay: display I (imbalance only) is an order of its cross, and refused in continuous trading; m, n,
+//! O, T and Q are refused (display); Trade Now is ignored, because midpoint orders of this venue trade whenever they can.
+//! Priority Update is never sent.
 
 use std::collections::BTreeMap;
 
 use peregrine_gateway::ouch42::{self, Accepted, Inbound, MESSAGE_LEN_MAX as LEN_MAX, Replaced, TimeInForce, Token};
 use peregrine_gateway::ouch50::{
-    BuildError, CancelOrder, EXPIRE_SECONDS_END, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, ModifyOrder, OptionValue, OrderAccepted,
-    OrderReplaced, OuchPrice, Outbound, RejectReason, ReplaceOrder, Text,
+    BuildError, CancelOrder, EXPIRE_SECONDS_END, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, ModifyOrder, OptionValue,
+    OrderAccepted, OrderReplaced, OuchPrice, Outbound, RejectReason, ReplaceOrder, Text,
 };
 use peregrine_types::Price;
 use zerocopy::IntoBytes;
