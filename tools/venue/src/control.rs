@@ -14,7 +14,8 @@ fault line A|B|retransmission KEY VALUE (loss_ppm, duplicate_ppm, reorder_ppm, r
 clear alone; retransmission: lie_ppm too); \
 fault port N KEY VALUE (lost_order_ppm, lost_answer_ppm, duplicate_fill_ppm, late_fill_ppm, late_fill_delay, bust_ppm, \
 bust_delay, storm; clear alone); \
-halt SYMBOL; resume SYMBOL; bust MATCH; cut PORT; session roll; session reset; status; spans as 2s, 500ms, 20us";
+halt SYMBOL; resume SYMBOL; bust MATCH; cut PORT; session roll; session reset; session roll port N; status; spans as 2s, \
+500ms, 20us";
 
 /// What is to be another one with a line, or with the answers of the retransmission server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,7 @@ pub(crate) enum Control {
     Cut(usize),
     SessionRoll,
     SequenceReset,
+    PortSessionRoll(usize),
     Status,
 }
 
@@ -196,6 +198,7 @@ impl Control {
             ["cut", port] => Self::Cut(number(port, "number of a port")?),
             ["session", "roll"] => Self::SessionRoll,
             ["session", "reset"] => Self::SequenceReset,
+            ["session", "roll", "port", port] => Self::PortSessionRoll(number(port, "number of a port")?),
             ["status"] => Self::Status,
             _ => return Err(ControlError::Unknown(line.trim().to_owned())),
         })
@@ -268,6 +271,7 @@ mod tests {
             ("cut 1", Control::Cut(1)),
             ("session roll", Control::SessionRoll),
             ("session reset", Control::SequenceReset),
+            ("session roll port 1", Control::PortSessionRoll(1)),
             ("status", Control::Status),
         ] {
             assert_eq!(Control::parse(line), Ok(control), "{line}");
@@ -289,6 +293,8 @@ mod tests {
             ("fault port x clear", "`x` is no number of a port"),
             ("fault port 0 rain 1s", "`rain 1s` is no fault of a port"),
             ("bust -1", "`-1` is no match number"),
+            ("session roll port one", "`one` is no number of a port"),
+            ("session roll 1", "`session roll 1` is no command"),
         ] {
             let error = Control::parse(line).expect_err(line).to_string();
             assert!(error.contains(said) && error.contains("session roll"), "{line}: {error}");

@@ -108,13 +108,15 @@ impl Exchange {
     /// From now on the venue does by itself what these rules say. To be said before its day.
     pub fn set_rules(&mut self, rules: DayRules) {
         let is_any = rules != DayRules::default();
-        self.supervisor = is_any.then(|| Supervisor::new(rules, self.venue.schedule, &self.venue.symbols));
+        self.supervisor = is_any.then(|| Supervisor::new(&rules, self.venue.schedule, &self.venue.symbols));
     }
 
-    /// When the venue does something by itself, the steps of its day apart; `None` when it will not.
+    /// When the venue does something by itself, the steps of its day apart: no earlier, and perhaps nothing then (an order
+    /// that was to end may be gone). `None` when it will not.
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeOfDay> {
-        self.supervisor.as_ref().and_then(Supervisor::next_time)
+        let rules = self.supervisor.as_ref().and_then(Supervisor::next_time);
+        rules.into_iter().chain(self.venue.next_expiry()).min()
     }
 
     /// The drop copy, if there is one.
@@ -160,8 +162,33 @@ impl Exchange {
     }
 
     fn on_closed(&mut self, port: usize, now: EpochNanos, feed: &mut impl Feed) {
-        if self.ports.get(port).is_some_and(OuchPort::is_cancel_on_disconnect) {
-            self.carry_out(port, Asked::Cancels { symbol: None, side: None, group_id: None }, now, feed);
+        self.withdraw(port, (self.time_of_day(now), now), feed);
+    }
+
+    /// Cancels every order of a port with cancel-on-disconnect.
+    fn withdraw(&mut self, port: usize, (time, now): (TimeOfDay, EpochNanos), feed: &mut impl Feed) {
+        let meant = match self.ports.get(port) {
+            Some(port) if port.is_cancel_on_disconnect() => port.meant(None, None, None),
+            Some(_) | None => return,
+        };
+        for order_ref in meant {
+            self.apply_at(&Command::Cancel { order_ref, qty: 0 }, time, now, feed);
+        }
+    }
+
+    /// Ends the session of a port and begins the next one at message 1: the client is told the end and its connection is
+    /// closed; a login with the name of the old session is refused from now on. With cancel-on-disconnect the port's
+    /// orders are cancelled first, so that the old session's stream says so. Without it they live on under their
+    /// numbers, and the new session tells what becomes of them. While orders are taken the new session begins with the
+    /// start of the day (`S`).
+    pub fn roll_session(&mut self, port: usize, (time, now): (TimeOfDay, EpochNanos), feed: &mut impl Feed) {
+        self.apply_at(&Command::Clock, time, now, feed);
+        self.withdraw(port, (time, now), feed);
+        let Some(port) = self.ports.get_mut(port) else { return };
+        port.set_time(now, self.venue.now);
+        port.roll(now);
+        if self.phase != Phase::Closed {
+            port.on_system(b'S');
         }
     }
 
@@ -236,8 +263,14 @@ impl Exchange {
         feed: &mut impl Feed,
     ) -> Option<OrderRef> {
         let Some(mut supervisor) = self.supervisor.take() else { return self.match_at(command, time, now, feed) };
-        while let Some(at) = supervisor.next_time().filter(|at| *at <= time) {
+        let next = |supervisor: &Supervisor, venue: &Venue| {
+            supervisor.next_time().into_iter().chain(venue.next_expiry()).min().filter(|at| *at <= time)
+        };
+        while let Some(at) = next(&supervisor, &self.venue) {
             self.match_at(&Command::Clock, at, now, feed);
+            // An order that ended may have let others trade.
+            supervisor.on_command(&Command::Clock, false, &mut self.venue);
+            self.obey(&mut supervisor, at, now, feed);
             supervisor.pass(at, &self.venue);
             self.obey(&mut supervisor, at, now, feed);
         }

@@ -13,6 +13,8 @@ pub enum Incident {
     /// The feed's session ends and begins again under its own name from message 1, with the state of the day: a mistake
     /// of a venue, since no follower can tell the new numbers from the old ones.
     SequenceReset,
+    /// The session of an order port, by its place, ends and another one begins at message 1.
+    PortSessionRoll(usize),
     /// A symbol is halted (T1).
     Halt(Symbol),
     /// It opens again, with a cross.

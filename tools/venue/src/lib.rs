@@ -27,6 +27,8 @@
 //!   cross, then trading). **Bands**: no trade outside; orders beyond them are refused or cancelled.
 //! - **By itself** the venue sets bands, pauses a symbol whose bands were struck, and tells imbalances before crosses, where
 //!   it was told to ([`DayRules`]): always at times of its own, never by how often somebody looks.
+//! - **Until a time**: an order that lives until a time of the day loses its rest then, before everything else of that time,
+//!   by symbol and age; in a halt too. The end of the system's hours ends it earlier.
 //! - **The day** has the steps of [`DaySchedule`]; day orders end with the closing cross, everything with the system.
 //!
 //! # Capacities
@@ -35,12 +37,14 @@
 //! level, or whose next displayed part, finds no room is cancelled (system).
 
 mod agents;
+mod bands;
 mod clock;
 mod config;
 mod control;
 mod cross;
 mod drop_copy;
 mod exchange;
+mod expiries;
 mod faults;
 #[doc(hidden)]
 pub mod fuzz;
@@ -68,6 +72,7 @@ pub use agents::{
     AGENT_COUNT_MAX, AgentCounters, AgentFlow, AgentsConfig, InformedConfig, Kind, KindCounters, MakersConfig,
     MomentumConfig, NoiseConfig, ValueConfig,
 };
+pub use bands::{BandTier, BandWidth};
 pub use clock::VenueClock;
 pub use config::{SymbolConfig, VenueConfig, VenueConfigError};
 pub use control::{CONTROL_COMMANDS, ControlError, JournalEntry};

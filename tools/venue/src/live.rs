@@ -165,7 +165,7 @@ fn exchange_of(
     };
     let configs: Vec<PortConfig> = settings.ports.iter().map(|port| port.config).collect();
     let mut exchange = Exchange::new(config, &configs, clock)?;
-    exchange.set_rules(settings.rules);
+    exchange.set_rules(settings.rules.clone());
     if let Some(copy) = &settings.drop_copy {
         exchange.set_drop_copy(DropCopy::new(copy.config.clone()));
     }
@@ -421,6 +421,11 @@ impl Server {
                 }
                 Incident::SequenceReset => {
                     self.roll(self.stream.session(), time, now);
+                    None
+                }
+                Incident::PortSessionRoll(port) => {
+                    // The port is there: it is one of the configuration's.
+                    drop(self.roll_port(port, time, now));
                     None
                 }
                 Incident::Halt(name) => symbol_of(name).map(|symbol| Command::Halt { symbol, reason: *b"T1  " }),

@@ -23,6 +23,9 @@ pub enum Lifetime {
     Day,
     /// Until the end of the system's hours, extended trading included.
     Extended,
+    /// As [`Lifetime::Extended`], and no longer than until this time of the day: what is left then is cancelled before
+    /// anything else of that time. One that is not ahead is refused.
+    Until(TimeOfDay),
     /// Fills what it can at once; the rest is cancelled.
     ImmediateOrCancel,
     /// Fills whole at once, or is cancelled whole.
@@ -105,7 +108,7 @@ impl Terms {
     pub const fn is_immediate(&self) -> bool {
         match self.lifetime {
             Lifetime::ImmediateOrCancel | Lifetime::FillOrKill => true,
-            Lifetime::Day | Lifetime::Extended => self.price.is_none() && !self.is_midpoint_peg,
+            Lifetime::Day | Lifetime::Extended | Lifetime::Until(_) => self.price.is_none() && !self.is_midpoint_peg,
         }
     }
 }

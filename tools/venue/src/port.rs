@@ -1,8 +1,9 @@
 //! The order-entry port of one account: OUCH 5.0, or 4.2, over SoupBinTCP, without sockets.
 //!
-//! What a port does not take: channels of reference numbers (option 28), orders with a time to live, discretion,
-//! minimum quantities, and pegs other than to the midpoint: each is refused with its reason. Stop orders have no message
-//! in OUCH 5.0. Order Priority Update (`T`) is never sent: an order's reference changes only by a replace.
+//! What a port does not take: channels of reference numbers (option 28), discretion, minimum quantities, and pegs other
+//! than to the midpoint: each is refused with its reason. A time to live counts in seconds of the venue's day from when
+//! the order, or the replacement, arrives. Stop orders have no message in OUCH 5.0. Order Priority Update (`T`) is never
+//! sent: an order's reference changes only by a replace.
 
 mod answers;
 mod late;
@@ -71,6 +72,8 @@ struct PortOrder {
     post_only: Option<u8>,
     price_type: Option<u8>,
     aiq_strategy: Option<u8>,
+    /// Seconds to live, of an order that lives for a time.
+    expire_time: Option<u32>,
     group_id: u16,
     open: u32,
     spent: u32,
@@ -110,6 +113,9 @@ pub struct OuchPort {
     busts: VecDeque<(EpochNanos, SymbolId, u64)>,
     /// The tokens of a client that speaks OUCH 4.2.
     tokens: Option<Box<Tokens>>,
+    /// Sessions so far, and the messages of those that are over.
+    session_count: u64,
+    ended_message_count: u64,
     now: EpochNanos,
     time: TimeOfDay,
 }
@@ -149,6 +155,8 @@ impl OuchPort {
             held_until: None,
             busts: VecDeque::new(),
             tokens: None,
+            session_count: 1,
+            ended_message_count: 0,
             now: EpochNanos(0),
             time: TimeOfDay(0),
         }
@@ -346,6 +354,7 @@ impl OuchPort {
             post_only: options.post_only().or(old.post_only),
             price_type: options.price_type().or(old.price_type),
             aiq_strategy: options.aiq_strategy().or(old.aiq_strategy),
+            expire_time: options.expire_time().or(old.expire_time),
             ..old
         };
         let order_ref = old.order_ref;

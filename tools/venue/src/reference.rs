@@ -3,6 +3,7 @@
 //! orders are taken ([`crate::rules`]) and how a message of the feed is built.
 
 mod cross;
+mod day;
 
 use peregrine_gateway::ouch50::{CancelReason, ORDER_QTY_MAX, RejectReason};
 use peregrine_types::{OrderRef, Price, Side, SymbolId};
@@ -147,37 +148,6 @@ impl ReferenceVenue {
         self.publisher.flush(sink);
     }
 
-    fn pass_time(&mut self, time: TimeOfDay, sink: &mut impl VenueSink) {
-        for step in Step::ALL.into_iter().skip(self.steps_done) {
-            let due = self.config.schedule.time_of(step);
-            if due > time {
-                break;
-            }
-            self.steps_done += 1;
-            self.set_time(due);
-            self.phase = step.phase();
-            self.publisher.system(sink, step.event_code());
-            match step {
-                Step::StartMessages => {
-                    for (symbol, config) in self.config.symbols.iter().enumerate() {
-                        let symbol = SymbolId(u32::try_from(symbol).unwrap_or(u32::MAX));
-                        self.publisher.directory(sink, symbol, config.round_lot);
-                        self.publisher.trading_action(sink, symbol, b'T', *b"    ");
-                    }
-                }
-                Step::OpenMarket => self.auction(Auction::Opening, sink),
-                Step::CloseMarket => {
-                    self.auction(Auction::Closing, sink);
-                    self.cancel_all(|order| order.terms.lifetime == Lifetime::Day, CancelReason::CLOSED, sink);
-                    self.symbols().into_iter().for_each(|symbol| self.settle(symbol, sink));
-                }
-                Step::EndSystem => self.cancel_all(|_| true, CancelReason::TIMEOUT, sink),
-                Step::StartSystem | Step::EndMessages => {}
-            }
-        }
-        self.set_time(time);
-    }
-
     fn set_time(&mut self, time: TimeOfDay) {
         self.now = self.now.max(time);
         self.publisher.set_time(self.now);
@@ -230,7 +200,7 @@ impl ReferenceVenue {
     fn check(&self, symbol: SymbolId, qty: u32, side: Side, terms: &Terms) -> Result<(), RejectReason> {
         let market = &self.markets[symbol.index()];
         let ticks = &self.config.symbols[symbol.index()].ticks;
-        let at = Circumstances { ticks, bands: market.bands, state: market.state, phase: self.phase };
+        let at = Circumstances { ticks, bands: market.bands, state: market.state, phase: self.phase, now: self.now };
         rules::check(qty, side, terms, &at)
     }
 

@@ -3,7 +3,7 @@
 use peregrine_gateway::ouch50::{ORDER_QTY_MAX, RejectReason};
 use peregrine_types::{Price, Side, TickTable};
 
-use crate::orders::{Auction, Bands, Display, Lifetime, Terms};
+use crate::orders::{Auction, Bands, Display, Lifetime, Terms, TimeOfDay};
 use crate::schedule::Phase;
 
 /// Whether a symbol trades.
@@ -29,12 +29,14 @@ pub struct Circumstances<'a> {
     pub state: SymbolState,
     /// Part of the day.
     pub phase: Phase,
+    /// Time of the day.
+    pub now: TimeOfDay,
 }
 
 /// Whether an order is taken.
 ///
 /// # Errors
-/// The first reason against it, in the order: session, halt, quantity, cross, display, peg, combination, price.
+/// The first reason against it, in the order: session, halt, quantity, cross, display, peg, combination, lifetime, price.
 pub fn check(qty: u32, side: Side, terms: &Terms, at: &Circumstances<'_>) -> Result<(), RejectReason> {
     let is_asleep = terms.stop_price.is_some() || terms.auction != Auction::None;
     match at.phase {
@@ -53,6 +55,9 @@ pub fn check(qty: u32, side: Side, terms: &Terms, at: &Circumstances<'_>) -> Res
     check_auction(terms, at.phase)?;
     check_display(terms)?;
     check_combination(terms)?;
+    if matches!(terms.lifetime, Lifetime::Until(end) if end <= at.now) {
+        return Err(RejectReason::OTHER);
+    }
     check_prices(side, terms, at)
 }
 
@@ -148,7 +153,8 @@ mod tests {
     fn every_reason_is_given_for_what_it_says() {
         let ticks = TickTable::US_EQUITY;
         let bands = Some(Bands { lower: dollars(900), upper: dollars(1_100) });
-        let at = Circumstances { ticks: &ticks, bands, state: SymbolState::Trading, phase: Phase::Market };
+        let now = TimeOfDay(7);
+        let at = Circumstances { ticks: &ticks, bands, state: SymbolState::Trading, phase: Phase::Market, now };
         let limit = Terms::limit(dollars(1_000));
         let verdict = |qty, side, terms: Terms, at: &Circumstances<'_>| check(qty, side, &terms, at).err();
         let at_buy = |terms: Terms| verdict(100, Side::Buy, terms, &at);
@@ -179,6 +185,11 @@ mod tests {
         assert_eq!(at_buy(Terms { display: Display::Displayed, ..peg }), Some(RejectReason::DISPLAY));
         assert_eq!(at_buy(Terms { stop_price: Some(dollars(1_000)), ..peg }), Some(RejectReason::PEG_TYPE));
         assert_eq!(at_buy(Terms { is_post_only: true, ..immediate }), Some(RejectReason::OTHER));
+        for (end, reason) in [(6, Some(RejectReason::OTHER)), (7, Some(RejectReason::OTHER)), (8, None)] {
+            assert_eq!(at_buy(Terms { lifetime: Lifetime::Until(TimeOfDay(end)), ..limit }), reason, "{end}");
+        }
+        let closing = Terms { auction: Auction::Closing, lifetime: Lifetime::Until(TimeOfDay(8)), ..limit };
+        assert_eq!(at_buy(closing), Some(RejectReason::CROSS_ORDER));
         assert_eq!(at_buy(Terms::limit(Price(dollars(1_000).0 + 1))), Some(RejectReason::PRICE));
         assert_eq!(at_buy(Terms::limit(dollars(1_101))), Some(RejectReason::PRICE));
         assert_eq!(verdict(1, Side::Sell, Terms::limit(dollars(1_101)), &at), None);

@@ -315,6 +315,7 @@ impl Reader {
             schedule,
             rules: DayRules {
                 bands: raw.bands.as_ref().map(|bands| self.bands(bands)),
+                tiers: raw.bands.as_ref().map(|bands| self.tiers(bands)).unwrap_or_default(),
                 imbalance: raw.imbalance.as_ref().map(|imbalance| self.imbalance(imbalance)),
             },
             ticks,
@@ -354,7 +355,7 @@ impl Reader {
             ports,
             firms,
             flow,
-            incidents: self.incidents(&faults),
+            incidents: self.incidents(&faults, &raw.port),
             session_message_count_max: faults.session_message_count_max,
             seed: faults.seed,
         }
@@ -429,8 +430,13 @@ impl Reader {
         settings
     }
 
-    fn incidents(&mut self, raw: &RawFaults) -> Vec<(TimeOfDay, Incident)> {
+    fn incidents(&mut self, raw: &RawFaults, ports: &[RawPort]) -> Vec<(TimeOfDay, Incident)> {
         let mut incidents = Vec::new();
+        for (index, port) in ports.iter().enumerate() {
+            let key = format!("port[{index}].faults.session_rolls");
+            let rolls = port.faults.session_rolls.iter();
+            incidents.extend(rolls.map(|text| (self.time(&key, text), Incident::PortSessionRoll(index))));
+        }
         for text in &raw.session_rolls {
             incidents.push((self.time("faults.session_rolls", text), Incident::SessionRoll));
         }
@@ -579,6 +585,7 @@ fn parse_time(text: &str) -> Option<TimeOfDay> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bands::{BandTier, BandWidth};
     use crate::supervisor::BandReference;
 
     const GOOD: &str = include_str!("../../../configs/venue.toml");
@@ -635,13 +642,11 @@ mod tests {
         let rules = format!("[bands]{}", rules.expect("the example has them").replace("\n# ", "\n"));
         let text = |rules: &str| format!("{GOOD}{rules}").replace("# date = ", "date = ");
         let settings = parse(&text(&rules)).expect("sound");
-        let DayRules { bands: Some(bands), imbalance: Some(imbalance) } = settings.rules else {
+        let DayRules { bands: Some(bands), ref tiers, imbalance: Some(imbalance) } = settings.rules else {
             panic!("{:?}", settings.rules)
         };
-        assert_eq!(
-            (bands.width_bps, bands.reference, bands.pause_ns),
-            (500, BandReference::LastTrade, 300_000_000_000)
-        );
+        assert_eq!((bands.reference, bands.pause_ns), (BandReference::LastTrade, 300_000_000_000));
+        assert_eq!(tiers, &[BandTier::plain(500)]);
         let defaults = parse(&format!("{GOOD}[imbalance]\n")).expect("sound").rules.imbalance;
         assert_eq!(defaults, Some(imbalance), "Nasdaq's where they are left out");
         assert_eq!(
@@ -652,6 +657,8 @@ mod tests {
         for (from, to, said) in [
             ("width_bps = 500", "width_bps = 0", "bands.width_bps is 0: must be 1 to 9999"),
             ("width_bps = 500", "width_bps = 10_000", "bands.width_bps is 10000"),
+            ("width_bps = 500", "# none = 500", "bands.width_bps is missing: must be there, where there are no"),
+            ("pause_s = 300", "pause_s = 300\ndoubled_close_s = 90_000", "bands.doubled_close_s is 90000"),
             ("update_s = 30", "update_s = 0", "bands.update_s is 0"),
             ("pause_s = 300", "pause_s = 90_000", "bands.pause_s is 90000"),
             ("\"last_trade\"", "\"last\"", "line"),
@@ -674,6 +681,55 @@ mod tests {
     }
 
     #[test]
+    fn tiers_of_bands_are_understood_as_the_documentation_has_them() {
+        let documented = include_str!("../../../docs/venue.md");
+        let tiers =
+            documented.split("```toml\n").skip(1).find(|text| text.contains("[[bands.tiers]]")).expect("an example");
+        let tiers = tiers.split("```").next().expect("its end");
+        let text = |tiers: &str| format!("{GOOD}{tiers}");
+        let rules = parse(&text(tiers)).expect("sound").rules;
+        let bands = rules.bands.expect("they are there");
+        assert_eq!((bands.doubled_open_ns, bands.doubled_close_ns), (900_000_000_000, 1_500_000_000_000));
+        let [first, others] = &rules.tiers[..] else { panic!("{:?}", rules.tiers) };
+        assert_eq!((first.symbols.as_ref().map(Vec::len), &others.symbols), (Some(2), &None));
+        let width = |from, width_bps| BandWidth { from: Price(from), ..BandWidth::plain(width_bps) };
+        let late = |width| BandWidth { is_doubled_at_close: true, ..width };
+        let [low, middle] = [
+            late(BandWidth { width_max: Some(Price(150_000_000)), ..width(0, 7_500) }),
+            late(width(750_000_000, 2_000)),
+        ];
+        assert_eq!(first.widths, [low, middle, late(width(3_000_100_000, 500))]);
+        assert_eq!(others.widths, [low, middle, width(3_000_100_000, 1_000)]);
+        let early = tiers.replacen("doubled = [\"close\"]", "doubled = [\"open\", \"close\"]", 1);
+        assert!(parse(&text(&early)).expect("sound").rules.tiers[0].widths[0].is_doubled_at_open);
+        for (from, to, said) in [
+            ("reference = ", "width_bps = 500\nreference = ", "bands.tiers is given: must be absent"),
+            ("[\"*\"]", "[]", "bands.tiers[1].symbols is empty, or `*` again"),
+            ("[\"*\"]", "[\"*\", \"ABCD\"]", "bands.tiers[1].symbols is `*`"),
+            ("[\"*\"]", "[\"ASGV\"]", "bands.tiers[1].symbols is `ASGV`"),
+            ("[\"ASGV\", \"BDZK\"]", "[\"*\"]", "bands.tiers[1].symbols is empty, or `*` again"),
+            ("bps = 1_000", "bps = 10_000", "bands.tiers[1].widths.bps is 10000"),
+            ("from = \"3.0001\", bps = 500", "from = \"0.75\", bps = 500", "bands.tiers[0].widths is from `0.75`"),
+            ("from = \"3.0001\", bps = 500", "from = \"three\", bps = 500", "bands.tiers[0].widths is from `three`"),
+        ] {
+            assert_eq!(tiers.matches(from).count(), 1, "{from}");
+            let error = parse(&text(&tiers.replace(from, to))).expect_err(to).to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        for (from, to, said) in [
+            ("at_most = \"0.15\"", "at_most = \"0\"", "bands.tiers[0].widths.at_most is `0`"),
+            ("from = \"0\", ", "from = \"0.01\", ", "bands.tiers[0].widths is from `0.01`"),
+            ("doubled = [\"close\"]", "doubled = [\"noon\"]", "noon"),
+        ] {
+            let error = parse(&text(&tiers.replace(from, to))).expect_err(to).to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+        let empty = tiers.split("widths = [").next().map(|head| format!("{head}widths = []\n")).expect("widths");
+        let error = parse(&text(&empty)).expect_err("no width").to_string();
+        assert!(error.contains("bands.tiers[0].widths is empty"), "{error}");
+    }
+
+    #[test]
     fn a_calendar_knows_the_day_of_a_tape_by_its_name() {
         let tape = |name: &str| {
             let flow = format!("kind = \"file\"\npath = \"{name}\"\n\n[faults]");
@@ -687,6 +743,19 @@ mod tests {
             let error = tape(name).expect_err("no session").to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn sessions_roll_at_times_of_the_day_the_feeds_and_each_ports() {
+        let faults = "[port.faults]\nsession_rolls = [\"10:00:00\", \"10:10:00\"]\n\n[drop_copy]";
+        let text = GOOD.replace("[drop_copy]", faults);
+        let at = |minutes: u64| TimeOfDay((600 + minutes) * 60_000_000_000);
+        let incidents = parse(&text).expect("sound").incidents;
+        assert_eq!(incidents, [(at(0), Incident::PortSessionRoll(1)), (at(10), Incident::PortSessionRoll(1))]);
+        let both = text.replace("seed = 7", "seed = 7\nsession_rolls = [\"10:00:00\"]");
+        assert_eq!(parse(&both).expect("sound").incidents.len(), 3);
+        let error = parse(&text.replace("10:10:00", "10:10")).expect_err("no time").to_string();
+        assert!(error.contains("port[1].faults.session_rolls is `10:10`"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use peregrine_types::{Price, Side, SymbolId, TickTable};
 
+use crate::bands::{BandTier, BandWidth, bands_around, share, width_of};
 use crate::config::SymbolConfig;
 use crate::orders::{Bands, Command, TimeOfDay};
 use crate::rules::SymbolState;
@@ -16,7 +17,6 @@ use crate::schedule::{DaySchedule, Phase, Step};
 use crate::ticks::PRICE_MAX;
 use crate::venue::Venue;
 
-const BASIS_POINTS: i128 = 10_000;
 /// How far a reopening may be from the band that was struck (Nasdaq Equity 4, Rule 4120(c)(10)): 5 %, and 0.15 for
 /// prices up to 3.00.
 const COLLAR_BPS: u32 = 500;
@@ -36,12 +36,11 @@ pub enum BandReference {
     PreviousClose,
 }
 
-/// Price bands from the open to the close. The price of a reopening is the reference from then on, or the middle of the
-/// displayed best prices where nothing paired in it; a latest trade that is looked at takes its place again.
+/// Price bands from the open to the close, as wide as the tiers say. The price of a reopening is the reference from then
+/// on, or the middle of the displayed best prices where nothing paired in it; a latest trade that is looked at takes its
+/// place again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BandRules {
-    /// How far from the reference a trade may be, in basis points: 1 to 9,999.
-    pub width_bps: u32,
     /// The reference.
     pub reference: BandReference,
     /// How often the latest trade becomes the reference, where it is one, in nanoseconds of the day, above 0.
@@ -49,6 +48,10 @@ pub struct BandRules {
     /// How long a symbol pauses when the bands alone kept an order from a trade, in nanoseconds of the day; 0 for no
     /// pause. One that would last over the close ends directly before it.
     pub pause_ns: u64,
+    /// How long from the open on widths are doubled that are then, in nanoseconds of the day.
+    pub doubled_open_ns: u64,
+    /// How long before the close widths are doubled that are then, in nanoseconds of the day.
+    pub doubled_close_ns: u64,
 }
 
 /// Imbalances before the crosses.
@@ -63,10 +66,12 @@ pub struct ImbalanceRules {
 }
 
 /// What a venue does by itself: nothing by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DayRules {
     /// Price bands.
     pub bands: Option<BandRules>,
+    /// How wide they are; a symbol in none has no bands.
+    pub tiers: Vec<BandTier>,
     /// Imbalances.
     pub imbalance: Option<ImbalanceRules>,
 }
@@ -76,6 +81,7 @@ pub struct DayRules {
 enum Timer {
     BandsBegin,
     BandsUpdate,
+    BandsWidth,
     BandsEnd,
     Reopening(SymbolId),
     Imbalance,
@@ -84,6 +90,8 @@ enum Timer {
 /// What is known of a symbol.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
+    /// How wide its bands are; `None` for a symbol without.
+    width: Option<BandWidth>,
     reference: Price,
     /// Whether it was halted, paused or quoted, and not resumed since.
     is_stopped: bool,
@@ -94,7 +102,8 @@ struct Watched {
 /// Carries out the rules of the day: see the module.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    rules: DayRules,
+    bands: Option<BandRules>,
+    imbalance: Option<ImbalanceRules>,
     schedule: DaySchedule,
     timers: BTreeSet<(TimeOfDay, Timer)>,
     watched: Vec<Watched>,
@@ -102,21 +111,29 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(rules: DayRules, schedule: DaySchedule, symbols: &[SymbolConfig]) -> Self {
+    pub(crate) fn new(rules: &DayRules, schedule: DaySchedule, symbols: &[SymbolConfig]) -> Self {
         let watched = |symbol: &SymbolConfig| {
             let reference = symbol.reference_price;
-            Watched { reference, is_stopped: false, reopening: None }
+            let width = width_of(&rules.tiers, symbol.name, reference);
+            Watched { width, reference, is_stopped: false, reopening: None }
         };
+        let watched = symbols.iter().map(watched).collect();
         let mut made = Self {
-            rules,
+            bands: rules.bands,
+            imbalance: rules.imbalance,
             schedule,
             timers: BTreeSet::new(),
-            watched: symbols.iter().map(watched).collect(),
+            watched,
             waiting: VecDeque::new(),
         };
-        if rules.bands.is_some() {
-            made.timers.insert((schedule.time_of(Step::OpenMarket), Timer::BandsBegin));
-            made.timers.insert((schedule.time_of(Step::CloseMarket), Timer::BandsEnd));
+        if let Some(bands) = rules.bands {
+            let (open, close) = (schedule.time_of(Step::OpenMarket), schedule.time_of(Step::CloseMarket));
+            made.timers.insert((open, Timer::BandsBegin));
+            made.timers.insert((close, Timer::BandsEnd));
+            // In between widths change twice at most.
+            let changes = [open.0.saturating_add(bands.doubled_open_ns), doubled_from(&bands, close).0];
+            let between = changes.map(TimeOfDay).into_iter().filter(|time| open < *time && *time < close);
+            made.timers.extend(between.map(|time| (time, Timer::BandsWidth)));
         }
         made.await_imbalance(schedule.time_of(Step::StartSystem));
         made
@@ -142,6 +159,7 @@ impl Supervisor {
         match timer {
             Timer::BandsBegin => self.begin(at, venue),
             Timer::BandsUpdate => self.update(at, venue),
+            Timer::BandsWidth => self.widen(venue),
             Timer::BandsEnd => {
                 let lifted = venue.symbol_ids().map(|symbol| Command::SetBands { symbol, bands: None });
                 self.waiting.extend(lifted);
@@ -160,7 +178,7 @@ impl Supervisor {
 
     /// Waits for the first imbalance at or behind `from`.
     fn await_imbalance(&mut self, from: TimeOfDay) {
-        let Some(ImbalanceRules { opening_ns, closing_ns, interval_ns }) = self.rules.imbalance else { return };
+        let Some(ImbalanceRules { opening_ns, closing_ns, interval_ns }) = self.imbalance else { return };
         let earliest = self.schedule.time_of(Step::StartSystem).0;
         for (step, lead) in [(Step::OpenMarket, opening_ns), (Step::CloseMarket, closing_ns)] {
             let cross = self.schedule.time_of(step).0;
@@ -175,7 +193,7 @@ impl Supervisor {
     }
 
     fn begin(&mut self, at: TimeOfDay, venue: &Venue) {
-        let Some(rules) = self.rules.bands else { return };
+        let Some(rules) = self.bands else { return };
         for symbol in venue.symbol_ids() {
             let book = &venue.books[symbol.index()];
             let price = match rules.reference {
@@ -183,7 +201,7 @@ impl Supervisor {
                 BandReference::LastTrade => book.last_trade,
                 BandReference::PreviousClose => None,
             };
-            self.set_reference(symbol, price, rules.width_bps, venue);
+            self.set_reference(symbol, price, venue);
         }
         if rules.reference == BandReference::LastTrade {
             self.await_update(at, rules.update_ns);
@@ -191,12 +209,12 @@ impl Supervisor {
     }
 
     fn update(&mut self, at: TimeOfDay, venue: &Venue) {
-        let Some(rules) = self.rules.bands else { return };
+        let Some(rules) = self.bands else { return };
         for symbol in venue.symbol_ids() {
             let (book, watched) = (&venue.books[symbol.index()], self.watched[symbol.index()]);
             let is_new = book.last_trade.is_some_and(|price| price != watched.reference);
             if is_new && book.state == SymbolState::Trading {
-                self.set_reference(symbol, book.last_trade, rules.width_bps, venue);
+                self.set_reference(symbol, book.last_trade, venue);
             }
         }
         self.await_update(at, rules.update_ns);
@@ -209,17 +227,36 @@ impl Supervisor {
         }
     }
 
+    /// Sets the bands anew that are doubled for a while, around the references that there are: it begins, or ends. A symbol
+    /// that does not trade gets its bands when it does.
+    fn widen(&mut self, venue: &Venue) {
+        for symbol in venue.symbol_ids() {
+            let width = self.watched[symbol.index()].width;
+            let changes = width.is_some_and(|width| width.is_doubled_at_open || width.is_doubled_at_close);
+            if changes && venue.books[symbol.index()].state == SymbolState::Trading {
+                self.set_reference(symbol, None, venue);
+            }
+        }
+    }
+
     /// Sets bands around a price, or around the reference that there is.
-    fn set_reference(&mut self, symbol: SymbolId, price: Option<Price>, width_bps: u32, venue: &Venue) {
+    fn set_reference(&mut self, symbol: SymbolId, price: Option<Price>, venue: &Venue) {
+        let Some(rules) = self.bands else { return };
         let watched = &mut self.watched[symbol.index()];
         watched.reference = price.unwrap_or(watched.reference);
-        let bands = Some(bands_around(watched.reference, width_bps, &venue.symbols[symbol.index()].ticks));
+        let Some(width) = watched.width else { return };
+        let open = self.schedule.time_of(Step::OpenMarket);
+        let is_at_open = venue.now.0 < open.0.saturating_add(rules.doubled_open_ns);
+        let is_at_close = venue.now >= doubled_from(&rules, self.schedule.time_of(Step::CloseMarket));
+        let is_doubled = width.is_doubled_at_open && is_at_open || width.is_doubled_at_close && is_at_close;
+        let distance = width.distance(watched.reference, is_doubled);
+        let bands = Some(bands_around(watched.reference, distance, &venue.symbols[symbol.index()].ticks));
         self.waiting.push_back(Command::SetBands { symbol, bands });
     }
 
     /// Looks at what a command did, one of its own or of somebody else's.
     pub(crate) fn on_command(&mut self, command: &Command, is_own: bool, venue: &mut Venue) {
-        let Some(rules) = self.rules.bands else { return };
+        let Some(rules) = self.bands else { return };
         match *command {
             Command::Halt { symbol, .. } | Command::Pause { symbol, .. } | Command::Quote { symbol } => {
                 if let Some(watched) = self.watched.get_mut(symbol.index()) {
@@ -229,7 +266,7 @@ impl Supervisor {
                     }
                 }
             }
-            Command::Resume { symbol } => self.on_resume(symbol, rules.width_bps, venue),
+            Command::Resume { symbol } => self.on_resume(symbol, venue),
             Command::Clock
             | Command::Enter(_)
             | Command::Replace { .. }
@@ -246,12 +283,12 @@ impl Supervisor {
     }
 
     /// A symbol trades again: its cross is the reference, or the middle of what is displayed where nothing paired.
-    fn on_resume(&mut self, symbol: SymbolId, width_bps: u32, venue: &Venue) {
+    fn on_resume(&mut self, symbol: SymbolId, venue: &Venue) {
         let Some(watched) = self.watched.get_mut(symbol.index()) else { return };
         watched.reopening = None;
         if core::mem::replace(&mut watched.is_stopped, false) && venue.phase() == Phase::Market {
             let price = venue.books[symbol.index()].last_cross.or_else(|| middle(symbol, venue));
-            self.set_reference(symbol, price, width_bps, venue);
+            self.set_reference(symbol, price, venue);
         }
     }
 
@@ -281,21 +318,9 @@ fn middle(symbol: SymbolId, venue: &Venue) -> Option<Price> {
     best(Side::Buy).zip(best(Side::Sell)).map(|(bid, ask)| Price(bid + (ask - bid).div_euclid(2)))
 }
 
-/// The share of a price, rounded down.
-fn share(price: Price, bps: u32) -> i64 {
-    i64::try_from(i128::from(price.0) * i128::from(bps) / BASIS_POINTS).unwrap_or(i64::MAX)
-}
-
-/// The prices on the tick within `width_bps` of a reference, which is one of them itself where it is on the tick.
-fn bands_around(reference: Price, width_bps: u32, ticks: &TickTable) -> Bands {
-    let reference = ticks.down(reference, 0).unwrap_or(reference);
-    let width = share(reference, width_bps);
-    let (lower, upper) =
-        (Price(reference.0.saturating_sub(width)), Price(reference.0.saturating_add(width)).min(PRICE_MAX));
-    Bands {
-        lower: ticks.up(lower, 0).unwrap_or(reference).min(reference),
-        upper: ticks.down(upper, 0).unwrap_or(reference).max(reference),
-    }
+/// When widths are doubled from that are before the close.
+const fn doubled_from(rules: &BandRules, close: TimeOfDay) -> TimeOfDay {
+    TimeOfDay(close.0.saturating_sub(rules.doubled_close_ns))
 }
 
 /// The band that was struck, and the collars of the reopening: away from it on its own side, the other band on the other.
@@ -324,17 +349,6 @@ mod tests {
 
     const fn cents(cents: i64) -> Price {
         Price(cents * 10_000_000)
-    }
-
-    #[test]
-    fn bands_are_on_the_tick_and_never_wider_than_said() {
-        let ticks = TickTable::US_EQUITY;
-        let around = |reference, bps| bands_around(reference, bps, &ticks);
-        assert_eq!(around(cents(1_000), 500), Bands { lower: cents(950), upper: cents(1_050) });
-        assert_eq!(around(cents(1_001), 500), Bands { lower: cents(951), upper: cents(1_051) }, "rounded inwards");
-        assert_eq!(around(cents(1_000), 1), Bands { lower: cents(1_000), upper: cents(1_000) });
-        assert_eq!(around(Price(1_000 * 10_000_000 + 5_000_000), 1).upper, cents(1_000), "a middle is off the tick");
-        assert_eq!(around(PRICE_MAX, 1_000).upper, PRICE_MAX);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use peregrine_gateway::ouch50::{CancelReason, ORDER_QTY_MAX, RejectReason};
 use peregrine_types::{OrderRef, Price, Side, Symbol, SymbolId};
 
 use crate::config::{SymbolConfig, VenueConfig, VenueConfigError};
+use crate::expiries::Expiries;
 use crate::levels::Levels;
 use crate::orders::{
     Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, Terms, TimeOfDay, VenueSink,
@@ -51,6 +52,7 @@ pub struct Venue {
     pub(crate) schedule: DaySchedule,
     pub(crate) pool: Pool,
     pub(crate) levels: Levels,
+    expiries: Expiries,
     pub(crate) books: Box<[Book]>,
     pub(crate) publisher: Publisher,
     pub(crate) now: TimeOfDay,
@@ -90,6 +92,7 @@ impl Venue {
         Ok(Self {
             pool: Pool::new(config.order_count_max, config.reference_count_max),
             levels: Levels::new(symbol_count, config.level_count_max, config.side_level_count_max),
+            expiries: Expiries::new(config.order_count_max),
             books: vec![book; symbol_count].into_boxed_slice(),
             publisher: Publisher::new(names),
             now: TimeOfDay(0),
@@ -210,30 +213,77 @@ impl Venue {
         sink.on_order(self.now, self.pool.get(index).account, event);
     }
 
-    /// Carries out the steps of the day that are due, each at its own time.
+    /// Carries out what is due, each at its own time: ends of orders, then the step of the day.
     fn pass_time(&mut self, time: TimeOfDay, sink: &mut impl VenueSink) {
-        while let Some(step) = Step::ALL.get(self.step_next).copied() {
-            let due = self.schedule.time_of(step);
-            if due > time {
+        loop {
+            let step = Step::ALL.get(self.step_next).map(|step| (self.schedule.time_of(*step), *step));
+            let step = step.filter(|(due, _)| *due <= time);
+            let until = step.map_or(time, |(due, _)| due);
+            if let Some(end) = self.next_expiry().filter(|end| *end <= until) {
+                self.end_orders(end, sink);
+            } else if let Some((due, step)) = step {
+                self.take_step(due, step, sink);
+            } else {
                 break;
-            }
-            self.step_next += 1;
-            self.set_time(due);
-            self.phase = step.phase();
-            self.publisher.system(sink, step.event_code());
-            match step {
-                Step::StartMessages => self.announce(sink),
-                Step::OpenMarket => self.auction(Auction::Opening, sink),
-                Step::CloseMarket => {
-                    self.auction(Auction::Closing, sink);
-                    self.cancel_all(|order| order.terms.lifetime == Lifetime::Day, CancelReason::CLOSED, sink);
-                    self.symbol_ids().for_each(|symbol| self.settle(symbol, sink));
-                }
-                Step::EndSystem => self.cancel_all(|_| true, CancelReason::TIMEOUT, sink),
-                Step::StartSystem | Step::EndMessages => {}
             }
         }
         self.set_time(time);
+    }
+
+    fn take_step(&mut self, due: TimeOfDay, step: Step, sink: &mut impl VenueSink) {
+        self.step_next += 1;
+        self.set_time(due);
+        self.phase = step.phase();
+        self.publisher.system(sink, step.event_code());
+        match step {
+            Step::StartMessages => self.announce(sink),
+            Step::OpenMarket => self.auction(Auction::Opening, sink),
+            Step::CloseMarket => {
+                self.auction(Auction::Closing, sink);
+                self.cancel_all(|order| order.terms.lifetime == Lifetime::Day, CancelReason::CLOSED, sink);
+                self.symbol_ids().for_each(|symbol| self.settle(symbol, sink));
+            }
+            Step::EndSystem => self.cancel_all(|_| true, CancelReason::TIMEOUT, sink),
+            Step::StartSystem | Step::EndMessages => {}
+        }
+    }
+
+    /// When an order may end that lives until a time: none does before.
+    pub(crate) fn next_expiry(&self) -> Option<TimeOfDay> {
+        self.expiries.next_time()
+    }
+
+    /// Notes when an order ends that lives until a time.
+    fn await_end(&mut self, index: u32) {
+        let Order { order_ref, terms, .. } = *self.pool.get(index);
+        if let Lifetime::Until(end) = terms.lifetime {
+            let pool = &self.pool;
+            self.expiries.push(end, order_ref, |order_ref| pool.find(order_ref).is_some());
+        }
+    }
+
+    /// Cancels what is left of the orders that live until `end`, by symbol and reference.
+    fn end_orders(&mut self, end: TimeOfDay, sink: &mut impl VenueSink) {
+        self.set_time(end);
+        let mut ended = core::mem::take(&mut self.gathered[0]);
+        ended.clear();
+        while let Some(order_ref) = self.expiries.take(end) {
+            ended.extend(self.pool.find(order_ref));
+        }
+        ended.sort_unstable_by_key(|index| {
+            let order = self.pool.get(*index);
+            (order.symbol, order.order_ref)
+        });
+        for (at, index) in ended.iter().enumerate() {
+            let symbol = self.pool.get(*index).symbol;
+            self.cancel_rest(*index, CancelReason::TIMEOUT, sink);
+            // Behind the last one of its symbol: what one symbol settles leaves the others' orders as they are.
+            let next = ended.get(at + 1).map(|next| self.pool.get(*next).symbol);
+            if next != Some(symbol) {
+                self.settle(symbol, sink);
+            }
+        }
+        self.gathered[0] = ended;
     }
 
     fn set_time(&mut self, time: TimeOfDay) {
@@ -276,7 +326,7 @@ impl Venue {
     fn circumstances(&self, symbol: SymbolId) -> Circumstances<'_> {
         let book = &self.books[symbol.index()];
         let ticks = &self.symbols[symbol.index()].ticks;
-        Circumstances { ticks, bands: book.bands, state: book.state, phase: self.phase }
+        Circumstances { ticks, bands: book.bands, state: book.state, phase: self.phase, now: self.now }
     }
 
     fn enter(&mut self, new: &NewOrder, sink: &mut impl VenueSink) {
@@ -298,6 +348,7 @@ impl Venue {
         };
         let order_ref = self.pool.get(index).order_ref;
         self.tell(sink, index, OrderEvent::Accepted { token, order_ref });
+        self.await_end(index);
         self.work(index, sink);
         self.settle(symbol, sink);
     }
@@ -332,6 +383,7 @@ impl Venue {
         (order.terms, order.open, order.displayed) = (terms, open, 0);
         (order.is_cancel_pending, order.is_cancel_rejected) = (false, false);
         self.tell(sink, index, OrderEvent::Replaced { old_ref: old.order_ref, token, order_ref, open });
+        self.await_end(index);
         self.work(index, sink);
         self.settle(symbol, sink);
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use common::order;
 use loopback::{Client, Plan, Receiver, await_some, start};
 use peregrine_gateway::ouch50::*;
+use peregrine_gateway::soup::{CloseReason, LoginRejectReason, Position, SessionId};
 use peregrine_venue::{Summary, ask};
 use peregrine_wire::moldudp64::Packet;
 
@@ -198,16 +199,80 @@ fn what_was_told_by_hand_is_an_input_that_another_run_can_be_given() {
     let control = format!("[control]\nsocket = \"{}\"\njournal = \"{}\"\n", socket.display(), journal.display());
     let told = day(1_000, &control, || {
         tell_at(&socket, "09:40", &["halt ASGV", "halt BDZK"]);
-        tell_at(&socket, "09:50", &["resume ASGV", "session roll"]);
+        tell_at(&socket, "09:50", &["resume ASGV", "session roll", "session roll port 1"]);
         tell_at(&socket, "10:10", &["resume BDZK"]);
     });
-    assert_eq!((told.control.done_count, told.control.refused_count, told.session_count), (5, 0, 2), "{told}");
+    assert_eq!((told.control.done_count, told.control.refused_count, told.session_count), (6, 0, 2), "{told}");
+    assert_eq!([told.ports[0].session_count, told.ports[1].session_count], [1, 2]);
     let control = format!("[control]\nscript = \"{}\"\njournal = \"{}\"\n", journal.display(), again.display());
     // The faster the day, the more of it is due at once: the commands fall between the same messages all the same.
     for speed in [1_000, 60_000] {
         let repeated = day(speed, &control, || {});
         assert_eq!((repeated.feed_hash, &repeated.control), (told.feed_hash, &told.control), "{told}\n{repeated}");
+        assert_eq!(repeated.ports[1].session_count, 2);
         assert_eq!(std::fs::read(&journal).unwrap(), std::fs::read(&again).unwrap());
     }
     assert_ne!(day(1_000, "", || {}).feed_hash, told.feed_hash, "the commands had an effect");
+}
+
+/// A port's session rolls at the time that its faults say, and by hand: the feed's goes on.
+#[test]
+fn a_ports_session_rolls_by_configuration_and_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("venue.sock");
+    let port_faults = "[port.faults]\nsession_rolls = [\"10:00:03\"]";
+    let plan = Plan { port_faults, cancels_on_disconnect: true, ..Plan::quiet() };
+    let venue = start(&format!("{}[control]\nsocket = \"{}\"\n", plan.text(), socket.display()));
+    let (mut alpha, mut beta) = (Client::new("alpha", "secret"), Client::new("beta", "secret"));
+    alpha.log_in(venue.addresses.ports[0]);
+    beta.log_in(venue.addresses.ports[1]);
+    alpha.send(&order(1, b'B', 100, 100_000));
+    alpha.expect(0, "SA");
+    let of_old = alpha.session.position();
+    assert_eq!(of_old.session, SessionId::new("TESTDAY001").unwrap());
+    let ended = |client: &mut Client, what: &str| {
+        await_some(what, || {
+            client.flow();
+            (client.closed.last() == Some(&CloseReason::EndOfSession)).then_some(())
+        });
+        client.closed.clear();
+    };
+    ended(&mut alpha, "the roll of the configuration");
+    assert_eq!(alpha.types(2), "C");
+    // The old name is refused; without one the next session is joined at its begin.
+    let mut late = Client::new("alpha", "secret");
+    late.session.set_position(of_old);
+    late.connect(venue.addresses.ports[0]);
+    await_some("the refusal", || {
+        late.flow();
+        late.closed.first().copied()
+    });
+    assert_eq!(late.closed, [CloseReason::Rejected(LoginRejectReason::SessionNotAvailable)]);
+    alpha.log_in(venue.addresses.ports[0]);
+    alpha.expect(3, "S");
+    let named = |name: &str| Position { session: SessionId::new(name).unwrap(), next_sequence_number: 2 };
+    assert_eq!(alpha.session.position(), named("TESTDAY002"));
+    assert!(ask(&socket, "session roll port 0").unwrap().starts_with("ok 10:00:"));
+    ended(&mut alpha, "the roll by hand");
+    alpha.log_in(venue.addresses.ports[0]);
+    alpha.expect(4, "S");
+    assert_eq!(alpha.session.position(), named("TESTDAY003"));
+    alpha.send(&order(2, b'B', 100, 100_000));
+    alpha.expect(5, "A");
+    let said = ask(&socket, "session roll port 2").unwrap();
+    assert_eq!(said, "error: there is no port 2: they are 0 to 1");
+    let said = ask(&socket, "status").unwrap();
+    for part in [
+        "session TESTDAY001, next",
+        "port 0 connected, 0 cut, 1 orders alive, session TESTDAY003",
+        "session TESTDAY001",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    beta.send(&order(1, b'S', 100, 100_000));
+    beta.expect(0, "SAE");
+    let summary = venue.stop();
+    let counted = [0, 1].map(|port| (summary.ports[port].session_count, summary.ports[port].message_count));
+    assert_eq!((counted, summary.session_count), ([(3, 7), (1, 3)], 1), "{summary}");
+    assert!(summary.to_string().contains("7 messages in 3 sessions"), "{summary}");
 }

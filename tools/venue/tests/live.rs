@@ -76,6 +76,22 @@ fn a_wrong_password_a_silent_caller_and_a_newer_connection() {
 }
 
 #[test]
+fn an_order_with_a_time_to_live_ends_by_the_venues_day() {
+    let venue = Plan { speed: 20, ..Plan::quiet() }.start();
+    let mut alpha = Client::new("alpha", "secret");
+    alpha.log_in(venue.addresses.ports[0]);
+    let mut buffer = [0; MESSAGE_LEN_MAX];
+    let message = EnterOrder { time_in_force: b'6', ..order(1, b'B', 100, 100_000) };
+    let built = MessageBuilder::new(&mut buffer, &message).unwrap().option(OptionValue::ExpireTime(2)).unwrap();
+    alpha.session.send(built.finish(), loopback::now()).unwrap();
+    alpha.expect(0, "SAC");
+    let [_, taken, ended] = [0, 1, 2].map(|at| Outbound::parse(&alpha.heard[at].1).unwrap());
+    let (Outbound::OrderAccepted(taken, _), Outbound::OrderCanceled(ended, _)) = (taken, ended) else { panic!() };
+    assert_eq!((ended.timestamp.get() - taken.timestamp.get(), ended.reason), (2_000_000_000, b'T'));
+    assert_eq!(venue.stop().order_count, 0);
+}
+
+#[test]
 fn a_lost_connection_cancels_and_a_new_one_hears_of_it() {
     let venue = Plan { cancels_on_disconnect: true, ..Plan::quiet() }.start();
     let mut alpha = Client::new("alpha", "secret");

@@ -59,17 +59,23 @@ struct Floor {
     exchange: Exchange,
     clients: [ClientSession; 2],
     heard: [Heard; 2],
+    closed: [Vec<CloseReason>; 2],
     feed: Vec<u8>,
     now: EpochNanos,
 }
 
 impl Floor {
     fn new() -> Self {
+        Self::open(config(), 5_001)
+    }
+
+    fn open(config: VenueConfig, now: i64) -> Self {
         let ports = [port("alpha", 0), port("beta", 2)];
-        let exchange = Exchange::new(config(), &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
+        let exchange = Exchange::new(config, &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
         let clients = [client("alpha"), client("beta")];
-        let mut floor = Self { exchange, clients, heard: [vec![], vec![]], feed: vec![], now: EpochNanos(0) };
-        floor.poll_at(5_001);
+        let (heard, closed) = ([vec![], vec![]], [vec![], vec![]]);
+        let mut floor = Self { exchange, clients, heard, closed, feed: vec![], now: EpochNanos(0) };
+        floor.poll_at(now);
         floor.connect(0);
         floor.connect(1);
         floor
@@ -103,11 +109,11 @@ impl Floor {
         let session = self.exchange.port(index).unwrap().session();
         let bytes = session.pending()[..session.pending().len().min(budget)].to_vec();
         session.sent(bytes.len(), self.now);
-        let heard = &mut self.heard[index];
-        self.clients[index].receive(&bytes, self.now, &mut |event| {
-            if let ClientEvent::Sequenced { sequence_number, payload } = event {
-                heard.push((sequence_number, payload.to_vec()));
-            }
+        let (heard, closed) = (&mut self.heard[index], &mut self.closed[index]);
+        self.clients[index].receive(&bytes, self.now, &mut |event| match event {
+            ClientEvent::Sequenced { sequence_number, payload } => heard.push((sequence_number, payload.to_vec())),
+            ClientEvent::Closed(reason) => closed.push(reason),
+            ClientEvent::LoggedIn { .. } | ClientEvent::Unsequenced(_) | ClientEvent::Debug(_) => {}
         });
         bytes.len()
     }
@@ -127,7 +133,21 @@ impl Floor {
         self.clients[index].send(&bytes, self.now).unwrap();
         let before = self.heard[index].len();
         self.flow();
-        self.heard[index][before..].iter().map(|(_, message)| char::from(message[0])).collect()
+        self.types(index, before)
+    }
+
+    /// Rolls the session of a port; the types of what its client heard meanwhile.
+    fn roll(&mut self, index: usize) -> String {
+        let (before, feed) = (self.heard[index].len(), &mut self.feed);
+        let time = TimeOfDay(u64::try_from(self.now.0).unwrap());
+        let mut feed = |_: TimeOfDay, message: &[u8]| feed.extend_from_slice(message);
+        self.exchange.roll_session(index, (time, self.now), &mut feed);
+        self.flow();
+        self.types(index, before)
+    }
+
+    fn types(&self, index: usize, from: usize) -> String {
+        self.heard[index][from..].iter().map(|(_, message)| char::from(message[0])).collect()
     }
 
     fn last(&self, index: usize) -> Outbound<'_> {
@@ -291,6 +311,106 @@ fn a_lost_connection_cancels_where_the_port_says_so() {
     assert!(floor.exchange.is_active(1) && !floor.exchange.is_active(0));
 }
 
+#[test]
+fn a_session_that_rolls_ends_and_the_orders_go_by_the_ports_rule() {
+    let mut floor = Floor::new();
+    for index in 0..2 {
+        assert_eq!(floor.say(index, &order(1, b'B', 10, 99_000), &[]), "A");
+    }
+    let old = floor.clients[0].position();
+    assert_eq!([floor.roll(0), floor.roll(1)], ["", "C"], "port 1 cancels, and says so before its end");
+    assert_eq!(floor.closed, [[CloseReason::EndOfSession], [CloseReason::EndOfSession]]);
+    assert_eq!(floor.exchange.venue().order_count(), 1);
+    // Nobody gets back to the session that is over.
+    floor.clients[0] = client("alpha");
+    floor.clients[0].set_position(old);
+    floor.connect(0);
+    let refused = CloseReason::Rejected(LoginRejectReason::SessionNotAvailable);
+    assert_eq!(floor.closed[0], [CloseReason::EndOfSession, refused]);
+    floor.heard = [vec![], vec![]];
+    floor.clients[0] = client("alpha");
+    floor.connect(0);
+    floor.connect(1);
+    let next = SessionId::new("da1").unwrap();
+    for index in 0..2 {
+        assert_eq!(floor.clients[index].position(), Position { session: next, next_sequence_number: 2 });
+        assert_eq!((floor.types(index, 0).as_str(), floor.heard[index][0].0), ("S", 1));
+    }
+    // Numbers are the day's; an order that lives on is told of under its own.
+    assert_eq!(floor.say(0, &order(1, b'B', 5, 98_000), &[]), "", "a used number is ignored");
+    assert_eq!(floor.say(1, &order(2, b'S', 4, 99_000), &[]), "AE");
+    let Outbound::OrderExecuted(executed, _) = floor.last(0) else { unreachable!("it is an E") };
+    assert_eq!((executed.user_ref_num.get(), executed.quantity.get()), (1, 4));
+    assert_eq!((floor.say(0, &cancel(1, 0), &[]).as_str(), floor.say(1, &cancel(1, 0), &[]).as_str()), ("C", ""));
+    // Once more while nobody is connected: the name counts on.
+    floor.clients[0].disconnect(&mut |_| {});
+    let feed = &mut floor.feed;
+    floor.exchange.disconnect(0, floor.now, &mut |_: TimeOfDay, message: &[u8]| feed.extend_from_slice(message));
+    floor.roll(0);
+    assert_eq!(floor.exchange.port(0).unwrap().session().session(), SessionId::new("da2").unwrap());
+    floor.poll_at(50_000);
+    floor.roll(0);
+    assert_eq!(floor.exchange.port(0).unwrap().session().store().last_sequence_number(), 0, "the day is over");
+}
+
+#[test]
+fn what_is_late_is_said_before_the_session_ends() {
+    let mut floor = Floor::new();
+    let faults = PortFaults { late_fill_ppm: 1_000_000, late_fill_delay: Nanos::from_secs(1), ..PortFaults::default() };
+    floor.exchange.port(0).unwrap().set_faults(faults, 1);
+    assert_eq!(floor.say(0, &order(1, b'B', 10, 99_000), &[]), "A");
+    assert_eq!(floor.say(1, &order(1, b'S', 10, 99_000), &[]), "AE");
+    assert_eq!((floor.roll(0).as_str(), &floor.closed[0][..]), ("E", &[CloseReason::EndOfSession][..]));
+}
+
+/// What the last message to a client says that was cancelled: number, shares, reason, and when.
+fn ended(floor: &Floor, index: usize) -> (u32, u32, char, u64) {
+    let Outbound::OrderCanceled(m, _) = floor.last(index) else { panic!("{:?}", floor.last(index)) };
+    (m.user_ref_num.get(), m.quantity.get(), char::from(m.reason), m.timestamp.get())
+}
+
+#[test]
+fn an_order_with_a_time_to_live_ends_when_it_is_over() {
+    const SECOND: i64 = 1_000_000_000;
+    let noon = 12 * 3_600 * SECOND;
+    let mut floor = Floor::open(VenueConfig { schedule: DaySchedule::full(), ..config() }, noon);
+    let until = |number, quantity| EnterOrder { time_in_force: b'6', ..order(number, b'B', quantity, 99_000) };
+    let lives = |seconds| [OptionValue::ExpireTime(seconds)];
+    for (number, options) in [(1, &[][..]), (2, &lives(0)), (3, &lives(86_400))] {
+        assert_eq!(floor.say(0, &until(number, 10), options), "J", "{options:?}");
+        let Outbound::Rejected(rejected, _) = floor.last(0) else { unreachable!("it is a J") };
+        assert_eq!((rejected.user_ref_num.get(), rejected.reason.get()), (number, RejectReason::OTHER.0));
+    }
+    assert_eq!(floor.say(0, &until(4, 100), &lives(5)), "A");
+    let Outbound::OrderAccepted(accepted, options) = floor.last(0) else { unreachable!("it is an A") };
+    assert_eq!((accepted.time_in_force, options.expire_time()), (b'6', Some(5)));
+    assert_eq!(floor.say(0, &until(5, 100), &lives(86_399)), "A");
+    assert_eq!(floor.say(1, &order(1, b'S', 30, 99_000), &[]), "AE");
+    let heard = floor.heard[0].len();
+    floor.poll_at(noon + 5 * SECOND - 1);
+    assert_eq!(floor.types(0, heard), "");
+    // Whoever looks late finds it ended in time.
+    floor.poll_at(noon + 6 * SECOND);
+    assert_eq!(floor.types(0, heard), "C");
+    let at = |seconds: i64| u64::try_from(noon + seconds * SECOND).unwrap();
+    assert_eq!(ended(&floor, 0), (4, 70, 'T', at(5)));
+    // A replacement's time begins anew, or is the day.
+    let replaced = |old, new, time_in_force| ReplaceOrder { time_in_force, ..replace(old, new, 100, 99_000) };
+    assert_eq!(floor.say(0, &replaced(5, 6, b'6'), &lives(4)), "U");
+    let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
+    assert_eq!(options.expire_time(), Some(4));
+    assert_eq!(floor.say(0, &until(7, 100), &lives(3)), "A");
+    assert_eq!(floor.say(0, &replaced(7, 8, b'0'), &[]), "U");
+    let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
+    assert_eq!(options.expire_time(), None);
+    let heard = floor.heard[0].len();
+    floor.poll_at(noon + 10 * SECOND);
+    assert_eq!((floor.types(0, heard).as_str(), ended(&floor, 0)), ("C", (6, 100, 'T', at(10))));
+    assert_eq!(floor.say(0, &replaced(8, 9, b'6'), &lives(0)), "C", "a replace that cannot be removes the order");
+    assert_eq!(ended(&floor, 0).2, 'U');
+    assert_eq!(floor.exchange.venue().order_count(), 0);
+}
+
 /// What the client of port 0 sends, in order.
 fn script() -> Vec<Vec<u8>> {
     let none: &[OptionValue] = &[];
@@ -299,7 +419,7 @@ fn script() -> Vec<Vec<u8>> {
         message(&order(2, b'S', 50, 101_000), &[OptionValue::PostOnly(b'P')]),
         message(&replace(1, 3, 100, 100_100), none),
         message(&cancel(2, 20), none),
-        message(&order(4, b'S', 30, 100_100), none),
+        message(&EnterOrder { time_in_force: b'6', ..order(4, b'S', 30, 100_100) }, &[OptionValue::ExpireTime(9)]),
         message(&cancel(3, 0), none),
     ]
 }

@@ -58,16 +58,21 @@ struct Floor {
 
 impl Floor {
     fn new() -> Self {
+        Self::open(config(), 5_001)
+    }
+
+    fn open(config: VenueConfig, now: i64) -> Self {
         let ports = [port("alpha", 0), port("beta", 1)];
-        let mut exchange = Exchange::new(config(), &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
+        let mut exchange = Exchange::new(config, &ports, VenueClock::from_midnight(EpochNanos(0))).unwrap();
         (0..2).for_each(|index| exchange.port(index).unwrap().speak(Protocol::Ouch42));
         let clients = [client("alpha"), client("beta")];
         let mut floor = Self { exchange, clients, heard: [vec![], vec![]], now: EpochNanos(0) };
+        floor.now = EpochNanos(now);
         for index in 0..2 {
             floor.exchange.connect(index, floor.now);
             floor.clients[index].connect(floor.now);
         }
-        floor.poll_at(5_001);
+        floor.poll_at(now);
         floor
     }
 
@@ -200,7 +205,7 @@ fn modify_prevention_and_refusals_have_their_messages() {
         (EnterOrder { display: b'P', ..order("post", b'B', 100, 1_005) }, "AC", b'G'),
         (EnterOrder { display: b'M', ..order("middle", b'B', 100, 1_005) }, "A", b'M'),
         (EnterOrder { min_quantity: 50.into(), ..order("least", b'B', 100, 900) }, "J", b'N'),
-        (EnterOrder { tif: 60.into(), ..order("minute", b'B', 100, 900) }, "J", b'O'),
+        (EnterOrder { tif: 99_997.into(), ..order("days", b'B', 100, 900) }, "A", b'Y'),
         (EnterOrder { stock: Symbol::new("NONE").unwrap(), ..order("nobody", b'B', 100, 900) }, "J", b'S'),
         (EnterOrder { price: OuchPrice::new(90_001), ..order("off", b'B', 100, 900) }, "J", b'X'),
         (EnterOrder { display: b'Q', ..order("retail", b'B', 100, 900) }, "J", b'D'),
@@ -220,6 +225,37 @@ fn modify_prevention_and_refusals_have_their_messages() {
     floor.clients[0].send(b"?what", floor.now).unwrap();
     assert_eq!(floor.send(0, &TradeNow { token: token("middle"), ..TradeNow::blank() }), words("", ""));
     assert_eq!(floor.exchange.port(0).unwrap().counters().malformed_count, 2);
+}
+
+#[test]
+fn a_time_to_live_is_counted_in_seconds() {
+    const SECOND: i64 = 1_000_000_000;
+    let noon = 12 * 3_600 * SECOND;
+    let mut floor = Floor::open(VenueConfig { schedule: DaySchedule::full(), ..config() }, noon);
+    assert_eq!(floor.send(0, &EnterOrder { tif: 5.into(), ..order("five", b'B', 100, 900) }), words("A", ""));
+    let Outbound::Accepted(accepted) = floor.last(0) else { panic!("{:?}", floor.last(0)) };
+    assert_eq!(accepted.tif.get(), 5);
+    assert_eq!(floor.send(0, &EnterOrder { tif: 99_997.into(), ..order("days", b'B', 100, 900) }), words("A", ""));
+    let replace = ReplaceOrder {
+        existing_token: token("days"),
+        replacement_token: token("six"),
+        shares: 100.into(),
+        price: OuchPrice::new(90_000),
+        tif: 6.into(),
+        display: b'Y',
+        iso: b'N',
+        ..ReplaceOrder::blank()
+    };
+    assert_eq!(floor.send(0, &replace), words("U", ""));
+    for (name, seconds) in [("five", 5), ("six", 6)] {
+        let heard = floor.heard[0].len();
+        floor.poll_at(noon + seconds * SECOND - 1);
+        assert_eq!(floor.heard[0].len(), heard, "{name}");
+        floor.poll_at(noon + seconds * SECOND);
+        let Outbound::Canceled(canceled) = floor.last(0) else { panic!("{:?}", floor.last(0)) };
+        assert_eq!((canceled.token, canceled.decrement_shares.get(), canceled.reason), (token(name), 100, b'T'));
+    }
+    assert_eq!(floor.exchange.venue().order_count(), 0);
 }
 
 #[test]

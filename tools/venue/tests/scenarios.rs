@@ -369,6 +369,81 @@ fn the_day_ends_with_the_close_and_everything_with_the_system() {
     assert_eq!((bench.venue.order_count(), bench.venue.phase()), (0, Phase::Closed));
 }
 
+fn until(end: u64, terms: Terms) -> Terms {
+    Terms { lifetime: Lifetime::Until(TimeOfDay(end)), ..terms }
+}
+
+/// The references of the orders of a snapshot.
+fn snapshot(bench: &Bench) -> Vec<u64> {
+    let mut shown = Vec::new();
+    bench.venue.snapshot(1, &mut |message| {
+        if let Ok(Message::AddOrder(order)) = parse(message) {
+            shown.push(order.order_ref.get());
+        }
+    });
+    shown
+}
+
+#[test]
+fn an_order_that_lives_until_a_time_ends_before_everything_else_of_that_time() {
+    let mut bench = Bench::new();
+    let late = bench.order(Side::Buy, 10, until(6_000, limit(999)));
+    let gone = bench.order(Side::Buy, 10, until(5_500, limit(998)));
+    let bid = bench.order(Side::Buy, 10, limit(997));
+    bench.say(Command::Cancel { order_ref: gone, qty: 0 });
+    assert_eq!(snapshot(&bench), [late.0, bid.0]);
+    // The sale of that moment comes behind its end, and finds the order below it.
+    bench.time = 5_999;
+    let events = bench.enter(2, Side::Sell, 10, limit(997));
+    assert_eq!(canceled(&events), [(late.0, 10, CancelReason::TIMEOUT)]);
+    assert_eq!(fills(&events), [(bid.0, 10, 99_700), (bid.0 + 1, 10, 99_700)]);
+    assert_eq!((bench.log.types(), snapshot(&bench)), ("DE".to_owned(), vec![]));
+    for end in [5_000, bench.time, bench.time + 1] {
+        let events = bench.enter(0, Side::Buy, 10, until(end, limit(999)));
+        assert_eq!(events, [OrderEvent::Rejected { token: 0, reason: RejectReason::OTHER }], "{end}");
+    }
+    // In a halt it ends too, and before the closing cross of that very time, which it has no part in.
+    let halted = bench.order(Side::Buy, 10, until(7_000, limit(999)));
+    bench.say(Command::Halt { symbol: ALFA, reason: *b"T1  " });
+    bench.time = 7_000;
+    assert_eq!(canceled(&bench.say(Command::Clock)), [(halted.0, 10, CancelReason::TIMEOUT)]);
+    bench.say(Command::Resume { symbol: ALFA });
+    let closing = bench.order(Side::Buy, 10, until(30_000, limit(999)));
+    let cross = Terms { auction: Auction::Closing, ..limit(999) };
+    let sale = bench.order(Side::Sell, 10, cross);
+    let after = bench.order(Side::Buy, 10, until(35_000, limit(990)));
+    bench.time = 30_000;
+    let events = bench.say(Command::Clock);
+    assert_eq!((fills(&events), bench.venue.order_count()), (vec![], 1));
+    let timeout = CancelReason::TIMEOUT;
+    assert_eq!(canceled(&events), [(closing.0, 10, timeout), (sale.0, 10, timeout)]);
+    // It is no day order, and ends with the system at the latest.
+    let long = bench.order(Side::Buy, 10, until(90_000, limit(989)));
+    bench.time = 50_000;
+    assert_eq!(canceled(&bench.say(Command::Clock)), [(after.0, 10, timeout), (long.0, 10, timeout)]);
+}
+
+#[test]
+fn the_end_of_an_order_moves_the_middle_and_lets_others_trade() {
+    let mut bench = Bench::new();
+    bench.enter(2, Side::Sell, 10, limit(1_010));
+    let top = bench.order(Side::Buy, 10, until(6_000, limit(1_006)));
+    bench.order(Side::Buy, 10, limit(1_000));
+    // The middle is 10.08; a seller at no less than 10.05 waits there, a buyer at no more than 10.06 below it.
+    let peg = |price| Terms { is_midpoint_peg: true, display: Display::Hidden, ..limit(price) };
+    let seller = bench.order(Side::Sell, 10, peg(1_005));
+    let buyer = bench.order(Side::Buy, 10, peg(1_006));
+    bench.time = 8_000;
+    let events = bench.say(Command::Clock);
+    // Without the best bid the middle is 10.05, which both accept.
+    assert_eq!(canceled(&events), [(top.0, 10, CancelReason::TIMEOUT)]);
+    assert_eq!(fills(&events), [(buyer.0, 10, 100_500), (seller.0, 10, 100_500)]);
+    let at = bench.log.0.iter().map(|said| match said {
+        common::Said::Order(time, ..) | common::Said::Market(time, _) => time.0,
+    });
+    assert!(at.clone().all(|time| time == 6_000) && at.count() > 3, "each at its time, whoever looked when");
+}
+
 #[test]
 fn capacities_are_refusals() {
     let small = VenueConfig { order_count_max: 2, reference_count_max: 4, side_level_count_max: 1, ..config() };

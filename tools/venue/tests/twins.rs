@@ -46,6 +46,26 @@ fn seeded_days_from_open_to_close_agree() {
     assert!(traded > 2_000, "{traded} executions are too few to mean anything");
 }
 
+/// One symbol, many pegs and many orders that live for a short time: an end moves the middle, and lets pegs trade.
+#[test]
+fn days_of_pegs_and_short_lives_agree() {
+    let day = |seed| {
+        stream(seed).take(2_000).map(|mut bytes| {
+            // No halts and no bands; limits near the middle.
+            (bytes[0], bytes[1]) = (bytes[0] % 180, 0);
+            bytes[4] %= 240;
+            if bytes[13] % 3 == 0 {
+                (bytes[7], bytes[8]) = (9, 0);
+            } else if bytes[13] % 3 == 1 {
+                (bytes[5], bytes[8]) = (120 + bytes[5] % 35, 0);
+            }
+            bytes
+        })
+    };
+    let traded: u64 = (1..=8).map(|seed| run_twins(day(seed), 64)).sum();
+    assert!(traded > 2_000, "{traded} executions are too few to mean anything");
+}
+
 /// The long campaign: `PEREGRINE_VENUE_COMMANDS` commands from `PEREGRINE_VENUE_SEED` on.
 #[test]
 #[ignore = "minutes to hours: scripts/deep.sh runs it"]
@@ -62,7 +82,7 @@ fn the_same_input_gives_the_same_hash_and_another_one_another() {
         let (mut venue, mut hash) = (Venue::new(config()).expect("possible"), EventHash::default());
         let mut time = 0;
         for (_, bytes) in stream(seed).take(3_000).enumerate().filter(|(at, _)| *at != skipped) {
-            let (waited, command) = command(bytes, 500);
+            let (waited, command) = command(bytes, 500, time);
             time += waited;
             venue.apply(TimeOfDay(time), &command, &mut hash);
         }
@@ -80,7 +100,7 @@ fn a_missing_command_is_noticed() {
         let (mut venue, mut reference) = (Venue::new(config()).expect("possible"), ReferenceVenue::new(config()));
         let (mut log, mut wanted, mut time) = (Log::default(), Log::default(), 10);
         for (at, bytes) in stream(3).take(300).enumerate() {
-            let (waited, command) = command(bytes, 100);
+            let (waited, command) = command(bytes, 100, time);
             time += waited;
             venue.apply(TimeOfDay(time), &command, &mut log);
             if at != missing {

@@ -345,6 +345,11 @@ impl RunVenue {
         } else if !end.client.is_compared() {
             let text = "The run ended before the venue's stream was read: nothing was compared, and nothing was sent.";
             wrong.push(text.to_owned());
+        } else if open > 0 && end.client.is_session_over() {
+            wrong.push(format!(
+                "The venue ended its session, and {open} orders were not known to be gone: no run gets back to that session. \
+                 Ask the venue before the next run."
+            ));
         } else if open > 0 {
             wrong.push(format!(
                 "{open} orders were not known to be gone when the run ended: the next run begins with them."

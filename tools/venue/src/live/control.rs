@@ -239,9 +239,14 @@ impl Server {
     fn carry_out(&mut self, command: Control, (time, now): (TimeOfDay, EpochNanos)) -> Result<(), String> {
         let is_of_market = matches!(
             command,
-            Control::Halt(_) | Control::Resume(_) | Control::Bust(_) | Control::SessionRoll | Control::SequenceReset
+            Control::Halt(_)
+                | Control::Resume(_)
+                | Control::Bust(_)
+                | Control::SessionRoll
+                | Control::SequenceReset
+                | Control::PortSessionRoll(_)
         );
-        // Behind its end nothing more is told: its last number was said.
+        // Behind its end nothing more is told: its last number was said. The ports' sessions ended with it.
         if is_of_market && self.ended.is_some() {
             return Err("the feed is over".to_owned());
         }
@@ -279,6 +284,7 @@ impl Server {
             Control::Cut(port) => self.cut(port, now)?,
             Control::SessionRoll => self.roll(next_session(self.stream.session()), time, now),
             Control::SequenceReset => self.roll(self.stream.session(), time, now),
+            Control::PortSessionRoll(port) => self.roll_port(port, time, now)?,
             Control::Status => {}
         }
         if let Some(agents) = &mut self.agents {
@@ -311,8 +317,19 @@ impl Server {
         Ok(())
     }
 
+    /// Ends the session of an order port and begins the next one. Nothing happens once the day is over.
+    pub(super) fn roll_port(&mut self, index: usize, time: TimeOfDay, now: EpochNanos) -> Result<(), String> {
+        let port_count = self.ports.len();
+        let endpoint = self.ports.get_mut(index).ok_or_else(|| no_port(index, port_count))?;
+        if self.ended.is_none() {
+            self.exchange.roll_session(index, (time, now), &mut self.stream);
+            endpoint.write(&mut self.exchange, now, &mut self.stream);
+        }
+        Ok(())
+    }
+
     /// How the exchange stands, in one line.
-    fn status(&self, time: TimeOfDay) -> String {
+    fn status(&mut self, time: TimeOfDay) -> String {
         let session = String::from_utf8_lossy(&self.stream.session().0).trim().to_owned();
         let mut text =
             format!("{} session {session}, next message {}", clock_text(time), self.stream.next_sequence_number());
@@ -329,6 +346,11 @@ impl Server {
         for (index, port) in self.ports.iter().enumerate() {
             let is = if port.connection.is_some() { "connected" } else { "free" };
             text.push_str(&format!("; port {index} {is}, {} cut", port.counters.cut_count));
+            if let Some(port) = self.exchange.port(index) {
+                let (session, orders) = (port.session().session().0, port.meant(None, None, None).len());
+                let session = String::from_utf8_lossy(&session).trim().to_owned();
+                text.push_str(&format!(", {orders} orders alive, session {session}"));
+            }
         }
         text
     }

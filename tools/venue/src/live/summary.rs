@@ -19,7 +19,9 @@ pub struct PortSummary {
     pub port: PortCounters,
     /// By its faults.
     pub faults: PortFaultCounters,
-    /// Numbered messages of its session.
+    /// Its sessions, one unless faults or somebody's hand rolled it.
+    pub session_count: u64,
+    /// Numbered messages of all of them.
     pub message_count: u64,
 }
 
@@ -89,11 +91,13 @@ impl Server {
         let mut ports = Vec::new();
         for (index, endpoint) in self.ports.iter().enumerate() {
             let Some(port) = self.exchange.port(index) else { continue };
+            let (session_count, message_count) = port.session_and_message_count();
             ports.push(PortSummary {
                 endpoint: endpoint.counters,
                 port: port.counters(),
                 faults: port.fault_counters(),
-                message_count: port.session().store().last_sequence_number(),
+                session_count,
+                message_count,
             });
         }
         Summary {
@@ -155,6 +159,9 @@ impl fmt::Display for Summary {
             let EndpointCounters { connection_count, cut_count, sent_len, received_len, .. } = port.endpoint;
             write!(f, "port {index}: {connection_count} connections, {cut_count} cut, {received_len} bytes in")?;
             write!(f, ", {sent_len} out, {} messages", port.message_count)?;
+            if port.session_count > 1 {
+                write!(f, " in {} sessions", port.session_count)?;
+            }
             let PortCounters { malformed_count, ignored_count, lost_count } = port.port;
             write!(f, "; {malformed_count} malformed, {ignored_count} ignored, {lost_count} without room")?;
             let PortFaultCounters { stormed_count, lost_order_count, lost_answer_count, .. } = port.faults;

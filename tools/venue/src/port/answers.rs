@@ -6,6 +6,7 @@ use peregrine_gateway::ouch50::{
 };
 use peregrine_types::{OrderRef, Price};
 
+use super::terms::UNTIL;
 use super::{OuchPort, PortOrder};
 use crate::faults::PortChaos;
 use crate::orders::OrderEvent;
@@ -174,6 +175,7 @@ fn options_of(order: &PortOrder, is_entered: bool) -> Vec<OptionValue> {
         order.max_floor.map(OptionValue::MaxFloor),
         order.price_type.map(OptionValue::PriceType),
         order.post_only.map(OptionValue::PostOnly),
+        order.expire_time.filter(|_| order.time_in_force == UNTIL).map(OptionValue::ExpireTime),
         entered((order.group_id > 0).then_some(OptionValue::GroupId(order.group_id))),
         order.aiq_strategy.map(OptionValue::AiqStrategy),
     ];

@@ -1,8 +1,11 @@
-//! Executions that are said late, and those that are broken later.
+//! Executions that are said late, those that are broken later, and the end of a session.
 
+use peregrine_gateway::soup::SessionId;
 use peregrine_types::{EpochNanos, SymbolId};
+use peregrine_wire::moldudp64::Session;
 
 use super::OuchPort;
+use crate::incidents::next_session;
 
 impl OuchPort {
     /// Puts bytes into the session's stream, behind what is late.
@@ -59,5 +62,22 @@ impl OuchPort {
     pub(crate) fn end(&mut self, now: EpochNanos) {
         self.release(EpochNanos::MAX);
         self.session.end_session(now);
+    }
+
+    /// Ends the session and begins the next one, whose stream is empty: its name counts on. A client that read up to the
+    /// last message is told the end; one that is too far behind for that is only cut. Orders and their numbers are the
+    /// day's, not the session's, and go on.
+    pub(crate) fn roll(&mut self, now: EpochNanos) {
+        self.end(now);
+        self.ended_message_count += self.session.store().last_sequence_number();
+        self.session_count += 1;
+        let next = next_session(Session(self.session.session().0));
+        // That it closes the connection is no news: who rolls the session sees to the orders.
+        self.session.begin_session(SessionId(next.0), &mut |_| {});
+    }
+
+    /// Its sessions so far, and the numbered messages of all of them.
+    pub(crate) fn session_and_message_count(&self) -> (u64, u64) {
+        (self.session_count, self.ended_message_count + self.session.store().last_sequence_number())
     }
 }

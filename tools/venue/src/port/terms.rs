@@ -4,7 +4,9 @@ use peregrine_gateway::ouch50::{self, Body, EnterOrder, ParseErrorKind, RejectRe
 use peregrine_types::{OrderRef, Symbol, SymbolId};
 
 use super::{OuchPort, PortOrder};
-use crate::orders::{Auction, Display, Lifetime, SelfTrade, Terms};
+use crate::orders::{Auction, Display, Lifetime, SelfTrade, Terms, TimeOfDay};
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 pub(super) const MARKET_TIME: u8 = b'0';
 pub(super) const IMMEDIATE: u8 = b'3';
@@ -37,6 +39,7 @@ impl OuchPort {
             post_only: options.post_only(),
             price_type: options.price_type(),
             aiq_strategy: options.aiq_strategy(),
+            expire_time: options.expire_time(),
             group_id: options.group_id().unwrap_or(0),
             open: order.quantity.get(),
             spent: 0,
@@ -60,7 +63,7 @@ impl OuchPort {
         let lifetime = match order.time_in_force {
             MARKET_TIME => Lifetime::Day,
             IMMEDIATE => Lifetime::ImmediateOrCancel,
-            UNTIL => return Err(RejectReason::OTHER),
+            UNTIL => Lifetime::Until(self.end_of(order.expire_time.unwrap_or(0))),
             _ => Lifetime::Extended,
         };
         let price = if order.price.is_market() { None } else { Some(order.price.price().ok_or(RejectReason::PRICE)?) };
@@ -80,6 +83,11 @@ impl OuchPort {
             auction,
             self_trade: self.self_trade_of(order.aiq_strategy),
         })
+    }
+
+    /// When an order ends that arrives now and has so many seconds to live: none, and the venue refuses it.
+    fn end_of(&self, seconds: u32) -> TimeOfDay {
+        TimeOfDay(self.time.0.saturating_add(u64::from(seconds) * SECOND_NS))
     }
 
     /// Self-match strategies of every level: this venue knows the firm's level only.

@@ -1,16 +1,17 @@
 //! OUCH 4.2 on a port: its messages become those of OUCH 5.0, for which the port knows the rules, and the answers become
 //! those of 4.2 again. Tokens take the place of numbers: the first one is number 1, and so on.
 //!
-//! Differences that stay: a time to live in seconds is refused (other), as it is in 5.0; display I (imbalance only) is an
-//! order of its cross, and refused in continuous trading; m, n, O, T and Q are refused (display); Trade Now is ignored,
-//! because midpoint orders of this venue trade whenever they can. Priority Update is never sent.
+//! A time to live of a day or more, which 5.0 cannot say, becomes the longest that it can: no order outlives the day.
+//! Differences that stay: display I (imbalance only) is an order of its cross, and refused in continuous trading; m, n,
+//! O, T and Q are refused (display); Trade Now is ignored, because midpoint orders of this venue trade whenever they can.
+//! Priority Update is never sent.
 
 use std::collections::BTreeMap;
 
 use peregrine_gateway::ouch42::{self, Accepted, Inbound, MESSAGE_LEN_MAX as LEN_MAX, Replaced, TimeInForce, Token};
 use peregrine_gateway::ouch50::{
-    BuildError, CancelOrder, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, ModifyOrder, OptionValue, OrderAccepted,
-    OrderReplaced, OuchPrice, Outbound, RejectReason, ReplaceOrder, Text,
+    BuildError, CancelOrder, EXPIRE_SECONDS_END, EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, ModifyOrder, OptionValue,
+    OrderAccepted, OrderReplaced, OuchPrice, Outbound, RejectReason, ReplaceOrder, Text,
 };
 use peregrine_types::Price;
 use zerocopy::IntoBytes;
@@ -70,11 +71,12 @@ impl Shown {
         Self { display, post_only, price_type }
     }
 
-    fn options(&self, min_quantity: u32) -> [Option<OptionValue>; 3] {
+    fn options(&self, min_quantity: u32, tif: u32) -> [Option<OptionValue>; 4] {
         [
             Some(OptionValue::PostOnly(self.post_only)),
             Some(OptionValue::PriceType(self.price_type)),
             (min_quantity > 0).then_some(OptionValue::MinQty(min_quantity)),
+            seconds_to_live(tif).map(OptionValue::ExpireTime),
         ]
     }
 }
@@ -85,6 +87,13 @@ fn time_in_force(tif: u32) -> u8 {
         TimeInForce::MarketHours => MARKET_TIME,
         TimeInForce::SystemHours => b'5',
         TimeInForce::Seconds(_) => UNTIL,
+    }
+}
+
+fn seconds_to_live(tif: u32) -> Option<u32> {
+    match TimeInForce::from_raw(tif) {
+        TimeInForce::Seconds(seconds) => Some(seconds.min(EXPIRE_SECONDS_END - 1)),
+        TimeInForce::Immediate | TimeInForce::MarketHours | TimeInForce::SystemHours => None,
     }
 }
 
@@ -190,7 +199,7 @@ impl Tokens {
             cross_type: order.cross_type,
             ..EnterOrder::blank()
         };
-        build(MessageBuilder::new(buffer, &message), &shown.options(min_quantity))
+        build(MessageBuilder::new(buffer, &message), &shown.options(min_quantity, tif))
     }
 
     fn replace(
@@ -213,7 +222,7 @@ impl Tokens {
             iso_eligibility: replace.iso.to_ascii_uppercase(),
             ..ReplaceOrder::blank()
         };
-        build(MessageBuilder::new(buffer, &message), &shown.options(min_quantity))
+        build(MessageBuilder::new(buffer, &message), &shown.options(min_quantity, tif))
     }
 
     fn token(&self, number: u32) -> Token {

@@ -188,4 +188,5 @@ pub(super) struct RawPortFaults {
     pub(super) bust_delay_us: u64,
     pub(super) cut_sent_bytes: Vec<u64>,
     pub(super) cut_received_bytes: Vec<u64>,
+    pub(super) session_rolls: Vec<String>,
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Reader;
 use super::raw::RawFlow;
+use crate::bands::{BandTier, BandWidth};
 use crate::schedule::{Calendar, Date, DaySchedule, Step};
 use crate::supervisor::{BandReference, BandRules, ImbalanceRules};
 use crate::ticks::is_expressible;
@@ -18,7 +19,14 @@ const ALL: &str = "*";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBands {
-    width_bps: u32,
+    width_bps: Option<u32>,
+    #[serde(default)]
+    tiers: Vec<RawTier>,
+    /// The plan doubled widths for the first 15 minutes, and doubles them for the last 25.
+    #[serde(default = "fifteen_minutes")]
+    doubled_open_s: u32,
+    #[serde(default = "twenty_five_minutes")]
+    doubled_close_s: u32,
     reference: RawReference,
     /// The plan's reference prices stand for 30 seconds at least.
     #[serde(default = "thirty")]
@@ -28,6 +36,38 @@ pub(super) struct RawBands {
 
 const fn thirty() -> u32 {
     30
+}
+
+const fn fifteen_minutes() -> u32 {
+    900
+}
+
+const fn twenty_five_minutes() -> u32 {
+    1_500
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTier {
+    symbols: Vec<String>,
+    widths: Vec<RawWidth>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWidth {
+    from: String,
+    bps: u32,
+    at_most: Option<String>,
+    #[serde(default)]
+    doubled: Vec<RawDoubled>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum RawDoubled {
+    Open,
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -107,9 +147,7 @@ impl TickRules {
 
 impl Reader {
     pub(super) fn bands(&mut self, raw: &RawBands) -> BandRules {
-        self.within("bands.width_bps", u64::from(raw.width_bps), (1, 9_999));
         BandRules {
-            width_bps: raw.width_bps,
             reference: match raw.reference {
                 RawReference::OpeningCross => BandReference::OpeningCross,
                 RawReference::LastTrade => BandReference::LastTrade,
@@ -117,7 +155,76 @@ impl Reader {
             },
             update_ns: self.within("bands.update_s", u64::from(raw.update_s), (1, 86_400)) * SECOND,
             pause_ns: self.within("bands.pause_s", u64::from(raw.pause_s), (0, 86_400)) * SECOND,
+            doubled_open_ns: self.within("bands.doubled_open_s", u64::from(raw.doubled_open_s), (0, 86_400)) * SECOND,
+            doubled_close_ns: self.within("bands.doubled_close_s", u64::from(raw.doubled_close_s), (0, 86_400))
+                * SECOND,
         }
+    }
+
+    /// How wide bands are: one width, or tiers of symbols and previous closes.
+    pub(super) fn tiers(&mut self, raw: &RawBands) -> Vec<BandTier> {
+        if let Some(width_bps) = raw.width_bps {
+            self.within("bands.width_bps", u64::from(width_bps), (1, 9_999));
+            if !raw.tiers.is_empty() {
+                self.refuse("bands.tiers", &"given", "absent, where there is bands.width_bps");
+            }
+            return vec![BandTier::plain(width_bps)];
+        }
+        if raw.tiers.is_empty() {
+            self.refuse("bands.width_bps", &"missing", "there, where there are no bands.tiers");
+        }
+        let (mut tiers, mut named, mut has_general) = (Vec::new(), Vec::new(), false);
+        for (index, tier) in raw.tiers.iter().enumerate() {
+            let key = |name: &str| format!("bands.tiers[{index}].{name}");
+            let is_general = tier.symbols == [ALL];
+            let mut symbols = Vec::new();
+            for text in tier.symbols.iter().filter(|_| !is_general) {
+                match Symbol::new(text).filter(|symbol| text != ALL && !named.contains(symbol)) {
+                    Some(symbol) => {
+                        named.push(symbol);
+                        symbols.push(symbol);
+                    }
+                    None => {
+                        let bound = "one to eight letters, in no other tier, or `*` alone for all others";
+                        self.refuse(&key("symbols"), &format!("`{text}`"), bound);
+                    }
+                }
+            }
+            if tier.symbols.is_empty() || is_general && std::mem::replace(&mut has_general, true) {
+                let bound = "some, or `*` for all others in one tier";
+                self.refuse(&key("symbols"), &"empty, or `*` again", bound);
+            }
+            let widths = self.widths(&key("widths"), &tier.widths);
+            tiers.push(BandTier { symbols: (!is_general).then_some(symbols), widths });
+        }
+        tiers
+    }
+
+    fn widths(&mut self, key: &str, raw: &[RawWidth]) -> Vec<BandWidth> {
+        let mut widths = Vec::<BandWidth>::new();
+        for width in raw {
+            let from = parse_decimal(&width.from).map(Price).ok();
+            let from = from.filter(|from| widths.last().map_or(from.0 == 0, |last| *from > last.from));
+            if from.is_none() {
+                self.refuse(key, &format!("from `{}`", width.from), "from \"0\" up, rising, decimals in strings");
+            }
+            let most = width.at_most.as_ref().map(|text| (text, parse_decimal(text).map(Price).ok()));
+            if let Some((text, None | Some(Price(..=0)))) = most {
+                self.refuse(&format!("{key}.at_most"), &format!("`{text}`"), "a decimal above 0, in a string");
+            }
+            self.within(&format!("{key}.bps"), u64::from(width.bps), (1, 9_999));
+            widths.push(BandWidth {
+                from: from.unwrap_or_default(),
+                width_bps: width.bps,
+                width_max: most.and_then(|(_, most)| most),
+                is_doubled_at_open: width.doubled.contains(&RawDoubled::Open),
+                is_doubled_at_close: width.doubled.contains(&RawDoubled::Close),
+            });
+        }
+        if widths.is_empty() {
+            self.refuse(key, &"empty", "one width at least, from \"0\"");
+        }
+        widths
     }
 
     pub(super) fn imbalance(&mut self, raw: &RawImbalance) -> ImbalanceRules {

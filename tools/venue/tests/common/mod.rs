@@ -79,9 +79,9 @@ pub(crate) fn config() -> VenueConfig {
     }
 }
 
-/// A command and the time that passes before it, made from bytes: any bytes make one, and smaller bytes make simpler
+/// A command and the time that passes before it, from `now` on, made from bytes: any bytes make one, and smaller bytes make simpler
 /// ones.
-pub(crate) fn command(bytes: [u8; 16], ref_last: u64) -> (u64, Command) {
+pub(crate) fn command(bytes: [u8; 16], ref_last: u64, now: u64) -> (u64, Command) {
     let [
         kind,
         symbol,
@@ -106,7 +106,12 @@ pub(crate) fn command(bytes: [u8; 16], ref_last: u64) -> (u64, Command) {
     // Mostly the latest orders, which are alive more often.
     let order_ref = OrderRef(ref_last.saturating_sub(picked % (ref_last.min(40) + 1)).max(1));
     let shares = u32::from(qty % 50 + 1) * 10;
-    let terms = terms([price, lifetime, display, flags, stop, own], symbol, shares);
+    let mut terms = terms([price, lifetime, display, flags, stop, own], symbol, shares);
+    if (120..160).contains(&lifetime) {
+        // From a little before it arrives to a few commands behind it, some far behind; many end together.
+        let ahead = if lifetime >= 155 { 4_000 } else { u64::from(own) };
+        terms.lifetime = Lifetime::Until(TimeOfDay((now + waited + ahead).saturating_sub(10) / 16 * 16));
+    }
     let side = Side::BOTH[usize::from(side & 1)];
     let command = match kind {
         150..=179 => Command::Cancel { order_ref, qty: if more < 128 { 0 } else { shares } },
@@ -357,7 +362,7 @@ pub(crate) fn run_twins(commands: impl IntoIterator<Item = [u8; 16]>, compare_ev
     let (mut log, mut wanted, mut desk) = (Log::default(), Log::default(), Desk::new());
     let (mut time, mut ref_last, mut seen) = (0, 1, 0);
     for (count, bytes) in commands.into_iter().enumerate() {
-        let (waited, command) = command(bytes, ref_last);
+        let (waited, command) = command(bytes, ref_last, time);
         time += waited;
         venue.apply(TimeOfDay(time), &command, &mut log);
         reference.apply(TimeOfDay(time), &command, &mut wanted);
