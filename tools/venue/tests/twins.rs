@@ -63,7 +63,7 @@ fn days_of_pegs_and_short_lives_agree() {
         })
     };
     let traded: u64 = (1..=8).map(|seed| run_twins(day(seed), 64)).sum();
-    assert!(traded > 2_000, "{traded} executions are too few to mean anything");
+    assert!(traded > 1_000, "{traded} executions are too few to mean anything");
 }
 
 /// The long campaign: `PEREGRINE_VENUE_COMMANDS` commands from `PEREGRINE_VENUE_SEED` on.
