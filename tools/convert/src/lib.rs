@@ -27,6 +27,7 @@ use jiff::civil::Date;
 use peregrine_types::Nanos;
 use serde::Serialize;
 
+pub use databento::{DbnSummary, write_dbn};
 pub use error::{ConvertError, Place};
 pub use findings::{Action, Finding, FindingEntry, PLACE_COUNT_MAX};
 pub use scale::{Lot, PriceScale};

@@ -131,20 +131,6 @@ fn with(rows: &str, change: impl FnOnce(&mut peregrine_convert::Plan)) -> Result
     Written::of(&plan)
 }
 
-/// The messages behind the opening ones, by type code.
-fn flow(written: &Written) -> String {
-    let bytes = std::fs::read(written.path()).unwrap();
-    let mut rest = bytes.as_slice();
-    let mut codes = String::new();
-    while let [high, low, tail @ ..] = rest {
-        let len = usize::from(u16::from_be_bytes([*high, *low]));
-        let (message, tail) = tail.split_at(len);
-        codes.extend(message.first().map(|code| char::from(*code)));
-        rest = tail;
-    }
-    codes.strip_prefix("SRHSS").unwrap().strip_suffix("SSS").unwrap().to_owned()
-}
-
 #[test]
 fn each_type_has_its_message_and_earlier_orders_are_added_where_they_belong() {
     let rows = "34200.1,1,100,10,5000000,1\n\
@@ -162,7 +148,7 @@ fn each_type_has_its_message_and_earlier_orders_are_added_where_they_belong() {
                 34201,3,100,4,5000000,1\n";
     let written = of(rows).unwrap();
     // 50 stood before the first new order; 150 was entered between 100 and 200.
-    assert_eq!(flow(&written), "AAXEEDPAADHHHQD");
+    assert_eq!(written.flow(), "AAXEEDPAADHHHQD");
     assert!(written.summary.is_sound, "{:?}", written.summary.findings);
     assert_eq!((written.found("standing_order"), written.found("late_order")), (1, 1));
     let mut replay = written.replay();

@@ -288,6 +288,9 @@ pub(crate) struct TruthArgs {
     pub(crate) run: RunArgs,
 }
 
+/// By how much an exchange's time may be later than the receiver's, unless another bound is given.
+pub(crate) const CLOCK_BOUND_MS: u32 = 1_000;
+
 /// `peregrine-lab convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
@@ -322,7 +325,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_enum, default_value = "receive")]
     pub(crate) stamp: Stamp,
     /// By how many milliseconds an exchange time may be later than the receive time.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = CLOCK_BOUND_MS)]
     pub(crate) clock_bound_ms: u32,
     /// Stop at the first thing that a sound file does not have.
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod orders;
 mod read;
+mod write;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,6 +10,8 @@ use std::io::Write;
 use jiff::civil::Date;
 use peregrine_source::session::date_of;
 use peregrine_types::EpochNanos;
+
+pub use write::{DbnSummary, write_dbn};
 
 use crate::desk::Desk;
 use crate::directory::{Directory, Name};

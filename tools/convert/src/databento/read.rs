@@ -22,6 +22,13 @@ const METADATA_LEN_MAX: u32 = 64 << 20;
 /// Read for the version after which everything changes.
 const VERSION_MAX: u8 = 3;
 
+/// A record begins with its length in this unit.
+const LENGTH_UNIT: u64 = 4;
+/// Length, type, publisher, instrument and time.
+const HEADER_LEN: u64 = 16;
+/// Every record's length is a multiple of this.
+const ALIGNMENT: u64 = 8;
+
 /// One MBO record; prices in 10⁻⁹, undefined values as `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mbo {
@@ -75,17 +82,50 @@ struct Passed {
     is_cut: Cell<bool>,
 }
 
-struct Counted<R> {
+/// Hands bytes on, counts them, and stops in front of a record whose length cannot be: the crate takes only multiples of
+/// eight bytes, which all records have, and panics at others.
+struct Framed<R> {
     inner: R,
     passed: Rc<Passed>,
+    /// Bytes up to the next record.
+    left: u64,
+    /// The length byte of a record that cannot be.
+    bad: Option<u8>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R> Framed<R> {
+    /// How many of `bytes` lie before a record that cannot be.
+    fn sound_len(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.left == 0 {
+                let length = rest.first().copied().unwrap_or(0);
+                let len = u64::from(length) * LENGTH_UNIT;
+                if len < HEADER_LEN || !len.is_multiple_of(ALIGNMENT) {
+                    self.bad = Some(length);
+                    return at;
+                }
+                self.left = len;
+            }
+            let step = rest.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left = self.left.saturating_sub(u64::try_from(step).unwrap_or(u64::MAX));
+            at = at.saturating_add(step);
+        }
+        bytes.len()
+    }
+}
+
+impl<R: Read> Read for Framed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(length) = self.bad {
+            let reason = format!("a record of {} bytes", u64::from(length) * LENGTH_UNIT);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
         match self.inner.read(buffer) {
             Ok(len) => {
-                self.passed.len.set(self.passed.len.get().saturating_add(u64::try_from(len).unwrap_or(u64::MAX)));
-                Ok(len)
+                let sound = self.sound_len(buffer.get(..len).unwrap_or_default());
+                self.passed.len.set(self.passed.len.get().saturating_add(u64::try_from(sound).unwrap_or(u64::MAX)));
+                if sound == 0 && self.bad.is_some() { self.read(buffer) } else { Ok(sound) }
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.passed.is_cut.set(true);
@@ -96,7 +136,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-type Bytes = Counted<io::Chain<Cursor<[u8; PRELUDE_LEN]>, DynReader<'static, BufReader<File>>>>;
+type Bytes = Framed<io::Chain<Cursor<[u8; PRELUDE_LEN]>, DynReader<'static, BufReader<File>>>>;
 
 /// The records of a file, one after the other.
 pub(super) struct Records {
@@ -140,10 +180,11 @@ impl Records {
             return Err(damaged(format!("metadata of {metadata_len} bytes")));
         }
         let passed = Rc::new(Passed::default());
-        let reader = Counted { inner: Cursor::new(prelude).chain(reader), passed: Rc::clone(&passed) };
+        let consumed = u64::from(metadata_len).saturating_add(PRELUDE_LEN as u64);
+        let inner = Cursor::new(prelude).chain(reader);
+        let reader = Framed { inner, passed: Rc::clone(&passed), left: consumed, bad: None };
         let decoder = DbnDecoder::with_upgrade_policy(reader, VersionUpgradePolicy::AsIs)
             .map_err(|error| damaged(format!("metadata: {error}")))?;
-        let consumed = u64::from(metadata_len).saturating_add(PRELUDE_LEN as u64);
         Ok(Self { path: path.to_path_buf(), decoder, passed, consumed, number: 0 })
     }
 

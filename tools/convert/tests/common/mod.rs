@@ -71,6 +71,19 @@ impl Written {
         self.summary.findings.get(code).map_or(0, |entry| entry.count)
     }
 
+    /// The messages between the opening and the closing ones of a session of one symbol, by type code.
+    pub(crate) fn flow(&self) -> String {
+        let bytes = std::fs::read(self.path()).unwrap();
+        let mut rest = bytes.as_slice();
+        let mut codes = String::new();
+        while let [high, low, tail @ ..] = rest {
+            let (message, tail) = tail.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+            codes.extend(message.first().map(|code| char::from(*code)));
+            rest = tail;
+        }
+        codes.strip_prefix("SRHSS").unwrap().strip_suffix("SSS").unwrap().to_owned()
+    }
+
     pub(crate) fn replay(&self) -> Replay {
         let input = InputPlan {
             files: vec![self.path()],
@@ -80,7 +93,9 @@ impl Written {
             reorder_window: Nanos(1),
             is_sequence_checked: true,
         };
-        Replay::of(&input)
+        let replay = Replay::of(&input);
+        assert_eq!(replay.end, peregrine_source::End::Complete);
+        replay
     }
 }
 
@@ -99,6 +114,7 @@ impl Sink<MarketEvent> for Collected {
 pub(crate) struct Replay {
     events: Vec<MarketEvent>,
     next: usize,
+    end: peregrine_source::End,
     pub(crate) books: Books,
 }
 
@@ -111,9 +127,9 @@ impl Replay {
         assert_eq!((counters.malformed_count(), counters.unknown_count()), (0, 0), "{:?}", counters.malformed_last);
         assert_eq!(counters.unannounced_locate_count, 0, "every symbol is announced first");
         assert_eq!(counters.recv_time_backward_count, 0, "time never goes back");
-        assert_eq!(input.source().statistics().end, peregrine_source::End::Complete);
+        let end = input.source().statistics().end;
         let books = Books::new(BookConfig::new(8, 1 << 16, 1 << 16)).unwrap();
-        Self { events: events.0, next: 0, books }
+        Self { events: events.0, next: 0, end, books }
     }
 
     /// The next event, which is not applied yet.

@@ -5,21 +5,26 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use jiff::civil::Date;
-use peregrine_convert::{Action, ConvertError, Format, Lot, Plan, PriceScale, StampClock, Summary};
+use peregrine_convert::{Action, ConvertError, DbnSummary, Format, Lot, Plan, PriceScale, StampClock, Summary};
 use peregrine_dataset::{Partial, SourceDigest, digest_file};
 use peregrine_node::commands::{note, print, print_json};
 use peregrine_node::exit::{Exit, Failure};
+use peregrine_source::market::InputPlan;
 use peregrine_source::session::date_in_name;
 use peregrine_types::Nanos;
 use serde_json::{Value, json};
 
-use crate::cli::{ConvertArgs, SourceFormat, Stamp, TargetFormat};
+use crate::cli::{CLOCK_BOUND_MS, ConvertArgs, SourceFormat, Stamp, TargetFormat};
 use crate::commands::dataset::folder;
 use crate::commands::write;
 use crate::fold::{refused, time};
 
 /// Version of the manifest's layout.
 const LAYOUT_VERSION: u32 = 1;
+/// Symbols that a session written as DBN can have.
+const SYMBOL_COUNT_MAX: u32 = 65_536;
+/// How long a packet past a gap waits for what is missing.
+const REORDER_WINDOW_MS: i64 = 2;
 
 pub(super) fn run(args: &ConvertArgs) -> Result<Exit, Failure> {
     let date = args.date.as_deref().map(str::parse::<Date>).transpose();
@@ -71,6 +76,74 @@ fn to_session(args: &ConvertArgs, input: &Path, date: Option<Date>) -> Result<Ex
     }
     say_date(&args.out, &summary.date);
     Ok(if summary.is_sound { Exit::Done } else { Exit::No })
+}
+
+fn to_dbn(args: &ConvertArgs, date: Option<Date>) -> Result<Exit, Failure> {
+    let source = [
+        (args.from.is_some(), "--from"),
+        (!args.symbols.is_empty(), "--symbols"),
+        (args.price_scale != "1", "--price-scale"),
+        (args.lot.is_some(), "--lot"),
+        (args.stamp != Stamp::Receive, "--stamp"),
+        (args.clock_bound_ms != CLOCK_BOUND_MS, "--clock-bound-ms"),
+        (args.strict, "--strict"),
+    ];
+    if let Some((_, word)) = source.iter().find(|(is_given, _)| *is_given) {
+        return Err(Failure::usage(format_args!("{word} says how a session is made; leave it out with --to dbn")));
+    }
+    if args.out.extension().is_some_and(|extension| extension == "zst") {
+        return Err(Failure::usage("DBN is written uncompressed: name it .dbn, and compress it with zstd afterwards"));
+    }
+    let plan = InputPlan {
+        files: args.files.clone(),
+        date,
+        zone: args.zone.clone(),
+        symbol_count_max: SYMBOL_COUNT_MAX,
+        reorder_window: Nanos::from_millis(REORDER_WINDOW_MS),
+        is_sequence_checked: true,
+    };
+    let summary = written(&args.out, |file| {
+        let mut buffer = BufWriter::new(file);
+        Ok((peregrine_convert::write_dbn(&plan, &mut buffer)?, buffer))
+    })?;
+    let mut sources = Vec::new();
+    for file in &args.files {
+        sources.push(digest_file(file).map_err(refused)?);
+    }
+    let output = digest_file(&args.out).map_err(refused)?;
+    let value = serde_json::to_value(&summary).map_err(Failure::io)?;
+    keep_manifest(&args.out, (&sources, &output), &value, args.json)?;
+    if !args.json {
+        print(&text_of_dbn(&summary, &args.out))?;
+    }
+    Ok(if summary.is_sound { Exit::Done } else { Exit::No })
+}
+
+fn text_of_dbn(summary: &DbnSummary, out: &Path) -> String {
+    let span = summary
+        .time_span_ns
+        .map_or_else(|| "no record".to_owned(), |(first, last)| format!("{} … {}", time(first), time(last)));
+    let list = |counts: Vec<String>| if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
+    let records = summary.records.iter().map(|(action, count)| format!("{count} {action}")).collect();
+    let left_out = summary.left_out.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let mut text = format!(
+        "{}\n  DBN, schema mbo, {span}\n  {} instruments\n  records   {}\n  left out  {}\n",
+        out.display(),
+        summary.instruments.len(),
+        list(records),
+        list(left_out),
+    );
+    let faults = [
+        (summary.impossible, "impossible events (orders that are not there, or more than they have)"),
+        (summary.malformed, "malformed messages"),
+        (summary.gaps, "gaps"),
+        (u64::from(summary.is_truncated), "message cut off at the end"),
+    ];
+    for (count, what) in faults.iter().filter(|(count, _)| *count > 0) {
+        text += &format!("! {count} {what}\n");
+    }
+    text += if summary.is_sound { "  sound\n" } else { "! not sound\n" };
+    text
 }
 
 /// Lets `convert` write a file, which is put into its place when it is whole.
