@@ -246,6 +246,22 @@ fn a_gap_clears_the_book_until_the_next_snapshot() {
 }
 
 #[test]
+fn no_update_crosses_the_book_on_its_way() {
+    let book = r#""bids":[["10","1"],["9","1"]],"asks":[["11","2"],["12","2"]]"#;
+    let up = r#""b":[["11","3"],["12","3"]],"a":[["11","0"],["12","0"],["13","1"]]"#;
+    let down = r#""b":[["11","0"],["12","0"],["10","0"],["9","2"]],"a":[["10","1"],["13","0"]]"#;
+    let lines = [snapshot(0, 7, book), depth(1, (8, 8, 7), up), depth(2, (9, 9, 8), down)];
+    let written = of(Format::Binance, &lines.concat()).unwrap();
+    assert!(written.summary.is_sound, "{:?}", written.summary.findings);
+    let mut replay = written.replay();
+    while let Some((event, _)) = replay.step() {
+        let top = replay.books.top(SYMBOL);
+        assert!(!top.is_crossed() && !top.is_locked(), "{event:?}");
+    }
+    assert_eq!(replay.books.order_count(), 2);
+}
+
+#[test]
 fn a_snapshot_from_before_the_updates_is_refused() {
     let book = r#""bids":[["10.0","1"]],"asks":[]"#;
     let lines = [depth(0, (10, 12, 9), r#""b":[],"a":[]"#), snapshot(1, 5, book)];
