@@ -85,7 +85,7 @@ pub(crate) fn convert<W: Write>(plan: &Plan, out: W) -> Result<Converted<W>, Con
         desk,
         markets: markets.filter_map(|(symbol, locate)| Some((symbol.clone(), Market::new(locate?)))).collect(),
         references: References::default(),
-        column: TimeColumn::default(),
+        column: TimeColumn::needed("receive time"),
         is_alone: scan.symbols.len() == 1,
         has_trades: scan.has_trades,
     };
@@ -124,11 +124,11 @@ impl<W: Write> Converter<W> {
             Err(reason) => return self.desk.find(Finding::Malformed, place, || reason),
         };
         self.desk.count(event.name());
-        let recv = self.column.read(("receive time", time), place, &mut self.desk.findings)?;
+        let recv = self.column.read(time, place, &mut self.desk.findings)?;
         let Some(recv) = recv else { return Ok(()) };
         let exch = event.time().and_then(|time| moment(time).map(|(_, time)| time));
         if event.time().is_some() && exch.is_none() {
-            self.desk.find(Finding::TimeImplausible, place, || format!("exchange time {:?}", event.time()))?;
+            self.desk.find(Finding::ClockImplausible, place, || format!("exchange time {:?}", event.time()))?;
         }
         // What is told about before the session's day still makes the book.
         let Some(_) = self.desk.at(Times { recv: Some(recv), exch }, place)? else { return Ok(()) };

@@ -60,9 +60,9 @@ impl<W: Write> Desk<W> {
     /// Lets the session's time come to a row's. Whether the row counts: `None` means that it lies past the day or has no
     /// time, which is said.
     pub(crate) fn at(&mut self, times: Times, place: Place) -> Result<Option<Phase>, ConvertError> {
-        let Some(time) = self.clock.stamp(times, place, &mut self.findings)? else { return Ok(None) };
-        let phase = self.session.at(time)?;
         let day = self.session.day();
+        let Some(time) = self.clock.stamp((times, day.end), place, &mut self.findings)? else { return Ok(None) };
+        let phase = self.session.at(time)?;
         let distance = || format!("{} ns from the midnight of {}", time.since(day.midnight).0, day.date);
         match phase {
             Phase::Within => {}

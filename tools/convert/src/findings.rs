@@ -64,6 +64,7 @@ macro_rules! kinds {
 
 kinds! {
     TimeImplausible = "time_implausible", Dropped, false, "a time that is no moment of 2001 to 2262 in seconds, ms, us or ns, or is in another unit than the rows before";
+    ClockImplausible = "clock_implausible", Mended, false, "one of a row's two times is no such moment, or in another unit: the other one stands alone";
     TimeFiner = "time_finer", Mended, true, "a time finer than a nanosecond: the rest is cut off";
     ReceiveBackward = "receive_time_backward", Mended, false, "a time (of receipt, where the source has one) before the row before: stamped with the latest one";
     ExchangeBackward = "exchange_time_backward", Mended, true, "an exchange time before the row before: stamped with the latest one";

@@ -142,6 +142,10 @@ fn date_of(plan: &Plan) -> Result<Date, ConvertError> {
 /// The symbol of a file: as given, else its name up to the first underscore.
 fn symbol_of(plan: &Plan) -> Result<(Symbol, String), ConvertError> {
     let name = plan.input.file_name().unwrap_or_default().to_string_lossy();
+    if plan.symbols.len() > 1 {
+        let reason = format!("{} symbols for a file of one: name it", plan.symbols.len());
+        return Err(ConvertError::Setting { setting: "--symbols", reason });
+    }
     let given = plan.symbols.first().cloned();
     let text = given.unwrap_or_else(|| name.split('_').next().unwrap_or_default().to_owned());
     let symbol = Symbol::new(&text).ok_or_else(|| ConvertError::Setting {

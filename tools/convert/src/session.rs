@@ -21,7 +21,8 @@ use crate::ConvertError;
 pub(crate) struct Day {
     pub(crate) date: Date,
     pub(crate) midnight: EpochNanos,
-    end: EpochNanos,
+    /// The first moment that is not of the day.
+    pub(crate) end: EpochNanos,
 }
 
 impl Day {

@@ -115,7 +115,7 @@ pub(crate) fn convert<W: Write>(plan: &Plan, out: W) -> Result<(Desk<W>, Vec<Sym
         desk,
         markets: markets.filter_map(|(name, locate)| Some((name.source.clone(), Market::new(locate?)))).collect(),
         references: References::default(),
-        columns: [TimeColumn::default(); 2],
+        columns: [TimeColumn::other("timestamp"), TimeColumn::needed("local_timestamp")],
         group: Group::default(),
     };
     let mut lines = Lines::open(&plan.input)?;
@@ -194,8 +194,8 @@ impl<W: Write> Converter<W> {
         let Group { name, times: (exch, recv), is_snapshot, changes, place } = core::mem::take(&mut self.group);
         let Some(place) = place else { return Ok(()) };
         let [exch_column, recv_column] = &mut self.columns;
-        let exch = exch_column.read(("timestamp", exch), place, &mut self.desk.findings)?;
-        let recv = recv_column.read(("local_timestamp", recv), place, &mut self.desk.findings)?;
+        let exch = exch_column.read(exch, place, &mut self.desk.findings)?;
+        let recv = recv_column.read(recv, place, &mut self.desk.findings)?;
         if recv.is_none() {
             return Ok(());
         }

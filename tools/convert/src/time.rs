@@ -69,16 +69,29 @@ pub(crate) fn moment_ns(count: u64) -> Option<EpochNanos> {
 }
 
 /// A column of times, whose unit is that of its first row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeColumn {
+    name: &'static str,
+    /// What it means that a row has no plausible time here.
+    finding: Finding,
     unit: Option<TimeUnit>,
 }
 
 impl TimeColumn {
+    /// A column without which a row is dropped.
+    pub(crate) const fn needed(name: &'static str) -> Self {
+        Self { name, finding: Finding::TimeImplausible, unit: None }
+    }
+
+    /// A column that a row can do without.
+    pub(crate) const fn other(name: &'static str) -> Self {
+        Self { name, finding: Finding::ClockImplausible, unit: None }
+    }
+
     /// The moment of the next row, `None` (and a finding) where it is none, or is in another unit.
     pub(crate) fn read(
         &mut self,
-        (name, count): (&str, u64),
+        count: u64,
         place: Place,
         findings: &mut Findings,
     ) -> Result<Option<EpochNanos>, ConvertError> {
@@ -92,9 +105,9 @@ impl TimeColumn {
             (found, known) => {
                 let unit = |unit: Option<TimeUnit>| unit.map_or("no unit", TimeUnit::name);
                 let (is, before) = (unit(found.map(|(unit, _)| unit)), unit(known));
-                findings.add(Finding::TimeImplausible, place, || {
-                    format!("{name} {count} is a time in {is}, rows before are in {before}")
-                })?;
+                let name = self.name;
+                let detail = || format!("{name} {count} is a time in {is}, rows before are in {before}");
+                findings.add(self.finding, place, detail)?;
                 Ok(None)
             }
         }
@@ -130,13 +143,19 @@ impl Clock {
         self.delay
     }
 
-    /// The stamp of a row with these times, never before the one of the row before; `None` for a row without a time.
+    /// The stamp of a row with these times, never before the one of the row before; `None` for a row without a time. A
+    /// time at or past `end` is given back as it is and holds up nothing: it may be a mistake of one row.
     pub(crate) fn stamp(
         &mut self,
-        times: Times,
+        (times, end): (Times, EpochNanos),
         place: Place,
         findings: &mut Findings,
     ) -> Result<Option<EpochNanos>, ConvertError> {
+        let chosen = match self.stamp {
+            StampClock::Receive => times.recv.or(times.exch),
+            StampClock::Exchange => times.exch.or(times.recv),
+        };
+        let Some(time) = chosen.filter(|time| *time < end) else { return Ok(chosen) };
         if let Some(recv) = times.recv {
             if recv < self.recv_last {
                 let span = self.recv_last.since(recv).0;
@@ -152,11 +171,6 @@ impl Clock {
                 findings.add(Finding::ExchangeAhead, place, || format!("{} ns ahead", exch.since(recv).0))?;
             }
         }
-        let chosen = match self.stamp {
-            StampClock::Receive => times.recv.or(times.exch),
-            StampClock::Exchange => times.exch.or(times.recv),
-        };
-        let Some(time) = chosen else { return Ok(None) };
         if time < self.stamp_last && (self.stamp == StampClock::Exchange || times.recv.is_none()) {
             let span = self.stamp_last.since(time).0;
             findings.add(Finding::ExchangeBackward, place, || format!("{span} ns back"))?;
@@ -194,8 +208,8 @@ mod tests {
     #[test]
     fn a_column_keeps_its_unit() {
         let mut findings = Findings::new(false);
-        let mut column = TimeColumn::default();
-        let mut read = |count| column.read(("local time", count), Place::Line(1), &mut findings).unwrap();
+        let mut column = TimeColumn::needed("local time");
+        let mut read = |count| column.read(count, Place::Line(1), &mut findings).unwrap();
         assert!(read(1_723_161_256_000_000_000).is_some());
         assert!(read(1_723_161_256_000).is_none());
         assert!(read(5).is_none());
@@ -203,16 +217,20 @@ mod tests {
         assert_eq!(findings.into_entries()["time_implausible"].count, 2);
     }
 
+    const END: EpochNanos = EpochNanos(1_000);
+
     #[test]
     fn clocks_are_held_against_each_other() {
         let mut findings = Findings::new(false);
         let mut clock = Clock::new(StampClock::Receive, Nanos(10));
         let here = Place::Line(1);
-        assert_eq!(clock.stamp(at(100, 90), here, &mut findings).unwrap(), Some(EpochNanos(100)));
-        assert_eq!(clock.stamp(at(99, 109), here, &mut findings).unwrap(), Some(EpochNanos(100)));
-        assert_eq!(clock.stamp(at(101, 112), here, &mut findings).unwrap(), Some(EpochNanos(101)));
+        assert_eq!(clock.stamp((at(100, 90), END), here, &mut findings).unwrap(), Some(EpochNanos(100)));
+        assert_eq!(clock.stamp((at(99, 109), END), here, &mut findings).unwrap(), Some(EpochNanos(100)));
+        assert_eq!(clock.stamp((at(101, 112), END), here, &mut findings).unwrap(), Some(EpochNanos(101)));
+        assert_eq!(clock.stamp((at(1_000, 1_000), END), here, &mut findings).unwrap(), Some(END));
+        assert_eq!(clock.stamp((at(102, 100), END), here, &mut findings).unwrap(), Some(EpochNanos(102)));
         assert_eq!(clock.delay(), Some((Nanos(-11), Nanos(10))));
-        assert_eq!(clock.stamp(Times::default(), here, &mut findings).unwrap(), None);
+        assert_eq!(clock.stamp((Times::default(), END), here, &mut findings).unwrap(), None);
         let entries = findings.into_entries();
         assert_eq!(entries["receive_time_backward"].count, 1);
         assert_eq!(entries["exchange_time_ahead"].count, 1, "a nanosecond less is within the bound");
@@ -226,7 +244,7 @@ mod tests {
             let mut last = EpochNanos::MIN;
             for (recv, exch) in rows {
                 let times = at(i64::from(recv), i64::from(exch));
-                let next = clock.stamp(times, Place::Line(1), &mut findings).unwrap().unwrap();
+                let next = clock.stamp((times, EpochNanos(i64::MAX)), Place::Line(1), &mut findings).unwrap().unwrap();
                 prop_assert!(next >= last);
                 last = next;
             }

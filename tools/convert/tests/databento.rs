@@ -296,9 +296,32 @@ fn each_action_has_its_message() {
 }
 
 #[test]
+fn an_event_whose_end_is_not_flagged_ends_at_the_next_time() {
+    let records = [
+        record(1, 0, (b'A', b'A', 1), (10, 5)),
+        record(2, 0, (b'T', b'B', 0), (10, 2)),
+        record(2, 0, (b'F', b'A', 1), (10, 2)),
+        record(2, 0, (b'C', b'A', 1), (10, 2)),
+        record(3, 0, (b'A', b'A', 2), (11, 5)),
+        record(4, 0, (b'T', b'B', 0), (10, 3)),
+        record(4, 0, (b'F', b'A', 1), (10, 3)),
+        record(5, 0, (b'C', b'A', 1), (10, 3)),
+    ];
+    let written = of(&records);
+    assert_eq!(written.flow(), "AEAPD", "the last fill's cancel is of another event");
+    let mut replay = written.replay();
+    let start = i64::try_from(START).unwrap();
+    replay.step_to(start + 3_000_000, |event, _| assert!(event.exch_time.0 <= start + 3_000_000));
+    assert_eq!(replay.books.order_count(), 2);
+    assert_eq!(replay.peek().unwrap().kind, EventKind::Trade);
+}
+
+#[test]
 fn what_is_wrong_is_counted_and_survived() {
     let mut bad_time = record(9, LAST, (b'A', b'B', 9), (9, 1));
     bad_time.ts_recv = 5;
+    let mut no_time = record(9, LAST, (b'A', b'B', 10), (9, 1));
+    (no_time.ts_recv, no_time.hd.ts_event) = (7, 1_703_520_000_000);
     let records = [
         record(1, LAST, (b'A', b'A', 1), (10, 5)),
         record(2, LAST, (b'A', b'A', 1), (11, 5)),
@@ -313,12 +336,15 @@ fn what_is_wrong_is_counted_and_survived() {
         record(3, LAST | 0x04, (b'A', b'A', 4), (12, 1)),
         record(3, LAST, (b'?', b'A', 4), (12, 1)),
         bad_time,
+        no_time,
         record(60 * 60 * 24 * 1_000, LAST, (b'A', b'A', 5), (12, 1)),
+        record(10, LAST, (b'A', b'B', 6), (8, 1)),
     ];
     let written = of(&records);
     let counts: Vec<(&str, u64)> = written.summary.findings.iter().map(|(code, entry)| (*code, entry.count)).collect();
     let expected = [
         ("after_session", 1),
+        ("clock_implausible", 1),
         ("duplicate_order", 1),
         ("excess", 1),
         ("gap_flagged", 1),
@@ -335,7 +361,7 @@ fn what_is_wrong_is_counted_and_survived() {
     assert_eq!(counts, expected, "{:?}", written.summary.findings);
     let mut replay = written.replay();
     while replay.step().is_some() {}
-    assert_eq!(replay.books.order_count(), 3);
+    assert_eq!(replay.books.order_count(), 4, "a time past the day holds up nothing");
     let negative = encode(&[record(1, LAST, (b'A', b'A', 1), (-10, 5))], 3, false);
     let error = convert(&negative).err().unwrap().to_string();
     assert!(error.contains("price -10 (record 1)"), "{error}");

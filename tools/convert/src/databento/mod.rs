@@ -112,11 +112,12 @@ fn on_record<W: Write>(
     };
     let mut times = times_of(&mbo);
     let is_told = |told: Option<u64>, time: Option<EpochNanos>| told.is_some() == time.is_some();
-    if !is_told(mbo.ts_recv, times.recv) || !is_told(mbo.ts_event, times.exch) || (times.recv.or(times.exch)).is_none()
-    {
-        desk.find(Finding::TimeImplausible, place, || {
-            format!("ts_recv {:?}, ts_event {:?}", mbo.ts_recv, mbo.ts_event)
-        })?;
+    let shown = || format!("ts_recv {:?}, ts_event {:?}", mbo.ts_recv, mbo.ts_event);
+    if times.recv.or(times.exch).is_none() {
+        return desk.find(Finding::TimeImplausible, place, shown);
+    }
+    if !is_told(mbo.ts_recv, times.recv) || !is_told(mbo.ts_event, times.exch) {
+        desk.find(Finding::ClockImplausible, place, shown)?;
     }
     if mbo.flags.is_snapshot() {
         // Its orders were entered long before: the moment of entry says nothing about the receiver's clock.

@@ -2,7 +2,7 @@
 //!
 //! DBN's book follows A, C, M and R alone; T and F tell who traded. ITCH takes an execution from the order itself. So a fill
 //! is written as an execution where a cancel or a modification of the same order follows in the event (up to the flag
-//! `LAST`), and that record then only writes what the execution has not done yet. Behind each event both books are equal.
+//! `LAST`, or to another `ts_event`), and that record then only writes what the execution has not done yet. Behind each event both books are equal.
 //!
 //! | DBN | ITCH 5.0 |
 //! |---|---|
@@ -73,8 +73,14 @@ impl Orders {
         mbo: Mbo,
         place: Place,
     ) -> Result<(), ConvertError> {
-        let is_begun = self.events.get(&locate).is_some_and(|event| !event.is_empty());
-        if !is_begun && !matches!(mbo.action, b'T' | b'F') {
+        // An event has one time: where the source does not flag its end, the next time is it.
+        let begun = self.events.get(&locate).and_then(|event| event.first()).map(|(first, _)| first.ts_event);
+        if begun.is_some_and(|time| time != mbo.ts_event) {
+            let event = self.events.remove(&locate).unwrap_or_default();
+            self.on_event(desk, locate, &event)?;
+            return self.on_record(desk, locate, mbo, place);
+        }
+        if begun.is_none() && !matches!(mbo.action, b'T' | b'F') {
             return self.on_change(desk, locate, mbo, place);
         }
         let event = self.events.entry(locate).or_default();
