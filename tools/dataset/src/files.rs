@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 /// A file under way: it lies at `NAME.partial` until [`Partial::keep`], and is removed when that never comes. What a
 /// killed process leaves behind is overwritten by the next one; the file in its place stays as it was.
 #[derive(Debug)]
-pub(crate) struct Partial {
+pub struct Partial {
     place: PathBuf,
     partial: PathBuf,
     is_kept: bool,
 }
 
 impl Partial {
-    /// Makes the file for `place`.
-    pub(crate) fn create(place: &Path) -> io::Result<(Self, File)> {
+    /// Makes the file for `place`, whose folder must be there.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn create(place: &Path) -> io::Result<(Self, File)> {
         let mut name = place.file_name().map(OsStr::to_owned).unwrap_or_default();
         name.push(".partial");
         let partial = place.with_file_name(name);
@@ -25,7 +28,10 @@ impl Partial {
     }
 
     /// Puts the file, which is complete, into its place.
-    pub(crate) fn keep(mut self, file: &File) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn keep(mut self, file: &File) -> io::Result<()> {
         file.sync_all()?;
         std::fs::rename(&self.partial, &self.place)?;
         self.is_kept = true;

@@ -23,7 +23,7 @@ mod writer;
 pub use dataset::fit_scaler;
 pub use digest::{digest_file, hex};
 pub use error::{DatasetError, Violation};
-pub use files::write_atomically;
+pub use files::{Partial, write_atomically};
 pub use manifest::{LAYOUT_VERSION, Manifest, Provenance};
 pub use reader::{CHUNK_ROWS, Chunk, DatasetReader};
 pub use writer::{DatasetWriter, ROW_GROUP_ROWS, write_parquet};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Research for Peregrine: datasets, training, diagnosis and candidates.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub(crate) enum Command {
     /// Build a dataset, or say what one holds.
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Make a session that can be replayed from a capture of another format, or DBN from a session.
+    Convert(ConvertArgs),
     /// Train a world model or the LSTM baseline; a profile with a search section runs every combination.
     Train(TrainArgs),
     /// Judge a model on training and held-out data; writes diagnosis.html and diagnosis.json.
@@ -284,4 +286,82 @@ pub(crate) struct TruthArgs {
     /// How the run is kept.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// By how much an exchange's time may be later than the receiver's, unless another bound is given.
+pub(crate) const CLOCK_BOUND_MS: u32 = 1_000;
+
+/// `peregrine-lab convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The file: DBN, LOBSTER, Binance or Tardis; with --to dbn, sessions (ITCH, pcap, pcapng).
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The file to write. A session whose name holds its date is replayed without --date.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// What the file is; found by its content where it is not given.
+    #[arg(long, value_enum)]
+    pub(crate) from: Option<SourceFormat>,
+    /// What to write.
+    #[arg(long, value_enum, default_value = "itch50")]
+    pub(crate) to: TargetFormat,
+    /// The session's date, such as 2026-01-05, where neither the first row nor the name tells it.
+    #[arg(long)]
+    pub(crate) date: Option<String>,
+    /// Time zone in whose midnight the session begins.
+    #[arg(long, default_value = "America/New_York")]
+    pub(crate) zone: String,
+    /// Only these instruments, by the file's names; LOBSTER: what the file's symbol is.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) symbols: Vec<String>,
+    /// Power of ten that prices are multiplied with, so that they have four decimals and lie below 429,496.7296.
+    #[arg(long, default_value = "1")]
+    pub(crate) price_scale: String,
+    /// What one share of the session stands for (Binance, Tardis); by default the finest decimal step of the file.
+    #[arg(long)]
+    pub(crate) lot: Option<String>,
+    /// Which clock stamps the messages.
+    #[arg(long, value_enum, default_value = "receive")]
+    pub(crate) stamp: Stamp,
+    /// By how many milliseconds an exchange time may be later than the receive time.
+    #[arg(long, default_value_t = CLOCK_BOUND_MS)]
+    pub(crate) clock_bound_ms: u32,
+    /// Stop at the first thing that a sound file does not have.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// For machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceFormat {
+    /// Databento's DBN, schema mbo.
+    Dbn,
+    /// LOBSTER's message file.
+    Lobster,
+    /// Binance messages, a receive time in front of each.
+    Binance,
+    /// Tardis' incremental_book_L2.
+    Tardis,
+}
+
+/// What can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetFormat {
+    /// A session of length-prefixed ITCH 5.0 messages.
+    Itch50,
+    /// Databento's DBN, schema mbo; zstd where the name ends in .zst.
+    Dbn,
+}
+
+/// Whose clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stamp {
+    /// The receiver's, where the file has one.
+    Receive,
+    /// The exchange's.
+    Exchange,
 }

@@ -1,5 +1,6 @@
 //! What the commands do. Each returns how the process is to end.
 
+mod convert;
 mod dataset;
 mod demo_model;
 mod diagnose;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli, interrupted: &StopFlag) -> Result<Exit, Failure> {
     let interrupt = &Interrupt::new(interrupted)?;
     match cli.command {
         Command::Dataset(command) => dataset::run(&command),
+        Command::Convert(args) => convert::run(&args),
         Command::Train(args) => train::run(&args, interrupt),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Finetune(args) => train::tune(&args, train::Tuning::Finetune, interrupt),
