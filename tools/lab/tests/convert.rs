@@ -1,5 +1,5 @@
 //! `peregrine-lab convert` as a user types it: exit status, manifest, what is left behind, and the way back.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail as it does")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
