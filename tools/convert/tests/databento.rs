@@ -296,6 +296,22 @@ fn each_action_has_its_message() {
 }
 
 #[test]
+fn an_aggressors_own_fill_is_not_printed_again() {
+    // A buy order is moved to the price of a sell order, and trades with it.
+    let written = of(&[
+        record(1, LAST, (b'A', b'A', 1), (10, 5)),
+        record(2, LAST, (b'A', b'B', 2), (9, 5)),
+        record(3, 0, (b'T', b'B', 2), (10, 2)),
+        record(3, 0, (b'F', b'B', 2), (10, 2)),
+        record(3, 0, (b'F', b'A', 1), (10, 2)),
+        record(3, 0, (b'C', b'A', 1), (10, 2)),
+        record(3, LAST, (b'M', b'B', 2), (9, 3)),
+    ]);
+    assert_eq!(written.flow(), "AACE");
+    assert_eq!(printed(&mut written.replay(), i64::MAX), 2);
+}
+
+#[test]
 fn an_event_whose_end_is_not_flagged_ends_at_the_next_time() {
     let records = [
         record(1, 0, (b'A', b'A', 1), (10, 5)),
