@@ -7,6 +7,7 @@ mod common;
 #[path = "common/loopback.rs"]
 mod loopback;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -213,6 +214,37 @@ fn what_was_told_by_hand_is_an_input_that_another_run_can_be_given() {
         assert_eq!(std::fs::read(&journal).unwrap(), std::fs::read(&again).unwrap());
     }
     assert_ne!(day(1_000, "", || {}).feed_hash, told.feed_hash, "the commands had an effect");
+}
+
+/// The trading states of a symbol that the day tells, from the lines that `receivers` hear.
+fn trading_states(receivers: &[Receiver], symbol: &[u8; 8]) -> Vec<u8> {
+    let mut messages = BTreeMap::new();
+    for receiver in receivers {
+        while let Some(bytes) = receiver.packet() {
+            let packet = Packet::parse(&bytes).unwrap();
+            let numbers = packet.sequence_number()..;
+            messages.extend(numbers.zip(packet.blocks().map(<[u8]>::to_vec)));
+        }
+    }
+    let is_of = |message: &&Vec<u8>| message[0] == b'H' && message[11..19] == *symbol;
+    messages.values().filter(is_of).map(|message| message[19]).collect()
+}
+
+/// A halt by configuration, and by a journal its end: however much of a day is due at once, the one comes before the other.
+#[test]
+fn what_the_days_faults_did_before_a_command_was_done_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("hand.log");
+    std::fs::write(&script, "10:10:00.000000000 resume CNDD\n").unwrap();
+    let control = format!("[control]\nscript = \"{}\"\n", script.display());
+    let receivers = [1, 2].map(|line| Receiver::join(Ipv4Addr::new(239, 192, 89, line)));
+    let lines = [receivers[0].address, receivers[1].address];
+    let faults = "halts = [[\"CNDD\", \"09:55:00\", \"23:59:00\"]]";
+    let flow = "kind = \"generator\"\nseed = 3\nsymbol_count = 5\nmessage_count = 600\nhalt_count = 0";
+    let plan = Plan { lines, flow, faults, start: "09:23:59", speed: 60_000, end_ms: 100, ..Plan::quiet() };
+    let summary = start(&(plan.text() + &control)).thread.join().unwrap().unwrap();
+    assert_eq!((summary.control.done_count, summary.control.refused_count), (1, 0), "{summary}");
+    assert_eq!(trading_states(&receivers, b"CNDD    "), b"THT", "{summary}");
 }
 
 /// A port's session rolls at the time that its faults say, and by hand: the feed's goes on.
