@@ -239,7 +239,7 @@ fn what_the_days_faults_did_before_a_command_was_done_before_it() {
     let control = format!("[control]\nscript = \"{}\"\n", script.display());
     let receivers = [1, 2].map(|line| Receiver::join(Ipv4Addr::new(239, 192, 89, line)));
     let lines = [receivers[0].address, receivers[1].address];
-    let faults = "halts = [[\"CNDD\", \"09:55:00\", \"23:59:00\"]]";
+    let faults = "halts = [[\"CNDD\", \"10:09:59\", \"23:59:00\"]]";
     let flow = "kind = \"generator\"\nseed = 3\nsymbol_count = 5\nmessage_count = 600\nhalt_count = 0";
     let plan = Plan { lines, flow, faults, start: "09:23:59", speed: 60_000, end_ms: 100, ..Plan::quiet() };
     let summary = start(&(plan.text() + &control)).thread.join().unwrap().unwrap();
