@@ -102,6 +102,7 @@ impl Trader {
             address: address.to_string(),
             username: "desk".to_owned(),
             symbols: history::names(&symbols),
+            earlier: Vec::new(),
         };
         let past = history::read(out_dir, &note).unwrap();
         let dir = out_dir.join(run);
@@ -463,6 +464,7 @@ fn hold_equal(dir: &Path, port: SocketAddr, (session, user): (&str, &str), symbo
         address: port.to_string(),
         username: user.to_owned(),
         symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
+        earlier: Vec::new(),
     };
     let past = history::read(dir, &note).unwrap();
     let logged = (past.account.orders.values())
@@ -532,6 +534,7 @@ fn what_the_engine_held_is_read_back_from_the_logs_of_the_session() {
         address: "127.0.0.1:1".to_owned(),
         username: "desk".to_owned(),
         symbols: symbols.map(str::to_owned).to_vec(),
+        earlier: Vec::new(),
     };
     let (alfa, beta) = (SymbolId(0), SymbolId(1));
     let change = |symbol, kind, action, qty| HeldRecord {

@@ -400,13 +400,16 @@ fn an_order_with_a_time_to_live_ends_when_it_is_over() {
     let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
     assert_eq!(options.expire_time(), Some(4));
     assert_eq!(floor.say(0, &until(7, 100), &lives(3)), "A");
-    assert_eq!(floor.say(0, &replaced(7, 8, b'0'), &[]), "U");
+    assert_eq!(floor.say(0, &replaced(7, 8, b'6'), &[]), "U", "what is not said stays");
+    let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
+    assert_eq!(options.expire_time(), Some(3));
+    assert_eq!(floor.say(0, &replaced(8, 9, b'0'), &[]), "U");
     let Outbound::OrderReplaced(_, options) = floor.last(0) else { unreachable!("it is a U") };
     assert_eq!(options.expire_time(), None);
     let heard = floor.heard[0].len();
     floor.poll_at(noon + 10 * SECOND);
     assert_eq!((floor.types(0, heard).as_str(), ended(&floor, 0)), ("C", (6, 100, 'T', at(10))));
-    assert_eq!(floor.say(0, &replaced(8, 9, b'6'), &lives(0)), "C", "a replace that cannot be removes the order");
+    assert_eq!(floor.say(0, &replaced(9, 10, b'6'), &lives(0)), "C", "a replace that cannot be removes the order");
     assert_eq!(ended(&floor, 0).2, 'U');
     assert_eq!(floor.exchange.venue().order_count(), 0);
 }

@@ -89,13 +89,14 @@ impl Values<'_> {
         }
     }
 
-    /// An order that lives for a time says for how long, and it is less than a day.
-    fn expire_time(&self, time_in_force: u8) -> Result<(), ParseError> {
+    /// An order that lives for a time says for how long, and it is less than a day. A replacement that does not say it
+    /// keeps the original's.
+    fn expire_time(&self, time_in_force: u8, is_replacement: bool) -> Result<(), ParseError> {
         const TAG: u8 = OptionTag::ExpireTime.code();
         let found = self.options.elements().find(|element| element.tag == TAG);
         let offset = self.fixed_len.saturating_add(found.map_or(0, |element| element.offset));
         match self.options.expire_time() {
-            None if time_in_force == b'6' => self.error(offset, ParseErrorKind::OptionMissing(TAG)),
+            None if time_in_force == b'6' && !is_replacement => self.error(offset, ParseErrorKind::OptionMissing(TAG)),
             Some(seconds @ EXPIRE_SECONDS_END..) => self.error(offset, ParseErrorKind::Value(seconds)),
             None | Some(_) => Ok(()),
         }
@@ -120,13 +121,13 @@ impl Inbound<'_> {
                 values.quantity(6, m.quantity.get(), 1)?;
                 values.price(18, m.price)?;
                 values.text(31, &m.clordid, is_clordid_character)?;
-                values.expire_time(m.time_in_force)
+                values.expire_time(m.time_in_force, false)
             }
             Self::ReplaceOrder(m, _) => {
                 values.quantity(9, m.quantity.get(), 1)?;
                 values.price(13, m.price)?;
                 values.text(24, &m.clordid, is_clordid_character)?;
-                values.expire_time(m.time_in_force)
+                values.expire_time(m.time_in_force, true)
             }
             Self::CancelOrder(m, _) => values.quantity(5, m.quantity.get(), 0),
             Self::ModifyOrder(m, _) => values.quantity(6, m.quantity.get(), 0),

@@ -200,8 +200,8 @@ fn heard(dir: &Path) -> Result<HeardScript, Failure> {
     let memories = history::held_before(dir)?;
     if u64::try_from(memories.len()).ok() != Some(began.qty.0) {
         return Err(Failure::usage(format_args!(
-            "the run began with {} engine-held orders of earlier runs of its session, beside it ({}) lie the logs of {}: put \
-             the folders of those runs back",
+            "the run began with {} engine-held orders of earlier runs of its session, in the logs that its note names ({}) are \
+             {}: they are not as they were",
             began.qty,
             dir.display(),
             memories.len()
@@ -228,11 +228,15 @@ fn compare(dir: &Path, manifest: &Manifest, again: &Run) -> Result<Vec<Differenc
     }
     hold("state hash", &manifest.state_hash, &repeated.state_hash);
     hold("decision hash", &manifest.decision_hash, &repeated.decision_hash);
-    let is_repeated = |stream: &Stream| stream.is_hashed() && !(is_live && *stream == Stream::Send);
-    for stream in Stream::ALL.into_iter().filter(is_repeated) {
+    for stream in Stream::ALL.into_iter().filter(|stream| is_repeated(*stream, is_live)) {
         differences.extend(first_difference(dir, &again.dir, stream)?);
     }
     Ok(differences)
+}
+
+/// Whether a verification makes the stream anew: of a run whose orders went to a venue not what became of them.
+fn is_repeated(stream: Stream, is_live: bool) -> bool {
+    stream.is_hashed() && !(is_live && stream == Stream::Send)
 }
 
 /// The first record of a stream that differs.
@@ -276,23 +280,24 @@ fn conclude((dir, manifest): (&Path, &Manifest), differences: &[Difference], is_
         print_json(&json!({
             "is_identical": is_equal,
             "is_venue_from_log": is_live,
+            "repeated_streams": Stream::ALL.into_iter().filter(|stream| is_repeated(*stream, is_live))
+                .map(Stream::name).collect::<Vec<_>>(),
             "event_count": manifest.event_count,
             "log_hash": manifest.log_hash,
             "state_hash": manifest.state_hash,
             "differences": list,
         }))?;
     } else if is_equal {
-        let venue = if is_live {
-            "what the venue said came from the log: streams feed and decide are repeated, send is whole\n"
+        let (events, state) = (peregrine_report::format::count(manifest.event_count), &manifest.state_hash);
+        print(&if is_live {
+            format!(
+                "identical: {events} events, decisions {}, state {state}\nwhat the venue said came from the log: streams feed \
+                 and decide are repeated, send is whole\n",
+                manifest.decision_hash
+            )
         } else {
-            ""
-        };
-        print(&format!(
-            "identical: {} events, log {}, state {}\n{venue}",
-            peregrine_report::format::count(manifest.event_count),
-            manifest.log_hash,
-            manifest.state_hash
-        ))?;
+            format!("identical: {events} events, log {}, state {state}\n", manifest.log_hash)
+        })?;
     } else {
         let plural = if differences.len() == 1 { "" } else { "s" };
         let mut text = format!("NOT identical: {} difference{plural}\n", differences.len());

@@ -14,7 +14,7 @@ use peregrine_decide::HeldMemory;
 use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Recovery, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
-use peregrine_types::{EpochNanos, NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
+use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -39,6 +39,9 @@ pub struct SessionNote {
     pub username: String,
     /// Names of the symbols, by their identifiers.
     pub symbols: Vec<String>,
+    /// Names of the folders beside it whose runs it took over, in the order in which they were read.
+    #[serde(default)]
+    pub earlier: Vec<String>,
 }
 
 impl SessionNote {
@@ -63,6 +66,15 @@ impl SessionNote {
             && self.address == other.address
             && self.username.eq_ignore_ascii_case(&other.username)
     }
+}
+
+/// The folder that holds a run's own: there lie the other runs of its session.
+///
+/// # Errors
+/// What the system says of the current folder, which a relative path begins at.
+pub fn around(dir: &Path) -> io::Result<PathBuf> {
+    let dir = std::path::absolute(dir)?;
+    Ok(dir.parent().unwrap_or(&dir).to_path_buf())
 }
 
 /// Keeps a second program away from the same account while it lives.
@@ -149,39 +161,24 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
     Ok(history)
 }
 
-/// What the runs of the same session that began before the one in `dir` left held, by their logs as they are; in the order
-/// in which [`read`] takes them. Changes nothing.
+/// What the runs that the one in `dir` took over had left held, by their logs as they are. Changes nothing.
 ///
 /// # Errors
-/// [`Failure`] when a folder or a log cannot be read.
+/// [`Failure`] when a folder is not there, or a log cannot be read.
 pub fn held_before(dir: &Path) -> Result<Vec<HeldMemory>, Failure> {
-    let note_of = |dir: &Path| -> Result<Option<SessionNote>, Failure> {
+    let note_of = |dir: &Path| -> Result<SessionNote, Failure> {
         let path = dir.join(NOTE_NAME);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-            Err(error) => return Err(Failure::file("read", &path, &error, "check the folder and the disk")),
-        };
-        let unreadable =
-            |error| Failure::io(format_args!("the note of a run is not readable ({}): {error}", path.display()));
-        serde_json::from_str(&text).map(Some).map_err(unreadable)
+        let advice = "the run that is verified took that run over: put its folder back beside it";
+        let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error, advice))?;
+        serde_json::from_str(&text).map_err(|error| {
+            Failure::io(format_args!("the note of a run is not readable ({}): {error}", path.display()))
+        })
     };
-    let mut held = Vec::new();
-    let (Some(note), Some(out_dir)) = (note_of(dir)?, dir.parent()) else { return Ok(held) };
-    let failed = |error: io::Error| Failure::file("read", out_dir, &error, "check the folder and the disk");
-    let dirs: io::Result<Vec<PathBuf>> =
-        fs::read_dir(out_dir).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut dirs = dirs.map_err(failed)?;
-    dirs.sort();
-    let started = |dir: &Path| -> Result<EpochNanos, Failure> {
-        Ok(LogReader::open(dir, Stream::Decide).map_err(Failure::io)?.file_header().start_time)
-    };
-    let now = started(dir)?;
-    for other in dirs {
-        let Some(known) = note_of(&other)?.filter(|known| known.is_same(&note)) else { continue };
-        if started(&other)? < now {
-            read_held(&other, &known, &note, &mut held)?;
-        }
+    let beside = around(dir).map_err(|error| Failure::file("find", dir, &error, "give the run's folder"))?;
+    let (note, mut held) = (note_of(dir)?, Vec::new());
+    for name in &note.earlier {
+        let other = beside.join(name);
+        read_held(&other, &note_of(&other)?, &note, &mut held)?;
     }
     Ok(held)
 }
@@ -370,6 +367,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_folder_around_a_run_is_known_however_the_run_is_named() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(around(Path::new("run-1")).unwrap(), here);
+        assert_eq!(around(Path::new("runs/run-1")).unwrap(), here.join("runs"));
+        assert_eq!(around(Path::new(".")).unwrap(), here.parent().unwrap());
+        assert_eq!(around(Path::new("/runs/run-1/")).unwrap(), Path::new("/runs"));
+    }
+
     /// A run whose staging memory was damaged in one stream before its log was closed: it is not read as if it were whole.
     #[test]
     fn a_log_that_lost_orders_or_decisions_is_refused() {
@@ -379,6 +385,7 @@ mod tests {
             address: "127.0.0.1:30031".to_owned(),
             username: "desk".to_owned(),
             symbols: vec!["AAPL".to_owned()],
+            earlier: Vec::new(),
         };
         let read_damaged = |damaged: Option<&str>| {
             let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! A live run: lines in, orders out, and before the first order the history of the venue's session.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -84,8 +85,7 @@ impl RunPlan {
         let midnight = input.input.session().midnight;
         let order_entry = order_entry(config, &ouch, &symbols, midnight)?;
         let address: SocketAddr = ouch.address.parse().map_err(Failure::usage)?;
-        let out_dir = self.dir.parent().unwrap_or(&self.dir);
-        let _locked = SessionLock::take(out_dir, &ouch.address, &ouch.username)?;
+        let _locked = SessionLock::take(&self.out_dir()?, &ouch.address, &ouch.username)?;
         let pause = Duration::from_millis(u64::from(ouch.reconnect_ms));
         let named = session::ask(address, order_entry.session, pause, &mut || heed(interrupted, &mut on_progress))?;
         let past = note_of(&ouch, named, &symbols);
@@ -93,7 +93,8 @@ impl RunPlan {
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
         built.readers.push(times);
         built.decide.begin_hearing(history.held);
-        past.write(&self.dir)?;
+        let names = history.runs.iter().filter_map(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
+        SessionNote { earlier: names.collect(), ..past }.write(&self.dir)?;
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account).of_session(named);
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
@@ -120,10 +121,15 @@ impl RunPlan {
         Ok(with_copy(run?, copy?))
     }
 
+    /// The folder that holds this run's own.
+    fn out_dir(&self) -> Result<PathBuf, Failure> {
+        history::around(&self.dir)
+            .map_err(|error| Failure::file("find", &self.dir, &error, "set log.out_dir or --out to a whole path"))
+    }
+
     /// The logs of earlier runs of the same session, beside this run's folder.
     fn history(&self, past: &SessionNote, order_number_end: u32) -> Result<History, Failure> {
-        let out_dir = self.dir.parent().unwrap_or(&self.dir);
-        let history = history::read(out_dir, past)?;
+        let history = history::read(&self.out_dir()?, past)?;
         history::all_watched(&history, &past.symbols, &self.loaded.config.decide.symbols)?;
         let last_number = history::last_number(&history);
         if last_number.0 >= u64::from(order_number_end) {
@@ -209,6 +215,7 @@ fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> Sessio
         address: ouch.address.clone(),
         username: ouch.username.clone(),
         symbols: history::names(symbols),
+        earlier: Vec::new(),
     }
 }
 

@@ -353,6 +353,7 @@ impl Engine {
             address: address.to_string(),
             username: "desk".to_owned(),
             symbols: history::names(&names()),
+            earlier: Vec::new(),
         };
         let past = history::read(out_dir, &note).expect("earlier logs are readable");
         let dir = out_dir.join(run);
