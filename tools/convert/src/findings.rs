@@ -85,7 +85,7 @@ kinds! {
     NotAnOrder = "not_an_order", Dropped, false, "a record of a level or of the best prices, not of an order";
     NoPrice = "no_price", Dropped, false, "an order or trade without a price";
     NoSide = "no_side", Dropped, false, "an order without a side";
-    NoQuantity = "no_quantity", Dropped, false, "an order or trade of no quantity";
+    NoQuantity = "no_quantity", Dropped, false, "an order, change or trade of no quantity, or of an undefined one";
     GapFlagged = "gap_flagged", Noted, false, "the source says that messages were lost before this one";
     StandingOrder = "standing_order", Mended, true, "an order that stood before the file begins: added";
     LateOrder = "late_order", Mended, true, "an order whose entry the file does not hold, younger than its beginning: added where its number belongs";

@@ -1,7 +1,7 @@
 //! Writes a sound ITCH 5.0 session: directory and session events around the flow, stamps that never go back, and no message
 //! about an order that is not there. Every order is followed, so that what would be unsound is refused here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 
 use jiff::civil::Date;
@@ -88,6 +88,8 @@ pub(crate) struct Session<W: Write> {
     day: Day,
     instruments: Vec<Instrument>,
     live: HashMap<u64, Live>,
+    /// The references of each instrument's orders, by locate.
+    refs: HashMap<u16, HashSet<u64>>,
     counts: BTreeMap<char, u64>,
     rank_last: u64,
     match_last: u64,
@@ -108,6 +110,7 @@ impl<W: Write> Session<W> {
             day,
             instruments,
             live: HashMap::new(),
+            refs: HashMap::new(),
             counts: BTreeMap::new(),
             rank_last: 0,
             match_last: 0,
@@ -154,7 +157,7 @@ impl<W: Write> Session<W> {
         }
         let NewOrder { locate, side, qty, price } = order;
         self.rank_last = self.rank_last.saturating_add(1);
-        self.live.insert(order_ref, Live { locate, side, qty, price, rank: self.rank_last });
+        self.insert(order_ref, Live { locate, side, qty, price, rank: self.rank_last });
         self.write_add(order_ref, order)
     }
 
@@ -201,7 +204,7 @@ impl<W: Write> Session<W> {
 
     /// An order leaves the book.
     pub(crate) fn delete(&mut self, order_ref: u64) -> Result<(), ConvertError> {
-        let order = self.live.remove(&order_ref).ok_or(ConvertError::Fault("a delete of no order"))?;
+        let order = self.remove(order_ref).ok_or(ConvertError::Fault("a delete of no order"))?;
         let mut message = OrderDelete::new(order.locate, self.stamp);
         message.order_ref = U64::new(order_ref);
         self.write(&message)
@@ -214,12 +217,12 @@ impl<W: Write> Session<W> {
         new_ref: u64,
         (qty, price): (u32, u32),
     ) -> Result<(), ConvertError> {
-        let old = self.live.remove(&order_ref).ok_or(ConvertError::Fault("a replacement of no order"))?;
+        let old = self.remove(order_ref).ok_or(ConvertError::Fault("a replacement of no order"))?;
         if self.live.contains_key(&new_ref) || qty == 0 || price == 0 {
             return Err(ConvertError::Fault("a replacement by an order that is there, or of nothing"));
         }
         self.rank_last = self.rank_last.saturating_add(1);
-        self.live.insert(new_ref, Live { qty, price, rank: self.rank_last, ..old });
+        self.insert(new_ref, Live { qty, price, rank: self.rank_last, ..old });
         let mut message = OrderReplace::new(old.locate, self.stamp);
         message.original_order_ref = U64::new(order_ref);
         message.new_order_ref = U64::new(new_ref);
@@ -230,7 +233,8 @@ impl<W: Write> Session<W> {
 
     /// Every order of an instrument leaves the book, the oldest first. Returns how many.
     pub(crate) fn clear(&mut self, locate: u16) -> Result<usize, ConvertError> {
-        let orders = self.standing(|order| order.locate == locate);
+        let refs = self.refs.remove(&locate).unwrap_or_default();
+        let orders = self.standing(refs.iter());
         for (order_ref, _) in &orders {
             self.delete(*order_ref)?;
         }
@@ -310,22 +314,31 @@ impl<W: Write> Session<W> {
         }
         self.system_event(b'S')?;
         self.system_event(b'Q')?;
-        for (order_ref, Live { locate, side, qty, price, .. }) in self.standing(|_| true) {
+        for (order_ref, Live { locate, side, qty, price, .. }) in self.standing(self.live.keys()) {
             self.write_add(order_ref, NewOrder { locate, side, qty, price })?;
         }
         Ok(())
     }
 
-    /// Orders that `is_meant`, the oldest first.
-    fn standing(&self, is_meant: impl Fn(&Live) -> bool) -> Vec<(u64, Live)> {
-        let mut orders: Vec<(u64, Live)> = self
-            .live
-            .iter()
-            .filter(|(_, order)| is_meant(order))
-            .map(|(order_ref, order)| (*order_ref, *order))
-            .collect();
+    /// The orders of these references, the oldest first.
+    fn standing<'a>(&'a self, refs: impl Iterator<Item = &'a u64>) -> Vec<(u64, Live)> {
+        let mut orders: Vec<(u64, Live)> =
+            refs.filter_map(|order_ref| Some((*order_ref, *self.live.get(order_ref)?))).collect();
         orders.sort_unstable_by_key(|(_, order)| order.rank);
         orders
+    }
+
+    fn insert(&mut self, order_ref: u64, order: Live) {
+        self.live.insert(order_ref, order);
+        self.refs.entry(order.locate).or_default().insert(order_ref);
+    }
+
+    fn remove(&mut self, order_ref: u64) -> Option<Live> {
+        let order = self.live.remove(&order_ref)?;
+        if let Some(refs) = self.refs.get_mut(&order.locate) {
+            refs.remove(&order_ref);
+        }
+        Some(order)
     }
 
     fn reduce(&mut self, order_ref: u64, qty: u32) -> Result<Live, ConvertError> {
@@ -336,7 +349,7 @@ impl<W: Write> Session<W> {
             None => return Err(FAULT),
             Some(_) if qty == 0 => return Err(FAULT),
             Some(0) => {
-                self.live.remove(&order_ref);
+                self.remove(order_ref);
             }
             Some(left) => order.qty = left,
         }

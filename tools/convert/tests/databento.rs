@@ -183,7 +183,7 @@ fn the_real_day_in_another_zone_begins_with_the_orders_that_stood_at_its_midnigh
 const LAST: u8 = 0x80;
 const START: u64 = 1_703_520_000_000_000_000;
 
-/// A record of instrument 7, `at` milliseconds after noon (UTC), price in whole units.
+/// A record of instrument 7, `at` milliseconds after 11:00 in New York, price in whole units.
 fn record(at: u64, flags: u8, (action, side, order): (u8, u8, u64), (price, size): (i64, u32)) -> MboMsg {
     let time = START + at * 1_000_000;
     MboMsg {
@@ -332,6 +332,120 @@ fn an_event_whose_end_is_not_flagged_ends_at_the_next_time() {
     assert_eq!(replay.peek().unwrap().kind, EventKind::Trade);
 }
 
+/// The same record `later` milliseconds later, of another instrument.
+fn of_instrument(instrument: u32, later: u64, record: &MboMsg) -> MboMsg {
+    let mut record = record.clone();
+    record.hd.instrument_id = instrument;
+    record.hd.ts_event += later * 1_000_000;
+    record.ts_recv += later * 1_000_000;
+    record
+}
+
+/// What changes the books, with the milliseconds after 11:00 at which it is written.
+fn stamped(written: &Written) -> Vec<(i64, EventKind)> {
+    let mut replay = written.replay();
+    let mut events = Vec::new();
+    while let Some((event, _)) = replay.step() {
+        if matches!(event.kind, EventKind::AddOrder | EventKind::ExecuteOrder) {
+            events.push(((event.exch_time.0 - START.cast_signed()) / 1_000_000, event.kind));
+        }
+    }
+    events
+}
+
+#[test]
+fn an_event_whose_end_is_not_flagged_is_written_at_its_own_time() {
+    let mut records = [
+        record(1, LAST, (b'A', b'A', 1), (10, 5)),
+        record(2, 0, (b'T', b'B', 0), (10, 2)),
+        record(2, 0, (b'F', b'A', 1), (10, 2)),
+        record(2, 0, (b'C', b'A', 1), (10, 2)),
+        of_instrument(8, 0, &record(3, LAST, (b'A', b'A', 2), (11, 5))),
+        record(9, LAST, (b'A', b'A', 3), (11, 5)),
+    ];
+    let expected =
+        [(1, EventKind::AddOrder), (2, EventKind::ExecuteOrder), (3, EventKind::AddOrder), (9, EventKind::AddOrder)];
+    assert_eq!(stamped(&of(&records)), expected);
+    // A record that is of no order ends it too.
+    records[4].flags = FlagSet::new(LAST | 0x40);
+    assert_eq!(stamped(&of(&records)), [expected[0], expected[1], expected[3]]);
+    // Without times of the exchange the times of receipt tell the events apart.
+    records[4].flags = FlagSet::new(LAST);
+    records.iter_mut().for_each(|record| record.hd.ts_event = u64::MAX);
+    assert_eq!(stamped(&of(&records)), expected);
+}
+
+#[test]
+fn an_event_before_midnight_whose_end_is_not_flagged_is_no_trade_of_the_day() {
+    let mut records = [
+        record(1, LAST, (b'A', b'A', 1), (10, 5)),
+        record(2, 0, (b'T', b'B', 0), (10, 2)),
+        record(2, 0, (b'F', b'A', 1), (10, 2)),
+        record(2, 0, (b'C', b'A', 1), (10, 2)),
+        record(9, LAST, (b'A', b'A', 3), (11, 5)),
+    ];
+    let to_midnight = 11 * 3_600 * 1_000_000_000 + 5_000_000;
+    for record in &mut records {
+        record.hd.ts_event -= to_midnight;
+        record.ts_recv -= to_midnight;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("day.dbn");
+    std::fs::write(&path, encode(&records, 3, false)).unwrap();
+    let mut plan = plan(Format::Dbn, &path);
+    plan.date = Some("2023-12-25".parse().unwrap());
+    let written = Written::of(&plan).unwrap();
+    assert_eq!((written.flow().as_str(), written.found("before_session")), ("AA", 4));
+    let mut replay = written.replay();
+    assert_eq!(printed(&mut replay, i64::MAX), 0);
+    assert_eq!(replay.depth(SYMBOL, Side::Sell, 1)[0].qty.0, 3, "what the trade left");
+}
+
+#[test]
+fn an_undefined_size_is_no_quantity() {
+    let written = of(&[
+        record(1, LAST, (b'A', b'A', 1), (10, 5)),
+        record(2, LAST, (b'A', b'A', 2), (10, u32::MAX)),
+        record(3, LAST, (b'M', b'A', 1), (11, u32::MAX)),
+        record(4, LAST, (b'C', b'A', 1), (10, u32::MAX)),
+        record(5, LAST, (b'T', b'B', 0), (10, u32::MAX)),
+        record(6, 0, (b'T', b'B', 0), (10, 2)),
+        record(6, 0, (b'F', b'A', 1), (10, u32::MAX)),
+        record(6, LAST, (b'C', b'A', 1), (10, 2)),
+        record(7, LAST, (b'R', b'N', 0), (i64::MAX, u32::MAX)),
+    ]);
+    assert_eq!(written.flow(), "APXD");
+    assert_eq!(written.found("no_quantity"), 5, "{:?}", written.summary.findings);
+    assert!(!written.summary.is_sound && written.summary.findings.len() == 1, "{:?}", written.summary.findings);
+}
+
+#[test]
+fn a_clear_looks_at_its_own_instruments_orders_only() {
+    const COUNT: u64 = 20_000;
+    let standing = (1..=COUNT).map(|id| of_instrument(8, 0, &record(1, LAST, (b'A', b'B', id), (5, 1))));
+    let standing: Vec<MboMsg> = standing.collect();
+    // Instrument 7 has one order, and is then cleared: of it, and of nothing.
+    let took = |action: u8| {
+        let mut records = standing.clone();
+        for id in COUNT + 1..=2 * COUNT {
+            records.push(record(2, LAST, (b'A', b'B', id), (5, 1)));
+            records.push(record(2, LAST, (action, b'B', id), (i64::MAX, 1)));
+            records.push(record(2, LAST, (action, b'B', id), (i64::MAX, 1)));
+        }
+        let bytes = encode(&records, 3, false);
+        let begun = std::time::Instant::now();
+        let written = convert(&bytes).unwrap();
+        let took = begun.elapsed();
+        let left = if action == b'R' { COUNT } else { 2 * COUNT };
+        let messages = &written.summary.messages;
+        assert_eq!(messages[&'A'] - messages.get(&'D').copied().unwrap_or(0), left);
+        took
+    };
+    let (clearing, idle) = (took(b'R'), took(b'N'));
+    let bound = idle * 10 + std::time::Duration::from_millis(250);
+    assert!(clearing < bound, "{clearing:?} with clears, {idle:?} with records that do nothing");
+}
+
 #[test]
 fn what_is_wrong_is_counted_and_survived() {
     let mut bad_time = record(9, LAST, (b'A', b'B', 9), (9, 1));
@@ -453,6 +567,32 @@ proptest! {
                 prop_assert_eq!(volume, naive.traded);
                 for side in Side::BOTH {
                     prop_assert_eq!(pairs(&replay.depth(SYMBOL, side, 100)), naive.levels(side, 100));
+                }
+            }
+        }
+    }
+    #[test]
+    fn any_flow_without_flags_gives_the_naive_books_at_its_own_times(
+        steps in proptest::collection::vec(any::<(u8, u8, u8, u8)>(), 1..40),
+        others in proptest::collection::vec(any::<(u8, u8, u8, u8)>(), 1..40),
+    ) {
+        let mut records = flow(&steps);
+        records.extend(flow(&others).iter().map(|record| of_instrument(8, 5, record)));
+        records.sort_by_key(|record| record.ts_recv);
+        records.iter_mut().for_each(|record| record.flags = FlagSet::empty());
+        let written = of(&records);
+        prop_assert!(written.summary.is_sound, "{:?}", written.summary.findings);
+        let (mut replay, mut naive, mut volume) = (written.replay(), [Naive::default(), Naive::default()], 0);
+        for (at, record) in records.iter().enumerate() {
+            naive[usize::from(record.hd.instrument_id == 8)].apply(record);
+            if records.get(at + 1).is_some_and(|next| next.ts_recv == record.ts_recv) {
+                continue;
+            }
+            volume += printed(&mut replay, record.ts_recv.cast_signed());
+            prop_assert_eq!(volume, naive.iter().map(|naive| naive.traded).sum::<u64>());
+            for (symbol, naive) in (0..).map(SymbolId).zip(&naive) {
+                for side in Side::BOTH {
+                    prop_assert_eq!(pairs(&replay.depth(symbol, side, 100)), naive.levels(side, 100));
                 }
             }
         }

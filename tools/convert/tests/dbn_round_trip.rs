@@ -193,6 +193,18 @@ fn executions_keep_their_price_and_their_print() {
 }
 
 #[test]
+fn a_quantity_that_dbn_has_no_number_for_is_not_written_as_an_undefined_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ACME_2026-01-05_message.csv");
+    std::fs::write(&path, "34200.1,1,100,4294967295,5000000,1\n34200.2,1,101,4294967294,5000000,1\n").unwrap();
+    let written = Written::of(&plan(Format::Lobster, &path)).unwrap();
+    let as_dbn = AsDbn::of(&session(&written.path(), Some(date(2026, 1, 5)))).unwrap();
+    assert_eq!((as_dbn.summary.impossible, as_dbn.summary.is_sound), (1, false));
+    let sizes: Vec<u32> = as_dbn.records().iter().map(|record| record.size).collect();
+    assert_eq!(sizes, [4_294_967_294]);
+}
+
+#[test]
 fn a_cut_file_is_converted_up_to_the_cut_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("day.itch50");

@@ -326,6 +326,28 @@ fn files_of_several_symbols_keep_them_apart() {
 const HEADER: &str = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n";
 
 #[test]
+fn decimals_with_an_exponent_are_read_exactly() {
+    let start = 1_585_699_200_000_000_u64;
+    let row = |rest: &str| format!("x,ACME,{start},{start},true,{rest}\n");
+    let sound = ["bid,6.411e3,4.7e-7", "bid,6410,1.5E-6", "ask,64115e-1,0.02e+2", "ask,.6412e+04,0e-30"].map(row);
+    let not_sound = ["6e-10", "4.7e", "e-7", "4.7e-", "4.7e-7e", "4.7e-7.5", "9e99999999999", "-1e-7"];
+    let rows = not_sound.map(|qty| row(&format!("ask,6412,{qty}")));
+    let (_folder, path) = file(&[HEADER, &sound.concat(), &rows.concat()].concat(), "day.csv");
+    let written = Written::of(&plan(Format::Tardis, &path)).unwrap();
+    assert_eq!(written.found("malformed_row"), 8, "{:?}", written.summary.findings);
+    assert_eq!(written.summary.lot, "0.00000001");
+    let mut replay = written.replay();
+    while replay.step().is_some() {}
+    let units = Units::of(&written);
+    let one = 1_000_000_000;
+    let expected = Naive {
+        bids: [(6_411 * one, 470), (6_410 * one, 1_500)].into(),
+        asks: [(6_411 * one + one / 2, 2 * one)].into(),
+    };
+    assert_eq!(book(&replay, units), expected);
+}
+
+#[test]
 fn tardis_rows_become_the_same_book() {
     let row = |time: u64, is_snapshot: bool, rest: &str| {
         format!("deribit,BTC-PERPETUAL,{time},{},{is_snapshot},{rest}\n", time + 1_000)

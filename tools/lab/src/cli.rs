@@ -353,7 +353,7 @@ pub(crate) enum SourceFormat {
 pub(crate) enum TargetFormat {
     /// A session of length-prefixed ITCH 5.0 messages.
     Itch50,
-    /// Databento's DBN, schema mbo; zstd where the name ends in .zst.
+    /// Databento's DBN, schema mbo, uncompressed.
     Dbn,
 }
 

@@ -44,7 +44,7 @@ fn a_file_becomes_a_session_with_its_manifest_and_dbn_and_the_same_session_again
     folder.write("ACME_2026-01-05_message.csv", ROWS);
     let (text, said) = folder.ends("convert ACME_2026-01-05_message.csv --out out/acme-20260105.itch50", 0);
     assert!(text.contains("session of 2026-01-05") && text.ends_with("  sound\n") && said.is_empty(), "{text}{said}");
-    let manifest = std::fs::read_to_string(folder.path("out/acme-20260105.manifest.json")).unwrap();
+    let manifest = std::fs::read_to_string(folder.path("out/acme-20260105.itch50.manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["sources"][0]["name"], "ACME_2026-01-05_message.csv");
     assert_eq!(manifest["conversion"]["messages"]["A"], 2);

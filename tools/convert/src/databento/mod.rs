@@ -128,6 +128,7 @@ fn on_record<W: Write>(
     if mbo.flags.is_maybe_bad_book() {
         desk.find(Finding::GapFlagged, place, || format!("instrument {}", mbo.instrument))?;
     }
+    orders.end_events(desk, &mbo)?;
     let Some(phase) = desk.at(times, place)? else { return Ok(()) };
     if mbo.flags.is_tob() || mbo.flags.is_mbp() {
         return desk.find(Finding::NotAnOrder, place, || format!("flags 0x{:02x}", mbo.flags.raw()));

@@ -2,7 +2,8 @@
 //!
 //! DBN's book follows A, C, M and R alone; T and F tell who traded. ITCH takes an execution from the order itself. So a fill
 //! is written as an execution where a cancel or a modification of the same order follows in the event (up to the flag
-//! `LAST`, or to another `ts_event`), and that record then only writes what the execution has not done yet. Behind each event both books are equal.
+//! `LAST`, or to a record of any instrument with another `ts_event`), and that record then only writes what the execution
+//! has not done yet. Behind each event both books are equal.
 //!
 //! | DBN | ITCH 5.0 |
 //! |---|---|
@@ -54,18 +55,32 @@ struct Trade {
 
 /// The orders of all instruments.
 pub(super) struct Orders {
-    orders: HashMap<(u16, u64), Order>,
-    /// Records of events that are not complete, by locate: from the first trade or fill on.
+    /// By locate, and by the source's number: a clear looks at no other instrument's.
+    orders: HashMap<u16, HashMap<u64, Order>>,
+    /// Records of events that are not complete, by locate: from the first trade or fill on. All have one time.
     events: BTreeMap<u16, Vec<(Mbo, Place)>>,
+    /// That time.
+    event_time: Option<u64>,
     own_ref_next: u64,
 }
 
 impl Orders {
     pub(super) fn new() -> Self {
-        Self { orders: HashMap::new(), events: BTreeMap::new(), own_ref_next: OWN_REF_FIRST }
+        Self { orders: HashMap::new(), events: BTreeMap::new(), event_time: None, own_ref_next: OWN_REF_FIRST }
     }
 
-    /// Takes one record.
+    /// Writes the events that end with the record `next`, which is of another time. To be called while the session's time is
+    /// still theirs.
+    pub(super) fn end_events<W: Write>(&mut self, desk: &mut Desk<W>, next: &Mbo) -> Result<(), ConvertError> {
+        // An event has one time: where the source does not flag its end, the next time is it.
+        let time = next.ts_event.or(next.ts_recv);
+        if core::mem::replace(&mut self.event_time, time) == time {
+            return Ok(());
+        }
+        self.finish(desk)
+    }
+
+    /// Takes one record, behind [`Self::end_events`].
     pub(super) fn on_record<W: Write>(
         &mut self,
         desk: &mut Desk<W>,
@@ -73,26 +88,19 @@ impl Orders {
         mbo: Mbo,
         place: Place,
     ) -> Result<(), ConvertError> {
-        // An event has one time: where the source does not flag its end, the next time is it.
-        let begun = self.events.get(&locate).and_then(|event| event.first()).map(|(first, _)| first.ts_event);
-        if begun.is_some_and(|time| time != mbo.ts_event) {
-            let event = self.events.remove(&locate).unwrap_or_default();
-            self.on_event(desk, locate, &event)?;
-            return self.on_record(desk, locate, mbo, place);
-        }
-        if begun.is_none() && !matches!(mbo.action, b'T' | b'F') {
+        if !self.events.contains_key(&locate) && !matches!(mbo.action, b'T' | b'F') {
             return self.on_change(desk, locate, mbo, place);
         }
         let event = self.events.entry(locate).or_default();
         event.push((mbo, place));
         if mbo.flags.is_last() || event.len() >= EVENT_LEN_MAX {
-            let event = core::mem::take(event);
+            let event = self.events.remove(&locate).unwrap_or_default();
             self.on_event(desk, locate, &event)?;
         }
         Ok(())
     }
 
-    /// The file has ended: what is not complete is taken as it is.
+    /// Nothing more comes of the events: what is not complete is taken as it is.
     pub(super) fn finish<W: Write>(&mut self, desk: &mut Desk<W>) -> Result<(), ConvertError> {
         for (locate, event) in core::mem::take(&mut self.events) {
             self.on_event(desk, locate, &event)?;
@@ -134,24 +142,25 @@ impl Orders {
         mbo: &Mbo,
         place: Place,
     ) -> Result<(), ConvertError> {
-        let detail = || format!("order {}, {}", mbo.order, mbo.size);
+        let Some(size) = mbo.size else { return undefined_size(desk, mbo, place) };
+        let detail = || format!("order {}, {size}", mbo.order);
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
-        let known = self.orders.get(&(locate, mbo.order)).copied();
+        let known = self.order(locate, mbo.order);
         let live = known.and_then(|order| desk.session.live(order.order_ref));
         let (Some(order), Some(live)) = (known, live) else {
             desk.find(Finding::FillOfHidden, place, detail)?;
             return match (trade, mbo.side) {
-                (None, side) => print(desk, locate, (side, price, mbo.size), place),
+                (None, side) => print(desk, locate, (side, price, size), place),
                 (Some(_), _) => Ok(()),
             };
         };
         if !followed.contains(&mbo.order) {
             desk.find(Finding::FillAlone, place, detail)?;
-            return if trade.is_none() { print(desk, locate, (mbo.side, price, mbo.size), place) } else { Ok(()) };
+            return if trade.is_none() { print(desk, locate, (mbo.side, price, size), place) } else { Ok(()) };
         }
-        let qty = mbo.size.min(live.qty);
-        if qty < mbo.size {
-            desk.find(Finding::FillBeyondDisplay, place, || format!("order {}: {} of {qty}", mbo.order, mbo.size))?;
+        let qty = size.min(live.qty);
+        if qty < size {
+            desk.find(Finding::FillBeyondDisplay, place, || format!("order {}: {size} of {qty}", mbo.order))?;
         }
         if qty == 0 {
             return Ok(());
@@ -183,7 +192,7 @@ impl Orders {
             b'C' => self.on_cancel(desk, locate, mbo, place),
             b'M' => self.on_modify(desk, locate, mbo, place),
             b'R' => {
-                self.orders.retain(|(of, _), _| *of != locate);
+                self.orders.remove(&locate);
                 desk.session.clear(locate).map(|_| ())
             }
             b'N' => Ok(()),
@@ -201,18 +210,18 @@ impl Orders {
         let detail = || format!("order {}", mbo.order);
         let Some(side) = mbo.side else { return desk.find(Finding::NoSide, place, detail) };
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
-        if mbo.size == 0 {
+        let Some(size) = mbo.size else { return undefined_size(desk, &mbo, place) };
+        if size == 0 {
             return desk.find(Finding::NoQuantity, place, detail);
         }
-        if let Some(old) = self.orders.remove(&(locate, mbo.order)) {
+        if let Some(old) = self.remove(locate, mbo.order) {
             desk.find(Finding::DuplicateOrder, place, detail)?;
             self.end(desk, old)?;
         }
         let order_ref = self.reference(desk, mbo.order);
-        let order = Order { order_ref, side, size: mbo.size, price };
-        self.orders.insert((locate, mbo.order), order);
+        self.insert((locate, mbo.order), Order { order_ref, side, size, price });
         let price = desk.scale.price4(price, place)?;
-        desk.session.add(order_ref, NewOrder { locate, side, qty: mbo.size, price })
+        desk.session.add(order_ref, NewOrder { locate, side, qty: size, price })
     }
 
     fn on_cancel<W: Write>(
@@ -222,13 +231,14 @@ impl Orders {
         mbo: Mbo,
         place: Place,
     ) -> Result<(), ConvertError> {
-        let Some(order) = self.orders.get(&(locate, mbo.order)).copied() else {
+        let Some(order) = self.order(locate, mbo.order) else {
             return desk.find(Finding::UnknownOrder, place, || format!("order {}", mbo.order));
         };
-        if mbo.size > order.size {
-            desk.find(Finding::Excess, place, || format!("order {}: {} of {}", mbo.order, mbo.size, order.size))?;
+        let Some(cancelled) = mbo.size else { return undefined_size(desk, &mbo, place) };
+        if cancelled > order.size {
+            desk.find(Finding::Excess, place, || format!("order {}: {cancelled} of {}", mbo.order, order.size))?;
         }
-        let size = order.size.saturating_sub(mbo.size);
+        let size = order.size.saturating_sub(cancelled);
         self.settle(desk, (locate, mbo.order), Order { size, ..order }, place)
     }
 
@@ -240,17 +250,18 @@ impl Orders {
         place: Place,
     ) -> Result<(), ConvertError> {
         let detail = || format!("order {}", mbo.order);
-        let Some(order) = self.orders.get(&(locate, mbo.order)).copied() else {
+        let Some(size) = mbo.size else { return undefined_size(desk, &mbo, place) };
+        let Some(order) = self.order(locate, mbo.order) else {
             desk.find(Finding::UnknownModified, place, detail)?;
             return self.on_add(desk, locate, mbo, place);
         };
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
         if mbo.side.is_some_and(|side| side != order.side) {
-            self.orders.remove(&(locate, mbo.order));
+            self.remove(locate, mbo.order);
             self.end(desk, order)?;
             return self.on_add(desk, locate, mbo, place);
         }
-        self.settle(desk, (locate, mbo.order), Order { size: mbo.size, price, ..order }, place)
+        self.settle(desk, (locate, mbo.order), Order { size, price, ..order }, place)
     }
 
     /// Writes what makes the session's order the source's.
@@ -262,7 +273,7 @@ impl Orders {
         place: Place,
     ) -> Result<(), ConvertError> {
         if order.size == 0 {
-            self.orders.remove(&key);
+            self.remove(key.0, key.1);
             return self.end(desk, order);
         }
         let price = desk.scale.price4(order.price, place)?;
@@ -282,8 +293,21 @@ impl Orders {
             }
             Some(_) => {}
         }
-        self.orders.insert(key, order);
+        self.insert(key, order);
         Ok(())
+    }
+
+    /// The order that an instrument has under the source's number.
+    fn order(&self, locate: u16, number: u64) -> Option<Order> {
+        self.orders.get(&locate).and_then(|orders| orders.get(&number)).copied()
+    }
+
+    fn insert(&mut self, (locate, number): (u16, u64), order: Order) {
+        self.orders.entry(locate).or_default().insert(number, order);
+    }
+
+    fn remove(&mut self, locate: u16, number: u64) -> Option<Order> {
+        self.orders.get_mut(&locate).and_then(|orders| orders.remove(&number))
     }
 
     /// Deletes an order that an execution has not ended yet.
@@ -309,11 +333,16 @@ fn begin_trade<W: Write>(desk: &mut Desk<W>, mbo: &Mbo, place: Place) -> Result<
         desk.find(Finding::NoPrice, place, || "a trade".to_owned())?;
         return Ok(None);
     };
-    if mbo.size == 0 {
-        desk.find(Finding::NoQuantity, place, || "a trade".to_owned())?;
-        return Ok(None);
+    match mbo.size {
+        None => undefined_size(desk, mbo, place).map(|()| None),
+        Some(0) => desk.find(Finding::NoQuantity, place, || "a trade".to_owned()).map(|()| None),
+        Some(size) => Ok(Some(Trade { side: mbo.side, price, size, left: size, is_filled: false, place })),
     }
-    Ok(Some(Trade { side: mbo.side, price, size: mbo.size, left: mbo.size, is_filled: false, place }))
+}
+
+/// Says that a record is dropped because its size is undefined.
+fn undefined_size<W: Write>(desk: &mut Desk<W>, mbo: &Mbo, place: Place) -> Result<(), ConvertError> {
+    desk.find(Finding::NoQuantity, place, || format!("order {}: the size is undefined", mbo.order))
 }
 
 /// Prints what of a trade no execution printed.

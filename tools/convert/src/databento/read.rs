@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use dbn::decode::{DbnDecoder, DecodeRecordRef, DynReader};
-use dbn::{FlagSet, MboMsg, Metadata, Record, SType, UNDEF_PRICE, UNDEF_TIMESTAMP, VersionUpgradePolicy};
+use dbn::{
+    FlagSet, MboMsg, Metadata, Record, SType, UNDEF_ORDER_SIZE, UNDEF_PRICE, UNDEF_TIMESTAMP, VersionUpgradePolicy,
+};
 use jiff::civil::Date;
 use peregrine_types::Side;
 
@@ -37,7 +39,7 @@ pub(super) struct Mbo {
     pub(super) ts_recv: Option<u64>,
     pub(super) order: u64,
     pub(super) price: Option<i64>,
-    pub(super) size: u32,
+    pub(super) size: Option<u32>,
     pub(super) flags: FlagSet,
     pub(super) action: u8,
     pub(super) side: Option<Side>,
@@ -52,7 +54,7 @@ impl Mbo {
             ts_recv: time(record.ts_recv),
             order: record.order_id,
             price: (record.price != UNDEF_PRICE).then_some(record.price),
-            size: record.size,
+            size: (record.size != UNDEF_ORDER_SIZE).then_some(record.size),
             flags: record.flags,
             action: u8::try_from(record.action).unwrap_or(0),
             side: match u8::try_from(record.side) {

@@ -13,7 +13,7 @@
 //! | everything else | counted, not written |
 //!
 //! An instrument's number is its place in the session's directory, from 1; the metadata maps the symbols to them. The
-//! sequence is the number of the message.
+//! sequence is the number of the event, from 1: of all that the session's reader hands on, written or not.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -22,7 +22,7 @@ use std::num::NonZeroU64;
 use dbn::encode::{DbnEncoder, EncodeRecord};
 use dbn::{
     Action, FlagSet, MappingInterval, MboMsg, Metadata, Publisher, RecordHeader, SType, Schema, SymbolMapping,
-    UNDEF_PRICE, rtype,
+    UNDEF_ORDER_SIZE, UNDEF_PRICE, rtype,
 };
 use peregrine_source::End;
 use peregrine_source::market::{Input, InputPlan};
@@ -42,7 +42,8 @@ pub struct DbnSummary {
     pub records: BTreeMap<char, u64>,
     /// Events that an order book has no use for, by kind.
     pub left_out: BTreeMap<String, u64>,
-    /// Events that are impossible, about orders that are not there or more than they have: left out.
+    /// Events that are impossible, about orders that are not there or more than they have, or of a quantity that DBN cannot
+    /// say (4,294,967,295 is its undefined one): left out.
     pub impossible: u64,
     /// Messages that are malformed.
     pub malformed: u64,
@@ -147,13 +148,8 @@ pub fn write_dbn<W: Write>(plan: &InputPlan, out: &mut W) -> Result<DbnSummary, 
     let scan = Scan::of(plan)?;
     let encoder = DbnEncoder::new(out, &scan.metadata()).map_err(|error| ConvertError::Dbn(error.to_string()))?;
     let mut input = Input::open(plan, &[])?;
-    let mut writer = Writer {
-        encoder,
-        orders: HashMap::new(),
-        is_gap_open: false,
-        message_number: 0,
-        summary: DbnSummary::default(),
-    };
+    let mut writer =
+        Writer { encoder, orders: HashMap::new(), is_gap_open: false, event_number: 0, summary: DbnSummary::default() };
     for_each(&mut input, |event| writer.on_event(event))?;
     writer.encoder.flush().map_err(|error| ConvertError::Dbn(error.to_string()))?;
     let counters = input.feed().decoder().counters();
@@ -173,7 +169,7 @@ struct Writer<W: Write> {
     encoder: DbnEncoder<W>,
     orders: HashMap<u64, Resting>,
     is_gap_open: bool,
-    message_number: u64,
+    event_number: u64,
     summary: DbnSummary,
 }
 
@@ -190,7 +186,7 @@ struct Part {
 
 impl<W: Write> Writer<W> {
     fn on_event(&mut self, event: &MarketEvent) -> Result<(), ConvertError> {
-        self.message_number = self.message_number.wrapping_add(1);
+        self.event_number = self.event_number.wrapping_add(1);
         match event.kind {
             EventKind::AddOrder => self.on_add(event, event.id_a, event.side),
             EventKind::ExecuteOrder => self.on_execution(event, None),
@@ -234,7 +230,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn on_add(&mut self, event: &MarketEvent, order: u64, side: Side) -> Result<(), ConvertError> {
-        let Some(qty) = u32::try_from(event.qty.0).ok().filter(|qty| *qty > 0 && event.price.0 > 0) else {
+        let Some(qty) = size_of(event.qty.0).filter(|qty| *qty > 0 && event.price.0 > 0) else {
             return self.impossible();
         };
         if self.orders.contains_key(&order) {
@@ -297,7 +293,7 @@ impl<W: Write> Writer<W> {
             *count = count.saturating_add(1);
             return Ok(());
         }
-        let Ok(size) = u32::try_from(event.qty.0) else { return self.impossible() };
+        let Some(size) = size_of(event.qty.0) else { return self.impossible() };
         let (action, price) = (Action::Trade, event.price.0);
         self.write(event, Part { action, side: None, order: 0, price, size, is_last: true })
     }
@@ -347,12 +343,17 @@ impl<W: Write> Writer<W> {
             side: letter(side),
             ts_recv: nanos(event.recv_time),
             ts_in_delta: 0,
-            sequence: u32::try_from(self.message_number & u64::from(u32::MAX)).unwrap_or(u32::MAX),
+            sequence: u32::try_from(self.event_number & u64::from(u32::MAX)).unwrap_or(u32::MAX),
         };
         let count = self.summary.records.entry(char::from(u8::from(action))).or_insert(0);
         *count = count.saturating_add(1);
         self.encoder.encode_record(&record).map_err(|error| ConvertError::Dbn(error.to_string()))
     }
+}
+
+/// A quantity as DBN has it, whose largest number means that it is undefined.
+fn size_of(qty: u64) -> Option<u32> {
+    u32::try_from(qty).ok().filter(|size| *size != UNDEF_ORDER_SIZE)
 }
 
 /// An ASCII letter as C has it: signed on some machines.

@@ -134,7 +134,7 @@ fn text_of_dbn(summary: &DbnSummary, out: &Path) -> String {
         list(left_out),
     );
     let faults = [
-        (summary.impossible, "impossible events (orders that are not there, or more than they have)"),
+        (summary.impossible, "impossible events (no such order, more than it has, or more than DBN can say)"),
         (summary.malformed, "malformed messages"),
         (summary.gaps, "gaps"),
         (u64::from(summary.is_truncated), "message cut off at the end"),
@@ -160,7 +160,8 @@ fn written<T>(
     Ok(result)
 }
 
-/// Writes the manifest beside the file, and shows it to machines.
+/// Writes the manifest beside the file, under its whole name with `.manifest.json` behind: without the ending it is the
+/// name of a dataset's manifest, or a model's. Shows it to machines.
 fn keep_manifest(
     out: &Path,
     (sources, output): (&[SourceDigest], &SourceDigest),
@@ -170,7 +171,9 @@ fn keep_manifest(
     let manifest =
         json!({ "layout_version": LAYOUT_VERSION, "sources": sources, "output": output, "conversion": conversion });
     let text = serde_json::to_string_pretty(&manifest).map_err(Failure::io)?;
-    write(&out.with_extension("manifest.json"), format!("{text}\n").as_bytes())?;
+    let mut name = out.as_os_str().to_owned();
+    name.push(".manifest.json");
+    write(Path::new(&name), format!("{text}\n").as_bytes())?;
     if is_json { print_json(&manifest) } else { Ok(()) }
 }
 
