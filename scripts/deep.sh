@@ -91,7 +91,7 @@ venue_live() {
 live_kill() {
     PEREGRINE_LIVE_KILL_CYCLES="$live_kill_cycles" PEREGRINE_LIVE_KILL_LIFE_MS=120 \
         PEREGRINE_PROGRAM_KILL_CYCLES="$program_kill_cycles" \
-        cargo test --profile gate -p peregrine-venue --test engine_process -- --nocapture 2>&1 | tee "$log" || return 1
+        cargo test --profile gate -p peregrine-venue --test engine_process --test whole_program -- --nocapture 2>&1 | tee "$log" || return 1
     count="$(grep -Eo '^[0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills'); \
 $(grep -Eo '^whole program: [0-9]+ kills, [0-9]+ orders, [0-9]+ fills' "$log" || echo 'no kills of the whole program')"
     count="${count//, / and }"
