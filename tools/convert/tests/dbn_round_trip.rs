@@ -17,6 +17,15 @@ use peregrine_source::market::InputPlan;
 use peregrine_types::{Nanos, Side, SymbolId};
 use tempfile::TempDir;
 
+/// A generated session, in a file of `folder`.
+fn generated(folder: &Path, config: GeneratorConfig) -> InputPlan {
+    let path = folder.join("day.itch50");
+    let mut bytes = Vec::new();
+    write_binary_file(&mut Session::new(config).unwrap(), &mut bytes).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    session(&path, Some(date(2026, 1, 5)))
+}
+
 fn session(path: &Path, date: Option<Date>) -> InputPlan {
     InputPlan {
         files: vec![path.to_path_buf()],
@@ -142,11 +151,7 @@ fn round_trip(plan: &InputPlan) -> (DbnSummary, Written) {
 #[test]
 fn a_generated_session_of_every_type_comes_back_with_the_same_books() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.itch50");
-    let mut bytes = Vec::new();
-    write_binary_file(&mut Session::new(GeneratorConfig::every_type(3, 5, 20_000)).unwrap(), &mut bytes).unwrap();
-    std::fs::write(&path, &bytes).unwrap();
-    let (summary, back) = round_trip(&session(&path, Some(date(2026, 1, 5))));
+    let (summary, back) = round_trip(&generated(folder.path(), GeneratorConfig::every_type(3, 5, 20_000)));
     let count = |action: char| summary.records.get(&action).copied().unwrap_or(0);
     assert!(count('A') > 1_000 && count('F') > 100 && count('T') > 100, "{summary:?}");
     let messages = &back.summary.messages;
@@ -177,11 +182,7 @@ fn prints(mut replay: Replay) -> Vec<(i64, i64, u64, bool)> {
 #[test]
 fn executions_keep_their_price_and_their_print() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.itch50");
-    let mut bytes = Vec::new();
-    write_binary_file(&mut Session::new(GeneratorConfig::every_type(4, 5, 20_000)).unwrap(), &mut bytes).unwrap();
-    std::fs::write(&path, &bytes).unwrap();
-    let generated = session(&path, Some(date(2026, 1, 5)));
+    let generated = generated(folder.path(), GeneratorConfig::every_type(4, 5, 20_000));
     let real = real_data("itch/aapl_20120621_0930_1030_reencoded.itch50.gz").map(|path| session(&path, None));
     for plan in [Some(generated), real].into_iter().flatten() {
         let as_dbn = AsDbn::of(&plan).unwrap();
@@ -204,16 +205,18 @@ fn a_quantity_that_dbn_has_no_number_for_is_not_written_as_an_undefined_one() {
     assert_eq!(sizes, [4_294_967_294]);
 }
 
+/// A small generated session as DBN, and where its first record begins.
+fn small_file(folder: &Path) -> (Vec<u8>, usize) {
+    let as_dbn = AsDbn::of(&generated(folder, GeneratorConfig::every_type(2, 5, 2_000))).unwrap();
+    let bytes = std::fs::read(as_dbn.path()).unwrap();
+    let metadata_len = 8 + usize::try_from(u32::from_le_bytes(bytes[4..8].try_into().unwrap())).unwrap();
+    (bytes, metadata_len)
+}
+
 #[test]
 fn a_cut_file_is_converted_up_to_the_cut_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.itch50");
-    let mut bytes = Vec::new();
-    write_binary_file(&mut Session::new(GeneratorConfig::every_type(2, 5, 2_000)).unwrap(), &mut bytes).unwrap();
-    std::fs::write(&path, &bytes).unwrap();
-    let as_dbn = AsDbn::of(&session(&path, Some(date(2026, 1, 5)))).unwrap();
-    let bytes = std::fs::read(as_dbn.path()).unwrap();
-    let metadata_len = 8 + usize::try_from(u32::from_le_bytes(bytes[4..8].try_into().unwrap())).unwrap();
+    let (bytes, metadata_len) = small_file(folder.path());
     let cut = folder.path().join("cut.dbn");
     for len in (0..metadata_len).step_by(7) {
         std::fs::write(&cut, &bytes[..len]).unwrap();
@@ -235,13 +238,7 @@ fn a_cut_file_is_converted_up_to_the_cut_and_says_so() {
 #[test]
 fn lies_of_a_damaged_file_are_errors_and_never_a_panic() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.itch50");
-    let mut bytes = Vec::new();
-    write_binary_file(&mut Session::new(GeneratorConfig::every_type(2, 5, 2_000)).unwrap(), &mut bytes).unwrap();
-    std::fs::write(&path, &bytes).unwrap();
-    let as_dbn = AsDbn::of(&session(&path, Some(date(2026, 1, 5)))).unwrap();
-    let bytes = std::fs::read(as_dbn.path()).unwrap();
-    let metadata_len = 8 + usize::try_from(u32::from_le_bytes(bytes[4..8].try_into().unwrap())).unwrap();
+    let (bytes, metadata_len) = small_file(folder.path());
     let bytes = &bytes[..metadata_len + 56 * 40];
     let damaged = folder.path().join("damaged.dbn");
     let mut refused = 0;

@@ -20,7 +20,7 @@ use crate::scale::Lot;
 use crate::session::{Day, Phase};
 use crate::time::{StampClock, Times, moment_ns};
 use crate::{ConvertError, Finding, Place, Plan, SymbolEntry};
-use orders::Orders;
+use orders::{Orders, Told};
 use read::{Entry, Mbo, Records};
 
 /// What is known of a file before it is converted.
@@ -136,7 +136,7 @@ fn on_record<W: Write>(
     if mbo.flags.is_snapshot() && phase == Phase::Within && mbo.action == b'A' {
         desk.find(Finding::StandingOrder, place, || format!("order {}", mbo.order))?;
     }
-    orders.on_record(desk, locate, mbo, place)
+    orders.on_record(desk, Told { locate, mbo, place })
 }
 
 const fn kind_of(action: u8) -> &'static str {

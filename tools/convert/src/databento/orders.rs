@@ -31,6 +31,14 @@ const OWN_REF_FIRST: u64 = 1 << 63;
 /// An event of more records than this is taken apart.
 const EVENT_LEN_MAX: usize = 1 << 16;
 
+/// A record of an instrument of the session, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) locate: u16,
+    pub(super) mbo: Mbo,
+    pub(super) place: Place,
+}
+
 /// An order as the source has it.
 #[derive(Clone, Copy, Debug)]
 struct Order {
@@ -44,6 +52,7 @@ struct Order {
 /// A trade whose fills are being told.
 #[derive(Clone, Copy, Debug)]
 struct Trade {
+    locate: u16,
     side: Option<Side>,
     price: i64,
     size: u32,
@@ -58,7 +67,7 @@ pub(super) struct Orders {
     /// By locate, and by the source's number: a clear looks at no other instrument's.
     orders: HashMap<u16, HashMap<u64, Order>>,
     /// Records of events that are not complete, by locate: from the first trade or fill on. All have one time.
-    events: BTreeMap<u16, Vec<(Mbo, Place)>>,
+    events: BTreeMap<u16, Vec<Told>>,
     /// That time.
     event_time: Option<u64>,
     own_ref_next: u64,
@@ -81,67 +90,57 @@ impl Orders {
     }
 
     /// Takes one record, behind [`Self::end_events`].
-    pub(super) fn on_record<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        mbo: Mbo,
-        place: Place,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn on_record<W: Write>(&mut self, desk: &mut Desk<W>, told: Told) -> Result<(), ConvertError> {
+        let Told { locate, mbo, .. } = told;
         if !self.events.contains_key(&locate) && !matches!(mbo.action, b'T' | b'F') {
-            return self.on_change(desk, locate, mbo, place);
+            return self.on_change(desk, told);
         }
         let event = self.events.entry(locate).or_default();
-        event.push((mbo, place));
+        event.push(told);
         if mbo.flags.is_last() || event.len() >= EVENT_LEN_MAX {
             let event = self.events.remove(&locate).unwrap_or_default();
-            self.on_event(desk, locate, &event)?;
+            self.on_event(desk, &event)?;
         }
         Ok(())
     }
 
     /// Nothing more comes of the events: what is not complete is taken as it is.
     pub(super) fn finish<W: Write>(&mut self, desk: &mut Desk<W>) -> Result<(), ConvertError> {
-        for (locate, event) in core::mem::take(&mut self.events) {
-            self.on_event(desk, locate, &event)?;
+        for event in core::mem::take(&mut self.events).into_values() {
+            self.on_event(desk, &event)?;
         }
         Ok(())
     }
 
     /// An event in which something traded.
-    fn on_event<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        event: &[(Mbo, Place)],
-    ) -> Result<(), ConvertError> {
-        let followed: HashSet<u64> =
-            event.iter().filter(|(mbo, _)| matches!(mbo.action, b'C' | b'M')).map(|(mbo, _)| mbo.order).collect();
+    fn on_event<W: Write>(&mut self, desk: &mut Desk<W>, event: &[Told]) -> Result<(), ConvertError> {
+        let changes = event.iter().filter(|told| matches!(told.mbo.action, b'C' | b'M'));
+        let followed: HashSet<u64> = changes.map(|told| told.mbo.order).collect();
         let mut trade: Option<Trade> = None;
-        for (mbo, place) in event {
-            match mbo.action {
+        for told in event {
+            match told.mbo.action {
                 b'T' => {
-                    end_trade(desk, locate, trade.take())?;
-                    trade = begin_trade(desk, mbo, *place)?;
+                    end_trade(desk, trade.take())?;
+                    trade = begin_trade(desk, told)?;
                 }
-                b'F' => self.on_fill(desk, (locate, &followed, trade.as_mut()), mbo, *place)?,
+                b'F' => self.on_fill(desk, (&followed, trade.as_mut()), told)?,
                 _ => {
-                    end_trade(desk, locate, trade.take())?;
-                    self.on_change(desk, locate, *mbo, *place)?;
+                    end_trade(desk, trade.take())?;
+                    self.on_change(desk, *told)?;
                 }
             }
         }
-        end_trade(desk, locate, trade)
+        end_trade(desk, trade)
     }
 
     /// A fill of one order.
     fn on_fill<W: Write>(
         &mut self,
         desk: &mut Desk<W>,
-        (locate, followed, trade): (u16, &HashSet<u64>, Option<&mut Trade>),
-        mbo: &Mbo,
-        place: Place,
+        (followed, trade): (&HashSet<u64>, Option<&mut Trade>),
+        told: &Told,
     ) -> Result<(), ConvertError> {
+        let Told { locate, ref mbo, place } = *told;
         let Some(size) = mbo.size else { return undefined_size(desk, mbo, place) };
         let detail = || format!("order {}, {size}", mbo.order);
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
@@ -180,17 +179,12 @@ impl Orders {
     }
 
     /// A record that changes the source's book.
-    fn on_change<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        mbo: Mbo,
-        place: Place,
-    ) -> Result<(), ConvertError> {
+    fn on_change<W: Write>(&mut self, desk: &mut Desk<W>, told: Told) -> Result<(), ConvertError> {
+        let Told { locate, mbo, place } = told;
         match mbo.action {
-            b'A' => self.on_add(desk, locate, mbo, place),
-            b'C' => self.on_cancel(desk, locate, mbo, place),
-            b'M' => self.on_modify(desk, locate, mbo, place),
+            b'A' => self.on_add(desk, told),
+            b'C' => self.on_cancel(desk, told),
+            b'M' => self.on_modify(desk, told),
             b'R' => {
                 self.orders.remove(&locate);
                 desk.session.clear(locate).map(|_| ())
@@ -200,13 +194,8 @@ impl Orders {
         }
     }
 
-    fn on_add<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        mbo: Mbo,
-        place: Place,
-    ) -> Result<(), ConvertError> {
+    fn on_add<W: Write>(&mut self, desk: &mut Desk<W>, told: Told) -> Result<(), ConvertError> {
+        let Told { locate, mbo, place } = told;
         let detail = || format!("order {}", mbo.order);
         let Some(side) = mbo.side else { return desk.find(Finding::NoSide, place, detail) };
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
@@ -224,13 +213,8 @@ impl Orders {
         desk.session.add(order_ref, NewOrder { locate, side, qty: size, price })
     }
 
-    fn on_cancel<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        mbo: Mbo,
-        place: Place,
-    ) -> Result<(), ConvertError> {
+    fn on_cancel<W: Write>(&mut self, desk: &mut Desk<W>, told: Told) -> Result<(), ConvertError> {
+        let Told { locate, mbo, place } = told;
         let Some(order) = self.order(locate, mbo.order) else {
             return desk.find(Finding::UnknownOrder, place, || format!("order {}", mbo.order));
         };
@@ -242,24 +226,19 @@ impl Orders {
         self.settle(desk, (locate, mbo.order), Order { size, ..order }, place)
     }
 
-    fn on_modify<W: Write>(
-        &mut self,
-        desk: &mut Desk<W>,
-        locate: u16,
-        mbo: Mbo,
-        place: Place,
-    ) -> Result<(), ConvertError> {
+    fn on_modify<W: Write>(&mut self, desk: &mut Desk<W>, told: Told) -> Result<(), ConvertError> {
+        let Told { locate, mbo, place } = told;
         let detail = || format!("order {}", mbo.order);
         let Some(size) = mbo.size else { return undefined_size(desk, &mbo, place) };
         let Some(order) = self.order(locate, mbo.order) else {
             desk.find(Finding::UnknownModified, place, detail)?;
-            return self.on_add(desk, locate, mbo, place);
+            return self.on_add(desk, told);
         };
         let Some(price) = mbo.price else { return desk.find(Finding::NoPrice, place, detail) };
         if mbo.side.is_some_and(|side| side != order.side) {
             self.remove(locate, mbo.order);
             self.end(desk, order)?;
-            return self.on_add(desk, locate, mbo, place);
+            return self.on_add(desk, told);
         }
         self.settle(desk, (locate, mbo.order), Order { size, price, ..order }, place)
     }
@@ -328,7 +307,8 @@ impl Orders {
     }
 }
 
-fn begin_trade<W: Write>(desk: &mut Desk<W>, mbo: &Mbo, place: Place) -> Result<Option<Trade>, ConvertError> {
+fn begin_trade<W: Write>(desk: &mut Desk<W>, told: &Told) -> Result<Option<Trade>, ConvertError> {
+    let Told { locate, ref mbo, place } = *told;
     let Some(price) = mbo.price else {
         desk.find(Finding::NoPrice, place, || "a trade".to_owned())?;
         return Ok(None);
@@ -336,7 +316,7 @@ fn begin_trade<W: Write>(desk: &mut Desk<W>, mbo: &Mbo, place: Place) -> Result<
     match mbo.size {
         None => undefined_size(desk, mbo, place).map(|()| None),
         Some(0) => desk.find(Finding::NoQuantity, place, || "a trade".to_owned()).map(|()| None),
-        Some(size) => Ok(Some(Trade { side: mbo.side, price, size, left: size, is_filled: false, place })),
+        Some(size) => Ok(Some(Trade { locate, side: mbo.side, price, size, left: size, is_filled: false, place })),
     }
 }
 
@@ -346,8 +326,8 @@ fn undefined_size<W: Write>(desk: &mut Desk<W>, mbo: &Mbo, place: Place) -> Resu
 }
 
 /// Prints what of a trade no execution printed.
-fn end_trade<W: Write>(desk: &mut Desk<W>, locate: u16, trade: Option<Trade>) -> Result<(), ConvertError> {
-    let Some(Trade { side, price, size, left, is_filled, place }) = trade.filter(|trade| trade.left > 0) else {
+fn end_trade<W: Write>(desk: &mut Desk<W>, trade: Option<Trade>) -> Result<(), ConvertError> {
+    let Some(Trade { locate, side, price, size, left, is_filled, place }) = trade.filter(|trade| trade.left > 0) else {
         return Ok(());
     };
     if side.is_some() || !is_filled {
