@@ -74,3 +74,23 @@ fn the_top_folder_holds_the_house_and_nothing_else() {
         assert!(known.contains(&top) || top.starts_with('.'), "{top} is not part of the house");
     }
 }
+
+/// A control whose line was edited away breaks nothing and proves nothing.
+#[test]
+fn every_negative_control_finds_its_line() {
+    let table = std::fs::read_to_string(root().join("scripts/negative_controls.tsv")).unwrap();
+    let mut stale = Vec::new();
+    for (number, line) in (1..).zip(table.lines()) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [_, file, from, to, what] = columns[..] else {
+            stale.push(format!("scripts/negative_controls.tsv:{number}: {} columns, not 5", columns.len()));
+            continue;
+        };
+        assert!(!what.is_empty() && from != to, "line {number}");
+        let times = std::fs::read_to_string(root().join(file)).unwrap_or_default().matches(from).count();
+        if times != 1 {
+            stale.push(format!("scripts/negative_controls.tsv:{number}: found {times} times in {file}: {from}"));
+        }
+    }
+    none(stale);
+}
