@@ -126,6 +126,14 @@ fn split_rows(bench: &mut Bench, label: &str, calls: usize) {
         nanos_since(start)
     });
     observe.print(&format!("observe, {label}"));
+    let again = best_of_rounds(calls, |index| {
+        bench.advance(0);
+        bench.observe(index);
+        let start = Instant::now();
+        bench.observe(index);
+        nanos_since(start)
+    });
+    again.print(&format!("observe directly after another, {label}"));
     let advance = best_of_rounds(calls, |index| {
         bench.observe(index);
         let start = Instant::now();

@@ -125,6 +125,14 @@ impl Plan for Int8 {
     type Recurrent = Self;
 }
 
+/// `x`, whose values the compiler must take to lie in memory: each is then broadcast by a load. Seen to stand in registers they
+/// would be broadcast by shuffles, two each, on the port that half of the multiplications need.
+#[inline(always)]
+pub(crate) fn in_memory(x: &[Block]) -> &[Block] {
+    std::hint::black_box(x.as_ptr());
+    x
+}
+
 impl Format for F32 {
     type Input<'a> = &'a [Block];
     type Room = ();
@@ -133,7 +141,7 @@ impl Format for F32 {
 
     #[inline(always)]
     fn prepare<'a, S: Simd>(_: S, x: &'a [Block], _: &'a mut [()]) -> &'a [Block] {
-        x
+        in_memory(x)
     }
 
     #[inline(always)]

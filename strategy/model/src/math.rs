@@ -23,8 +23,25 @@ const TANH: [f32; 5] = [-3.333_328e-1, 1.333_144_2e-1, -5.373_971_6e-2, 2.063_90
 /// `e^x`, for x clipped to ±[`EXP_LIMIT`].
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    let x = s.min(s.splat(EXP_LIMIT), s.max(s.splat(-EXP_LIMIT), x));
-    let shifted = s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER));
+    let x = clipped(s, x);
+    exp_by_steps(s, x, s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER)))
+}
+
+/// `e^−x`, to the bit [`exp`] of −x: the sign goes along instead of being waited for.
+#[inline(always)]
+fn exp_neg<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = clipped(s, x);
+    exp_by_steps(s, s.sub(s.splat(0.0), x), s.fma(x, s.splat(-LOG2_E), s.splat(ROUNDER)))
+}
+
+#[inline(always)]
+fn clipped<S: Simd>(s: S, x: S::V) -> S::V {
+    s.min(s.splat(EXP_LIMIT), s.max(s.splat(-EXP_LIMIT), x))
+}
+
+/// `e^x` for an x in range, with x/ln 2 rounded in the last bits of `shifted`.
+#[inline(always)]
+fn exp_by_steps<S: Simd>(s: S, x: S::V, shifted: S::V) -> S::V {
     let n = s.sub(shifted, s.splat(ROUNDER));
     let r = s.fma(n, s.splat(-LN2_LOW), s.fma(n, s.splat(-LN2_HIGH), x));
     let r2 = s.mul(r, r);
@@ -41,14 +58,13 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
-    s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
+    s.div(one, s.add(one, exp_neg(s, x)))
 }
 
 /// `x·sigmoid(x)`.
 #[inline(always)]
 pub(crate) fn silu<S: Simd>(s: S, x: S::V) -> S::V {
-    let one = s.splat(1.0);
-    s.div(x, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
+    s.div(x, s.add(s.splat(1.0), exp_neg(s, x)))
 }
 
 /// Hyperbolic tangent.

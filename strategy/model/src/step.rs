@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use crate::format::{F32, Format, Plan};
+use crate::format::{F32, Format, Plan, in_memory};
 use crate::heads::{HORIZON_COUNT_MAX, Heads, INPUT_CLIP, NonFinite, Regime};
 use crate::latent::Parts;
 use crate::math::{exp, sigmoid, silu, tanh};
@@ -84,10 +84,9 @@ fn observe<S: Simd, D: Shape, P: Plan>(s: S, task: Observe<'_, D, P>) -> Option<
 #[inline(always)]
 fn all_heads<S: Simd>(s: S, weights: &[Block], latent: &Parts<'_>, readout: &Readout) -> Result<Heads, NonFinite> {
     let surprise = surprise(s, latent);
-    let mut heads = heads(s, weights, latent, readout)?;
-    heads.surprise = surprise;
-    let is_finite = surprise.is_finite() && latent.z.iter().all(|block| s.is_finite(s.load(&block.0)));
-    if is_finite { Ok(heads) } else { Err(NonFinite::Output) }
+    let (heads, is_finite) = heads(s, weights, latent, readout).ok_or(NonFinite::Size)?;
+    let is_finite = is_finite && surprise.is_finite() && latent.z.iter().all(|block| s.is_finite(s.load(&block.0)));
+    if is_finite { Ok(Heads { surprise, ..heads }) } else { Err(NonFinite::Output) }
 }
 
 /// What the heads need beside weights and latent.
@@ -172,18 +171,19 @@ fn surprise<S: Simd>(s: S, latent: &Parts<'_>) -> f32 {
     if kl < 0.0 { 0.0 } else { kl }
 }
 
-/// The z half of the heads and of the controller, and what they say.
+/// The z half of the heads and of the controller, what they say but for the surprise, and whether all of it is finite. Rows of
+/// horizons that the model does not have are zeros, and so are their outputs.
 #[inline(always)]
 fn heads<S: Simd>(
     s: S,
     weights: &[Block],
     latent: &Parts<'_>,
     &Readout { position, regime_count, horizon_count }: &Readout,
-) -> Result<Heads, NonFinite> {
+) -> Option<(Heads, bool)> {
     let panel_len = weights.len().wrapping_sub(POSITION_WIDTH + 2);
-    let (panel, rest) = weights.split_at_checked(panel_len).ok_or(NonFinite::Size)?;
-    let [position_rows @ .., out_weights, out_bias] = rest else { return Err(NonFinite::Size) };
-    let [raw, mut hidden] = F32::tile::<S, 2, 2, 4>(s, panel, 0, latent.z, load_all(s, latent.heads_h));
+    let (panel, rest) = weights.split_at_checked(panel_len)?;
+    let [position_rows @ .., out_weights, out_bias] = rest else { return None };
+    let [raw, mut hidden] = F32::tile::<S, 2, 2, 4>(s, panel, 0, in_memory(latent.z), load_all(s, latent.heads_h));
     for (row, input) in position_rows.iter().zip(&position) {
         hidden = s.fma(s.splat(*input), s.load(&row.0), hidden);
     }
@@ -193,18 +193,20 @@ fn heads<S: Simd>(
     let [action, ..] = unpack(s, tanh(s, s.splat(drive)));
 
     let outputs = unpack(s, raw);
-    let (returns, regimes) = outputs.split_at(REGIME_LANE);
-    let regime = best_regime(s, raw, regimes, regime_count);
+    let [mean_0, mean_1, mean_2, mean_3, ..] = outputs;
+    let [_, _, _, _, log_var_0, log_var_1, log_var_2, log_var_3, ..] = unpack(s, clip(s, raw, RETURN_LOG_VAR));
     let [_, _, _, _, _, _, _, _, up_probability, ..] = unpack(s, sigmoid(s, raw));
-    let clipped = unpack(s, clip(s, raw, RETURN_LOG_VAR));
-    let mut heads = Heads { horizon_count, up_probability, regime, action, ..Heads::default() };
-    let log_vars = clipped.iter().skip(HORIZON_COUNT_MAX);
-    let horizons = heads.return_mean.iter_mut().zip(&mut heads.return_log_var);
-    let count = usize::try_from(horizon_count).unwrap_or(HORIZON_COUNT_MAX);
-    for (((mean, log_var), from_mean), from_log_var) in horizons.zip(returns).zip(log_vars).take(count) {
-        (*mean, *log_var) = (*from_mean, *from_log_var);
-    }
-    if s.is_finite(raw) && drive.is_finite() { Ok(heads) } else { Err(NonFinite::Output) }
+    let (_, regimes) = outputs.split_at(REGIME_LANE);
+    let heads = Heads {
+        return_mean: [mean_0, mean_1, mean_2, mean_3],
+        return_log_var: [log_var_0, log_var_1, log_var_2, log_var_3],
+        horizon_count,
+        up_probability,
+        regime: best_regime(s, raw, regimes, regime_count),
+        action,
+        surprise: 0.0,
+    };
+    Some((heads, s.is_finite(raw) && drive.is_finite()))
 }
 
 /// The largest logit (the first of equals) and its softmax probability.
