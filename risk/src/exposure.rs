@@ -31,8 +31,6 @@ pub(crate) struct SymbolRisk {
     pub(crate) open_notional: [i128; 2],
     /// The last reference price, or fill price.
     pub(crate) mark: i64,
-    /// Number of the last order sent, 0 if none.
-    pub(crate) last_sent: u64,
     /// The symbol's part of the gross exposure.
     pub(crate) counted: i128,
 }

@@ -158,12 +158,12 @@ impl RiskGate {
         let state = self.symbols.get(symbol.index()).map_or(0, |state| {
             let [opening, closing] = state.open_notional;
             let sums = opening ^ closing ^ state.counted ^ i128::from(state.position ^ state.mark);
-            u64::try_from(sums & i128::from(u32::MAX)).unwrap_or(0) ^ self.sent.touch(state.last_sent)
+            u64::try_from(sums & i128::from(u32::MAX)).unwrap_or(0)
         });
         let is_permitted = self.rules.get(symbol.index()).is_some_and(Option::is_some);
         let orders = self.orders.touch(OrderId(self.last_id.wrapping_add(1)), symbol) ^ u64::from(is_permitted);
         let own = self.limits.order_qty_max ^ self.approved_count ^ u64::from(self.limits.open_orders_max);
-        core::hint::black_box(state ^ orders ^ own ^ self.rate.touch());
+        core::hint::black_box(state ^ orders ^ own ^ self.rate.touch() ^ self.sent.touch());
     }
 
     /// The next order gets a number above `order_id`: what earlier runs of the venue's session used is never used again.
@@ -292,7 +292,7 @@ impl RiskGate {
         if is_self_trade {
             return Err(ReasonCode::SelfTrade);
         }
-        if self.sent.contains(order, now, symbol.last_sent) {
+        if self.sent.contains(order, now) {
             return Err(ReasonCode::DuplicateOrder);
         }
         if self.orders.count() >= self.limits.open_orders_max {
@@ -336,9 +336,9 @@ impl RiskGate {
         (open.time_in_force, open.is_post_only) = (order.time_in_force, order.is_post_only);
         let is_in = self.orders.insert(open);
         debug_assert!(is_in, "the count of open orders was checked");
-        let last_sent = self.sent.push(*order, now, opened.last_sent);
+        self.sent.push(*order, now);
         if let Some(symbol) = self.symbols.get_mut(order.symbol.index()) {
-            *symbol = SymbolRisk { last_sent, ..opened };
+            *symbol = opened;
         }
         id
     }

@@ -86,7 +86,7 @@ impl RiskGate {
             return Err(ReasonCode::OrderRateLimit);
         }
         self.gross = gross;
-        opened.last_sent = self.sent.push(order, now, opened.last_sent);
+        self.sent.push(order, now);
         Ok((self.open_replacement(replacement, opened), order))
     }
 
