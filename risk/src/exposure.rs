@@ -57,8 +57,13 @@ impl SymbolRisk {
     /// Worst-case exposure: the larger of what is held when every buy fills and no sell does, and the reverse, the
     /// position at the mark and each open order at its worst price. `None` on overflow.
     pub(crate) fn exposure(&self) -> Option<i128> {
-        let held = i128::from(self.position).checked_mul(i128::from(self.mark))?;
-        let [buys, sells] = self.open_notional;
+        self.exposure_at(self.mark, self.open_notional)
+    }
+
+    /// [`exposure`](Self::exposure) with another mark and other values open.
+    pub(crate) fn exposure_at(&self, mark: i64, open_notional: [i128; 2]) -> Option<i128> {
+        let held = i128::from(self.position).checked_mul(i128::from(mark))?;
+        let [buys, sells] = open_notional;
         let (long, short) = (held.checked_add(buys)?, sells.checked_sub(held)?);
         Some(long.max(short))
     }
@@ -74,11 +79,16 @@ impl SymbolRisk {
         }
     }
 
-    /// With `qty` more open on `side`, worth `notional`; `None` on overflow.
-    pub(crate) fn opened(&self, side: Side, qty: u64, notional: i128) -> Option<Self> {
-        let open_qty = with(self.open_qty, side, of(&self.open_qty, side).checked_add(qty)?);
-        let open_notional = with(self.open_notional, side, of(&self.open_notional, side).checked_add(notional)?);
-        Some(Self { open_qty, open_notional, ..*self })
+    /// What is open on `side`, and its value, with `qty` more worth `notional`; `None` on overflow.
+    pub(crate) fn with_more(&self, side: Side, qty: u64, notional: i128) -> Option<(u64, i128)> {
+        let open_qty = of(&self.open_qty, side).checked_add(qty)?;
+        Some((open_qty, of(&self.open_notional, side).checked_add(notional)?))
+    }
+
+    /// Puts what is open on `side`, and its value, in the place of what was.
+    pub(crate) fn set_open(&mut self, side: Side, (open_qty, open_notional): (u64, i128)) {
+        self.open_qty = with(self.open_qty, side, open_qty);
+        self.open_notional = with(self.open_notional, side, open_notional);
     }
 
     /// With `qty` less open on `side`, worth `notional`.
@@ -105,11 +115,14 @@ mod tests {
     fn the_exposure_is_the_worse_of_both_ends() {
         let mut symbol = SymbolRisk { position: 100, mark: 10, ..Default::default() };
         assert_eq!(symbol.exposure(), Some(1000));
-        symbol = symbol.opened(Side::Sell, 100, 1000).unwrap();
+        let open = |symbol: &mut SymbolRisk, side: Side, qty: u64, notional: i128| {
+            symbol.set_open(side, symbol.with_more(side, qty, notional).unwrap());
+        };
+        open(&mut symbol, Side::Sell, 100, 1000);
         assert_eq!(symbol.exposure(), Some(1000), "closing a position adds nothing");
-        symbol = symbol.opened(Side::Sell, 150, 1500).unwrap();
+        open(&mut symbol, Side::Sell, 150, 1500);
         assert_eq!(symbol.exposure(), Some(1500), "100 long and 250 to sell: at worst 150 short");
-        symbol = symbol.opened(Side::Buy, 60, 600).unwrap();
+        open(&mut symbol, Side::Buy, 60, 600);
         assert_eq!(symbol.exposure(), Some(1600), "at worst 160 long");
         assert_eq!((symbol.worst_position(Side::Buy, 1), symbol.worst_position(Side::Sell, 1)), (161, 151));
         symbol.mark = i64::MAX;

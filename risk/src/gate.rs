@@ -10,7 +10,7 @@ use peregrine_types::{
 
 use crate::{
     InstrumentRules, Limits,
-    exposure::{SymbolRisk, of},
+    exposure::{SymbolRisk, of, with},
     orders::{OpenOrder, OpenOrders, SeenMatches},
     window::{RateWindow, SentOrders},
 };
@@ -238,9 +238,8 @@ impl RiskGate {
     }
 
     fn check_new(&mut self, order: &NewOrder, context: &RiskContext, now: EpochNanos) -> Result<OrderId, ReasonCode> {
-        let Opening { worst_price, opened, gross } = self.examine_new(order, context, now)?;
-        self.gross = gross;
-        Ok(self.open(order, worst_price, opened, now))
+        let opening = self.examine_new(order, context, now)?;
+        Ok(self.open(order, &opening, now))
     }
 
     /// Goes through the checks of a new order and counts nothing: called while nothing happens, so that their code and memory
@@ -257,7 +256,7 @@ impl RiskGate {
         if self.mode == TradingMode::Halted {
             return Err(ReasonCode::TradingHalted);
         }
-        let symbol = self.symbols.get(order.symbol.index()).copied().ok_or(ReasonCode::SymbolNotPermitted)?;
+        let symbol = self.symbols.get(order.symbol.index()).ok_or(ReasonCode::SymbolNotPermitted)?;
         let rules = self.rules.get(order.symbol.index()).and_then(Option::as_ref);
         let rules = rules.ok_or(ReasonCode::SymbolNotPermitted)?;
         check_market(&self.limits, context, now)?;
@@ -270,15 +269,13 @@ impl RiskGate {
         if notional > self.limits.order_notional_max {
             return Err(ReasonCode::OrderNotionalLimit);
         }
-        self.check_others(order, &symbol, now)?;
-        self.check_position(order, &symbol)?;
-        let marked = SymbolRisk { mark: reference.0, ..symbol };
-        let mut opened = marked.opened(order.side, order.qty.0, notional).ok_or(ReasonCode::Overflow)?;
-        let gross = self.check_gross(&marked, &mut opened)?;
+        self.check_others(order, symbol, now)?;
+        self.check_position(order, symbol)?;
+        let opened = self.check_gross(symbol, reference, (order.side, order.qty.0, notional))?;
         if !self.rate.has_room(now) {
             return Err(ReasonCode::OrderRateLimit);
         }
-        Ok(Opening { worst_price, opened, gross })
+        Ok(Opening { worst_price, opened })
     }
 
     /// Checks against our own other orders.
@@ -312,42 +309,62 @@ impl RiskGate {
         Ok(())
     }
 
-    /// The gross exposure with the order open. An order that adds nothing to the symbol's worst case passes above the
-    /// limit too: it is the way back.
-    fn check_gross(&self, before: &SymbolRisk, after: &mut SymbolRisk) -> Result<i128, ReasonCode> {
-        let (was, is) = (before.exposure(), after.exposure());
-        let (was, is) = (was.ok_or(ReasonCode::Overflow)?, is.ok_or(ReasonCode::Overflow)?);
-        let others = self.gross.checked_sub(before.counted).ok_or(ReasonCode::Overflow)?;
+    /// What the symbol's sums and the gross exposure become with `qty` more open. An order that adds nothing to the
+    /// symbol's worst case passes above the limit too: it is the way back.
+    fn check_gross(
+        &self,
+        symbol: &SymbolRisk,
+        Price(mark): Price,
+        (side, qty, notional): (Side, u64, i128),
+    ) -> Result<Opened, ReasonCode> {
+        let open = symbol.with_more(side, qty, notional).ok_or(ReasonCode::Overflow)?;
+        let was = symbol.exposure_at(mark, symbol.open_notional).ok_or(ReasonCode::Overflow)?;
+        let is = symbol.exposure_at(mark, with(symbol.open_notional, side, open.1)).ok_or(ReasonCode::Overflow)?;
+        let others = self.gross.checked_sub(symbol.counted).ok_or(ReasonCode::Overflow)?;
         let gross = others.checked_add(is).ok_or(ReasonCode::Overflow)?;
         if gross > self.limits.gross_notional_max && is > was {
             return Err(ReasonCode::GrossExposureLimit);
         }
-        after.counted = is;
-        Ok(gross)
+        Ok(Opened { open, mark, counted: is, gross })
     }
 
     /// Counts an order that passed every check.
-    fn open(&mut self, order: &NewOrder, worst_price: Price, opened: SymbolRisk, now: EpochNanos) -> OrderId {
+    fn open(&mut self, order: &NewOrder, Opening { worst_price, opened }: &Opening, now: EpochNanos) -> OrderId {
         self.last_id = self.last_id.saturating_add(1);
         let id = OrderId(self.last_id);
         let mut open = OpenOrder::new(id, order.symbol, order.side, order.price);
         open.leaves = order.qty.0;
-        open.worst_price = worst_price;
+        open.worst_price = *worst_price;
         (open.time_in_force, open.is_post_only) = (order.time_in_force, order.is_post_only);
         let is_in = self.orders.insert(open);
         debug_assert!(is_in, "the count of open orders was checked");
         self.sent.push(*order, now);
-        if let Some(symbol) = self.symbols.get_mut(order.symbol.index()) {
-            *symbol = opened;
-        }
+        self.count_opened((order.symbol, order.side), opened);
         id
+    }
+
+    /// Puts the sums of a symbol, and the gross exposure, in the place of those before an order was opened.
+    fn count_opened(&mut self, (symbol, side): (SymbolId, Side), &Opened { open, mark, counted, gross }: &Opened) {
+        self.gross = gross;
+        if let Some(symbol) = self.symbols.get_mut(symbol.index()) {
+            symbol.set_open(side, open);
+            (symbol.mark, symbol.counted) = (mark, counted);
+        }
     }
 }
 
 /// What an order that passed every check makes of the exposure.
 struct Opening {
     worst_price: Price,
-    opened: SymbolRisk,
+    opened: Opened,
+}
+
+/// What becomes of a symbol's sums, and of the gross exposure, with an order more open.
+struct Opened {
+    /// Open quantity of the order's side, and its value.
+    open: (u64, i128),
+    mark: i64,
+    counted: i128,
     gross: i128,
 }
 

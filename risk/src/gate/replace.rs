@@ -3,7 +3,7 @@
 use peregrine_types::{EpochNanos, Execution, NewOrder, OrderId, Price, Qty, ReasonCode, Side, SymbolId};
 
 use super::alone::{check_market, check_order};
-use super::{ExecutionEffect, RiskContext, RiskGate, TradingMode, value};
+use super::{ExecutionEffect, Opened, RiskContext, RiskGate, TradingMode, value};
 use crate::exposure::SymbolRisk;
 use crate::orders::OpenOrder;
 
@@ -79,15 +79,12 @@ impl RiskGate {
         (replacement.partner, replacement.is_waiting) = (order_id, true);
         replacement.extra = extra(Some(&old), &replacement).ok_or(ReasonCode::Overflow)?;
         self.check_pair(&replacement, &state)?;
-        let marked = SymbolRisk { mark: reference.0, ..state };
-        let mut opened = marked.opened(side, replacement.extra.0, replacement.extra.1).ok_or(ReasonCode::Overflow)?;
-        let gross = self.check_gross(&marked, &mut opened)?;
+        let opened = self.check_gross(&state, reference, (side, replacement.extra.0, replacement.extra.1))?;
         if !self.rate.has_room(now) {
             return Err(ReasonCode::OrderRateLimit);
         }
-        self.gross = gross;
         self.sent.push(order, now);
-        Ok((self.open_replacement(replacement, opened), order))
+        Ok((self.open_replacement(replacement, &opened), order))
     }
 
     /// The position's worst case with the larger of both open.
@@ -102,16 +99,14 @@ impl RiskGate {
         Ok(())
     }
 
-    fn open_replacement(&mut self, replacement: OpenOrder, opened: SymbolRisk) -> OrderId {
+    fn open_replacement(&mut self, replacement: OpenOrder, opened: &Opened) -> OrderId {
         self.last_id = self.last_id.saturating_add(1);
         let is_in = self.orders.insert(replacement);
         debug_assert!(is_in, "the count of open orders was checked");
         if let Some(old) = self.orders.get_mut(replacement.partner) {
             old.partner = replacement.id;
         }
-        if let Some(symbol) = self.symbols.get_mut(replacement.symbol.index()) {
-            *symbol = opened;
-        }
+        self.count_opened((replacement.symbol, replacement.side), opened);
         replacement.id
     }
 
@@ -207,8 +202,8 @@ impl RiskGate {
 
     fn count_more(&mut self, symbol: SymbolId, side: Side, (qty, notional): (u64, i128)) {
         let Some(state) = self.symbols.get_mut(symbol.index()) else { return };
-        match state.opened(side, qty, notional) {
-            Some(opened) => *state = opened,
+        match state.with_more(side, qty, notional) {
+            Some(open) => state.set_open(side, open),
             None => self.mode = TradingMode::Halted,
         }
     }

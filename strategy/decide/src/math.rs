@@ -12,6 +12,8 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 const STEPS: usize = 64;
 /// From here on e⁻ˣ counts as 0 (it is below 10⁻³⁰⁴).
 const EXP_ARGUMENT_MAX: f64 = 700.0;
+/// The bits behind the point of a binary64's mantissa.
+const FRACTION: u64 = 0x000f_ffff_ffff_ffff;
 /// 2^(−i/64) for i = 0 … 63.
 const HALVINGS: [f64; STEPS] = halvings();
 
@@ -66,10 +68,11 @@ pub fn log2(x: f64) -> f64 {
         return 0.0;
     }
     let bits = x.to_bits();
-    let exponent = (bits >> 52) as f64 - 1_023.0;
-    let mantissa = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
-    let is_upper = mantissa > core::f64::consts::SQRT_2;
-    let (mantissa, exponent) = if is_upper { (mantissa * 0.5, exponent + 1.0) } else { (mantissa, exponent) };
+    // Above √2 the mantissa is halved. By its bits, because a branch would be mispredicted every other time.
+    let fraction = bits & FRACTION;
+    let is_upper = u64::from(fraction > core::f64::consts::SQRT_2.to_bits() & FRACTION);
+    let exponent = ((bits >> 52) + is_upper) as f64 - 1_023.0;
+    let mantissa = f64::from_bits(fraction | ((1_023 - is_upper) << 52));
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let q = s * s;
     let series = 1.0

@@ -17,6 +17,40 @@ fn model(size: Size, seed: u64) -> Model {
     Model::seeded(&ModelMeta::untrained(size, seed, features)).unwrap()
 }
 
+#[test]
+fn horizons_that_a_model_does_not_have_are_zeros() {
+    let size = Size::Micro;
+    let names = (0..size.d()).map(|index| format!("feature_{index}")).collect();
+    let meta = ModelMeta::untrained(size, 3, FeatureSet::unscaled(names, "test-definition"));
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for count in 1..=meta.horizons.len() {
+        let horizons = meta.horizons.iter().copied().take(count).collect();
+        let model = Model::seeded(&ModelMeta { horizons, ..meta.clone() }).unwrap();
+        for precision in Precision::ALL {
+            let model = model.quantise(precision).unwrap();
+            for kernel in kernels() {
+                let mut store = LatentStore::new(&model, 1);
+                for _ in 0..50 {
+                    let mut latent = store.latent_mut(0).unwrap();
+                    let x = features(&mut rng, size.d());
+                    let heads = kernel.observe(&model, &mut latent, &x, PositionInput::default()).unwrap();
+                    kernel.advance(&model, &mut latent);
+                    let outputs = heads.return_mean.iter().zip(&heads.return_log_var);
+                    let is_there: Vec<bool> = outputs.map(|pair| pair != (&0.0, &0.0)).collect();
+                    let expected: Vec<bool> = (0..heads.return_mean.len()).map(|index| index < count).collect();
+                    assert_eq!(
+                        is_there,
+                        expected,
+                        "{count} horizons, {precision:?}, {:?}: {heads:?}",
+                        kernel.backend()
+                    );
+                    assert_eq!(heads.horizon_count as usize, count);
+                }
+            }
+        }
+    }
+}
+
 /// Every backend of this machine; says what is skipped, and fails if it was required.
 fn kernels() -> Vec<Kernel> {
     let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
