@@ -71,8 +71,8 @@ pub fn log2(x: f64) -> f64 {
     // Above √2 the mantissa is halved. By its bits, because a branch would be mispredicted every other time.
     let fraction = bits & FRACTION;
     let is_upper = u64::from(fraction > core::f64::consts::SQRT_2.to_bits() & FRACTION);
-    let exponent = ((bits >> 52) + is_upper) as f64 - 1_023.0;
-    let mantissa = f64::from_bits(fraction | ((1_023 - is_upper) << 52));
+    let exponent = (bits >> 52).wrapping_add(is_upper) as f64 - 1_023.0;
+    let mantissa = f64::from_bits(fraction | 1_023_u64.wrapping_sub(is_upper) << 52);
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let q = s * s;
     let series = 1.0
