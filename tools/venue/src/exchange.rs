@@ -111,12 +111,12 @@ impl Exchange {
         self.supervisor = is_any.then(|| Supervisor::new(&rules, self.venue.schedule, &self.venue.symbols));
     }
 
-    /// When the venue does something by itself, the steps of its day apart: no earlier, and perhaps nothing then (an order
-    /// that was to end may be gone). `None` when it will not.
+    /// When the venue does something by itself, a step of its day or what its rules ask for: no earlier, and perhaps nothing
+    /// then (an order that was to end may be gone). `None` when it will not.
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeOfDay> {
         let rules = self.supervisor.as_ref().and_then(Supervisor::next_time);
-        rules.into_iter().chain(self.venue.next_expiry()).min()
+        rules.into_iter().chain(self.venue.next_expiry()).chain(self.venue.next_step()).min()
     }
 
     /// The drop copy, if there is one.

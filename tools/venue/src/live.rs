@@ -487,13 +487,10 @@ impl Server {
 
     /// How long nothing is to be done, if nothing arrives.
     fn sleep(&mut self, now: EpochNanos) -> Duration {
-        let step = Step::ALL.iter().map(|step| self.schedule.time_of(*step));
-        let today = self.clock.time_of_day(now);
-        let times: [Option<TimeOfDay>; 6] = [
+        let times: [Option<TimeOfDay>; 5] = [
             self.incidents.next_time(),
             self.control.next_time(),
             self.exchange.next_timer(),
-            step.filter(|time| *time > today).min(),
             self.tape.as_ref().and_then(Tape::next).map(|(time, _)| time),
             self.agents.as_ref().and_then(AgentFlow::next_time),
         ];

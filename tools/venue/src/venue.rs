@@ -128,6 +128,11 @@ impl Venue {
         self.by_name.get(at).map(|(_, symbol)| *symbol)
     }
 
+    /// When the next step of the day is due, `None` after the last.
+    pub(crate) fn next_step(&self) -> Option<TimeOfDay> {
+        Step::ALL.get(self.step_next).map(|step| self.schedule.time_of(*step))
+    }
+
     /// The latest step of the day, `None` before the first.
     pub(crate) fn last_step(&self) -> Option<Step> {
         self.step_next.checked_sub(1).and_then(|at| Step::ALL.get(at)).copied()

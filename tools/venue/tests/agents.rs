@@ -371,3 +371,15 @@ fn an_agents_order_is_found_under_its_reference() {
     assert_eq!(market.exchange.venue().open_and_spent(OrderRef(1)), None);
     assert_eq!((market.flow.position(99, SymbolId(0)), market.flow.value(SymbolId(9))), (0, None));
 }
+
+/// Whoever drives the agents by time has to stop at each: an agent that a cross fills looks again before what comes later.
+#[test]
+fn steps_of_the_day_are_moments_at_which_the_venue_acts() {
+    let mut market = Market::new(agents(1));
+    let steps = [OPEN - 2 * MINUTE, OPEN - MINUTE, OPEN, CLOSE, CLOSE + MINUTE, CLOSE + 2 * MINUTE];
+    for step in steps {
+        assert_eq!(market.exchange.next_timer(), Some(TimeOfDay(step)));
+        market.apply(step, Command::Clock);
+    }
+    assert_eq!(market.exchange.next_timer(), None);
+}
