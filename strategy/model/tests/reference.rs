@@ -100,24 +100,40 @@ fn the_kernel_follows_the_reference_on_every_size_and_backend() {
     }
 }
 
-#[test]
-fn a_model_that_overflows_gives_no_heads_and_goes_back_to_its_start() {
+/// A seeded `nano` model with every weight of some tensors multiplied.
+fn magnified(factors: &[(&str, f32)]) -> Model {
     let names = (0..16).map(|index| format!("feature_{index}")).collect();
     let meta = ModelMeta::untrained(Size::Nano, 1, FeatureSet::unscaled(names, "test-definition"));
     let bytes = Model::seeded_bytes(&meta).unwrap();
     let mut tensors = peregrine_model::Tensors::default();
     for (name, view) in safetensors::SafeTensors::deserialize(&bytes).unwrap().iter() {
-        let data = view.data().chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
-        let data = data.map(|x| if name == "encoder.2.weight" { x * 1e38 } else { x }).collect();
+        let factor = factors.iter().find(|(magnified, _)| *magnified == name).map_or(1.0, |(_, factor)| *factor);
+        let data = view.data().chunks_exact(4).map(|word| factor * f32::from_le_bytes(word.try_into().unwrap()));
+        let data = data.collect();
         tensors.0.insert(name.to_owned(), peregrine_model::Tensor { shape: view.shape().to_vec(), data });
     }
-    let model = Model::load(&peregrine_model::encode_safetensors(&meta, &tensors).unwrap()).unwrap();
-    for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
-        let mut store = LatentStore::new(&model, 1);
-        let start: Vec<u8> = store.bytes().collect();
-        let mut latent = store.latent_mut(0).unwrap();
-        let result = kernel.observe(&model, &mut latent, &[7.0; 16], PositionInput::default());
-        assert_eq!(result, Err(peregrine_model::NonFinite::Output), "{:?}", kernel.backend());
-        assert_eq!(store.bytes().collect::<Vec<u8>>(), start);
+    Model::load(&peregrine_model::encode_safetensors(&meta, &tensors).unwrap()).unwrap()
+}
+
+/// Wherever it overflows: before the latent, or behind one that is large and finite.
+#[test]
+fn a_model_that_overflows_gives_no_heads_and_goes_back_to_its_start() {
+    let overflows = ["encoder.2.weight", "return_mean.weight", "up.weight", "regime.weight", "controller.0.weight"];
+    for overflowing in overflows {
+        let model = magnified(&[("posterior.weight", 1e4), (overflowing, 1e38)]);
+        for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
+            let mut store = LatentStore::new(&model, 1);
+            let start: Vec<u8> = store.bytes().collect();
+            let mut latent = store.latent_mut(0).unwrap();
+            let result = kernel.observe(&model, &mut latent, &[7.0; 16], PositionInput::default());
+            assert_eq!(result, Err(peregrine_model::NonFinite::Output), "{overflowing}, {:?}", kernel.backend());
+            assert_eq!(store.bytes().collect::<Vec<u8>>(), start);
+        }
     }
+    let model = magnified(&[("posterior.weight", 1e4)]);
+    let mut store = LatentStore::new(&model, 1);
+    let mut latent = store.latent_mut(0).unwrap();
+    let kernel = Kernel::new(Backend::Scalar).unwrap();
+    let heads = kernel.observe(&model, &mut latent, &[7.0; 16], PositionInput::default());
+    assert!(heads.is_ok(), "the large latent alone is no overflow: {heads:?}");
 }
