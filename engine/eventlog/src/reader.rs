@@ -6,7 +6,7 @@ use crate::{
     Fault, FileHeader, LogError, RecordHeader, Stream,
     format::{BLOCK_END_LEN, FILE_HEADER_LEN, RECORD_HEADER_LEN, RECORDS_PER_BLOCK, check_record, to_u64, to_usize},
     records::{AnyPayload, Payload, RecordKind},
-    verify::Segments,
+    verify::{Segments, settled},
     walk::{Ending, walk},
 };
 
@@ -93,6 +93,10 @@ impl LogReader {
     /// # Errors
     /// [`LogError::StreamMissing`], [`LogError::Io`], and [`LogError::Damaged`] for a damaged header.
     pub fn open(dir: &Path, stream: Stream) -> Result<Self, LogError> {
+        settled(|| Self::look(dir, stream))
+    }
+
+    fn look(dir: &Path, stream: Stream) -> Result<Self, LogError> {
         let segments = Segments::open(dir, stream)?;
         let bytes = segments.bytes();
         let damaged = |number: usize, offset, index, fault| LogError::Damaged {

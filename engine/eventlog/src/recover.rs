@@ -18,6 +18,8 @@ use crate::{
 pub struct StreamRecovery {
     /// The stream as it is now.
     pub report: StreamReport,
+    /// Whether it was open before.
+    pub was_open: bool,
     /// Whole records that the segment files held.
     pub durable_count: u64,
     /// Published records that came from the staging memory.
@@ -79,13 +81,14 @@ fn close(dir: &Path, walk: Walk) -> Result<StreamRecovery, LogError> {
     let durable_count = walk.record_count();
     let mut recovery = StreamRecovery {
         report: walk.report(),
+        was_open: !matches!(walk.end, WalkEnd::Sealed { .. }),
         durable_count,
         staged_count: 0,
         lost_count: 0,
         cut_count: walk.cut_count,
         is_staging_found: false,
     };
-    if matches!(walk.end, WalkEnd::Sealed { .. }) {
+    if !recovery.was_open {
         return Ok(recovery);
     }
     let (stream, header) = (walk.stream, walk.header);

@@ -146,6 +146,28 @@ fn refuse_strays(dir: &Path, stream: Stream, count: usize) -> Result<(), LogErro
     Err(LogError::Damaged { path: segment_path(dir, stream, missing), offset: 0, index: 0, fault })
 }
 
+/// How often a log is looked at anew, whose errors are elsewhere every time.
+const LOOKS_MAX: u32 = 1_000;
+
+/// What `look` finds in a log that may be written meanwhile: a record that was not there when it was looked at, with others
+/// behind it by the time those were, is no damage. An error counts once the next look finds the very same.
+pub(crate) fn settled<T>(look: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    let mut last = String::new();
+    for _ in 0..LOOKS_MAX {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                let text = error.to_string();
+                if text == last {
+                    return Err(error);
+                }
+                last = text;
+            }
+        }
+    }
+    look()
+}
+
 /// Checks every checksum, index and hash of the log in `dir`, and what its ends say.
 ///
 /// Each stream is checked on a thread of its own.
@@ -156,7 +178,8 @@ fn refuse_strays(dir: &Path, stream: Stream, count: usize) -> Result<(), LogErro
 /// # Errors
 /// [`LogError::Damaged`] naming the first damaged place, [`LogError::StreamMissing`], [`LogError::Io`].
 pub fn verify(dir: &Path) -> Result<LogReport, LogError> {
-    let check = |stream| Ok::<_, LogError>(Segments::open(dir, stream)?.walk(stream, Ending::Crash)?.report());
+    let look = |stream| Ok(Segments::open(dir, stream)?.walk(stream, Ending::Crash)?.report());
+    let check = |stream| settled(|| look(stream));
     let [feed, decide, send, measure] = std::thread::scope(|scope| {
         let streams = [Stream::Feed, Stream::Decide, Stream::Send, Stream::Measure];
         streams.map(|stream| scope.spawn(move || check(stream))).map(|thread| match thread.join() {

@@ -89,6 +89,37 @@ fn a_full_ring_refuses_and_loses_nothing() {
     assert!(matches!(log.recorder.close(), Err(LogError::WriterOpen { stream: Stream::Measure })));
 }
 
+/// Whoever looks at a log while it is written sees a part of it, and never damage.
+#[test]
+fn a_log_verifies_at_any_moment_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(folder.path());
+    settings.segment_len_max = 1 << 20;
+    let mut log = EventLog::create(&settings, &facts()).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut count = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                fill(&mut log, count, count + 3);
+                log.recorder.poll(EpochNanos(0)).unwrap();
+                count += 3;
+            }
+        });
+        let mut counts = Vec::new();
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..300 {
+                counts.push(verify(&settings.dir).unwrap().stream(Stream::Decide).record_count);
+            }
+        }));
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        if let Err(panic) = seen {
+            std::panic::resume_unwind(panic);
+        }
+        assert!(counts.is_sorted() && counts.first() < counts.last(), "{counts:?}");
+    });
+}
+
 #[test]
 fn a_rehearsal_leaves_no_trace() {
     let [rehearsed, plain] = [true, false].map(|is_rehearsed| {

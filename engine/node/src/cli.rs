@@ -316,6 +316,8 @@ pub enum LogCommand {
     Why(WhyArgs),
     /// Check every record and the hash chain of a log.
     Check(LogCheckArgs),
+    /// Close the log of a run that was killed: add what it had published, give up what is torn, seal.
+    Close(LogCheckArgs),
     /// Say how long messages of a live run took to the venue and back, and write the triples that the paper venue takes.
     Latencies(LatenciesArgs),
 }

@@ -97,6 +97,10 @@ where
         self.finish();
     }
 
+    fn cut_input(&mut self) {
+        self.cut();
+    }
+
     fn idle(&mut self) {
         if S::IS_LIVE {
             self.poll();

@@ -6,9 +6,13 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use common::{copy_dir, flip, itch_file, json, peregrine, replay, run_plan, shipped, verify, with_held};
-use peregrine_eventlog::records::{HeldAction, HeldRecord, OrderRecord, OrderTransition};
+use common::{
+    copy_dir, flip, itch_file, json, peregrine, program, replay, run_plan, set_words, shipped, verify, with_held,
+};
+use peregrine_eventlog::records::{HeldAction, HeldRecord, InputCheckpoint, OrderRecord, OrderTransition};
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_model::Backend;
 use peregrine_node::config::{BackendChoice, PrecisionChoice, Wiring};
@@ -363,4 +367,76 @@ fn verify_truly_runs_again_and_names_the_first_record_that_differs() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("first record of stream decide that differs: "), "{said}");
     assert!(said.contains("DecisionRecord"), "{said}");
+}
+
+/// A replay that is killed in the middle says before its first event what it is, so that what it has done can be done again.
+#[test]
+fn a_run_that_was_killed_is_verified_as_far_as_it_went() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, run) = (itch_file(dir.path(), 7, 60_000), dir.path().join("killed"));
+    let mut words = vec!["replay".to_owned(), "--config".to_owned(), shipped("demo.toml").display().to_string()];
+    words.extend([file.display().to_string(), "--out".to_owned(), run.display().to_string()]);
+    // Slow enough to be still under way.
+    words.extend(["--rate", "20000"].map(str::to_owned));
+    words.extend(set_words(dir.path(), &[]));
+    let mut child = program(dir.path()).args(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let decided = || LogReader::open(&run, Stream::Decide).map_or(0, |log| log.records().filter(Result::is_ok).count());
+    let begin = Instant::now();
+    while decided() < 50 {
+        assert!(begin.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "it never decided");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let open = verify(dir.path(), &run);
+    assert_eq!(open.code, Some(2), "{open:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let open = verify(dir.path(), &run);
+    assert!(open.code == Some(2) && open.err.contains("peregrine log close"), "{open:?}");
+    let close = || peregrine(dir.path(), ["log", "close", run.to_str().unwrap()]);
+    let closed = close();
+    assert!(closed.code == Some(0) && closed.out.contains("decide   closed now: "), "{closed:?}");
+    let again = close();
+    assert!(again.code == Some(0) && !again.out.contains("closed now"), "{again:?}");
+
+    let as_json = |run: &Path, files: &[&Path]| {
+        let words = [Path::new("replay"), Path::new("--verify"), run, Path::new("--json")];
+        let ended = peregrine(dir.path(), words.iter().chain(files));
+        let said: serde_json::Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}"));
+        (ended.code, said)
+    };
+    let (code, said) = as_json(&run, &[]);
+    assert_eq!((code, &said["is_identical"], &said["is_cut_off"]), (Some(0), &true.into(), &true.into()), "{said}");
+    let extent = |said: &serde_json::Value, name: &str| {
+        let extents = said["extents"].as_array().unwrap();
+        let found = extents.iter().find(|extent| extent["stream"] == name).unwrap();
+        (found["repeated_count"].as_u64().unwrap(), found["behind_count"].as_u64().unwrap())
+    };
+    let counts = ["feed", "decide", "send"].map(|name| extent(&said, name));
+    assert!(counts[0].0 > 0 && counts[1].0 >= 50 && counts.iter().all(|(_, behind)| *behind == 0), "{said}");
+
+    // An input that ends before the log does: what came before its end is the same, the rest is said to be left.
+    let (short, bytes) = (dir.path().join("short-2026-01-05.itch50"), fs::read(&file).unwrap());
+    let log = LogReader::open(&run, Stream::Feed).unwrap();
+    let offsets = log.payloads::<InputCheckpoint>().map(|record| record.unwrap().1.input_offset);
+    let end = usize::try_from(offsets.last().unwrap()).unwrap();
+    fs::write(&short, &bytes[..end * 9 / 10]).unwrap();
+    let (code, said) = as_json(&run, &[&short]);
+    assert_eq!((code, &said["is_identical"]), (Some(0), &true.into()), "{said}");
+    let (repeated, behind) = extent(&said, "decide");
+    assert!(repeated > 10 && behind > 10 && repeated + behind == counts[1].0, "{said}");
+
+    // Another session in its place, and another configuration: both are found.
+    let other = itch_file(dir.path(), 8, 60_000);
+    let (code, said) = as_json(&run, &[&other]);
+    assert_eq!((code, &said["is_identical"]), (Some(1), &false.into()), "{said}");
+    // Nobody watched: records are missing where the input still has their events.
+    let quiet =
+        peregrine(dir.path(), ["replay", "--verify", run.to_str().unwrap(), "--set", "decide.symbols=[\"ZZZZ\"]"]);
+    assert!(quiet.code == Some(1) && quiet.out.contains("stream decide that differs: 0"), "{quiet:?}");
+    let (changed, path) = (dir.path().join("changed"), dir.path().join("changed/config.toml"));
+    copy_dir(&run, &changed);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("segment_mib = 64", "segment_mib = 65")).unwrap();
+    let (code, said) = as_json(&changed, &[]);
+    assert!(code == Some(1) && said["differences"][0]["what"].as_str().unwrap().contains("config"), "{said}");
 }

@@ -124,6 +124,7 @@ fn the_venue_is_heard_while_packets_come_that_make_no_events() {
         schedule,
         stopwatch: NullStopwatch,
         packet_count_max: u64::MAX,
+        is_cut: false,
         packet_count: 0,
         stop_input: StopFlag::new(),
         progress: Arc::new(FeedProgress::default()),

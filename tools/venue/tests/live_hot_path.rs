@@ -197,6 +197,7 @@ fn world(dir: &Path) -> World {
         schedule,
         stopwatch: TscStopwatch::new(&clock),
         packet_count_max: u64::MAX,
+        is_cut: false,
         packet_count: 0,
         stop_input: StopFlag::new(),
         progress: Arc::new(FeedProgress::default()),

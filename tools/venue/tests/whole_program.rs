@@ -16,7 +16,7 @@ mod program;
 #[path = "common/truth.rs"]
 mod truth;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use peregrine_eventlog::records::{HeardKind, HeardRecord, OrderRecord, OrderTran
 use peregrine_eventlog::{LogReader, Stream};
 use peregrine_node::exit::{Exit, Failure};
 use peregrine_node::live::history;
-use peregrine_node::run::Manifest;
+use peregrine_node::run::{MANIFEST_NAME, Manifest};
 use peregrine_runtime::StopFlag;
 use peregrine_types::Nanos;
 use peregrine_venue::{Addresses, Summary};
@@ -171,6 +171,41 @@ fn a_recorded_paper_session_replays_to_the_same_log() {
     assert_eq!((live.state_hash, live.decision_hash), (again.state_hash, again.decision_hash));
 }
 
+/// Not a test: one command of the program, whose output is wanted.
+#[test]
+#[ignore = "started by another test as a process of its own"]
+fn command_process() {
+    let Ok(words) = std::env::var("PEREGRINE_COMMAND_WORDS") else { return };
+    let words: Vec<&str> = words.lines().collect();
+    done(peregrine(&words, &[]));
+}
+
+/// Repeats what a killed run did, as far as its log and its recording go; gives how many records of the decide stream were
+/// made again, and how many stand behind the recording's end.
+fn verify_killed(run: &Path) -> (u64, u64) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "command_process", "--ignored", "--nocapture"])
+        .env("PEREGRINE_COMMAND_WORDS", format!("replay\n--verify\n{}", run.display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("identical as far as it goes"), "{said}");
+    let line = said.lines().find(|line| line.starts_with("decide ")).unwrap_or_else(|| panic!("{said}"));
+    let numbers = line
+        .split(|c: char| !c.is_ascii_digit() && c != '\u{202f}' && c != ',')
+        .filter_map(|word| word.chars().filter(char::is_ascii_digit).collect::<String>().parse().ok());
+    let numbers: Vec<u64> = numbers.collect();
+    println!("killed run: {line}");
+    (numbers[0], numbers.get(1).copied().unwrap_or(0))
+}
+
+/// The runs below `dir` that were killed once they had heard something.
+fn killed_runs(dir: &Path) -> Vec<PathBuf> {
+    let runs = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let killed = runs.filter(|run| run.join(history::NOTE_NAME).exists() && !run.join(MANIFEST_NAME).exists());
+    killed.filter(|run| LogReader::open(run, Stream::Decide).unwrap().records().next().is_some()).collect()
+}
+
 /// Not a test: the whole program, which the test below kills.
 #[test]
 #[ignore = "started by another test as a process of its own"]
@@ -179,16 +214,22 @@ fn program_process() {
     let set: Vec<String> = std::env::var("PEREGRINE_PROGRAM_SET").unwrap().lines().map(str::to_owned).collect();
     let seconds = std::env::var("PEREGRINE_PROGRAM_SECONDS").unwrap();
     let profile = std::env::var("PEREGRINE_PROGRAM_PROFILE").unwrap();
-    let words = ["run", "--mode", "live", "--config", &profile, "--seconds", &seconds, "--out", &out, "--json"];
+    let mode = std::env::var("PEREGRINE_PROGRAM_MODE").unwrap();
+    let words = ["run", "--mode", &mode, "--config", &profile, "--seconds", &seconds, "--out", &out, "--json"];
     let exit = done(peregrine(&words, &set));
     assert!(matches!(exit, Exit::Done | Exit::No), "faults may cost a verdict about the feed, no more");
 }
 
 fn spawn_program(dir: &Path, run: &str, set: &[String], seconds: u32) -> std::process::Child {
+    spawn_mode("live", dir, run, set, seconds)
+}
+
+fn spawn_mode(mode: &str, dir: &Path, run: &str, set: &[String], seconds: u32) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "program_process", "--ignored", "--nocapture"])
         .env("PEREGRINE_PROGRAM_OUT", dir.join(run))
         .env("PEREGRINE_PROGRAM_PROFILE", held_profile(dir))
+        .env("PEREGRINE_PROGRAM_MODE", mode)
         .env("PEREGRINE_PROGRAM_SET", set.join("\n"))
         .env("PEREGRINE_PROGRAM_SECONDS", seconds.to_string())
         .stdout(Stdio::piped())
@@ -207,7 +248,7 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
     let cycles = setting("PEREGRINE_PROGRAM_KILL_CYCLES", 4);
     let life_ms = u64::from(setting("PEREGRINE_PROGRAM_KILL_LIFE_MS", 600));
     let mut chance = ChaCha8Rng::seed_from_u64(setting("PEREGRINE_PROGRAM_KILL_SEED", 12).into());
-    let (mut done, mut orders, mut fills, mut runs) = (0, 0, 0, 0);
+    let (mut done, mut orders, mut fills, mut runs, mut repeated) = (0, 0, 0, 0, 0);
     while done < cycles {
         let folder = tempfile::tempdir().unwrap();
         let (addresses, lines, stop, venue) = tape();
@@ -244,13 +285,52 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
         let is_clean = output.status.success() && said.contains("Our account equals the venue's stream");
         assert!(is_clean, "{said}");
         verify(&folder.path().join("the-last"));
+        for run in killed_runs(folder.path()) {
+            let (count, behind) = verify_killed(&run);
+            repeated += count;
+            // The recording lost its end, in the middle of a packet: what it has no more is said to be left.
+            let recording = std::fs::File::options().write(true).open(run.join("feed.pcapng")).unwrap();
+            recording.set_len(recording.metadata().unwrap().len() * 7 / 10 + 1).unwrap();
+            if count > 100 {
+                let (shorter, more) = verify_killed(&run);
+                assert!(shorter > 0 && more > behind && shorter + more == count + behind, "{shorter}, {more}");
+            }
+        }
         let (truth, run_count) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
         (orders, fills, runs) = (orders + truth.accepted.len(), fills + truth.fills.len(), runs + run_count);
         println!("{done} kills of the whole program so far, {orders} orders, {fills} fills");
         stop.request();
         venue.join().unwrap();
     }
+    assert!(repeated > 20, "{repeated} records of killed runs were made again");
     println!("whole program: {done} kills, {orders} orders, {fills} fills, {runs} runs that were logged in");
+}
+
+/// A paper run is killed, too, and all its streams are made again: its venue is a part of it.
+#[test]
+fn a_paper_run_that_was_killed_is_verified_as_far_as_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let (addresses, lines, stop, venue) = tape();
+    let mut set = changes(&addresses, lines);
+    set.push("live.is_recorded=true".to_owned());
+    let mut child = spawn_mode("paper", folder.path(), "paper", &set, 60);
+    let run = folder.path().join("paper");
+    let sent = || LogReader::open(&run, Stream::Send).map_or(0, |log| log.records().filter(Result::is_ok).count());
+    let begin = Instant::now();
+    while sent() < 100 {
+        assert!(begin.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "it never traded");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    stop.request();
+    venue.join().unwrap();
+    assert_eq!(done(peregrine(&["log", "close", &run.display().to_string()], &[])), Exit::Done);
+    let (whole, behind) = verify_killed(&run);
+    let recording = std::fs::File::options().write(true).open(run.join("feed.pcapng")).unwrap();
+    recording.set_len(recording.metadata().unwrap().len() * 9 / 10 + 1).unwrap();
+    let (shorter, more) = verify_killed(&run);
+    assert!(shorter > 20 && more > behind && shorter + more == whole + behind, "{whole} {behind} {shorter} {more}");
 }
 
 /// How old a decision may be in the run that is stopped.

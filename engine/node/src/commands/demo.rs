@@ -39,6 +39,7 @@ pub(super) fn run(args: &DemoArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         packet_count_max: None,
         guard_script: None,
         heard: None,
+        is_cut: false,
         live: None,
         dir,
     };

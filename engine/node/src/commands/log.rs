@@ -1,4 +1,4 @@
-//! `peregrine log why`, `peregrine log check` and `peregrine log latencies`.
+//! `peregrine log why`, `peregrine log check`, `peregrine log close` and `peregrine log latencies`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::cli::{LogCheckArgs, LogCommand, WhyArgs};
 use crate::commands::{print, print_json};
 use crate::exit::{Exit, Failure};
-use crate::run::hex;
+use crate::live::history::{self, CloseError};
+use crate::run::{MANIFEST_NAME, START_NAME, hex};
 
 /// Folder in which the shipped profiles put their runs.
 const OUT_DIR: &str = "peregrine-out";
@@ -21,6 +22,7 @@ pub(super) fn run(command: &LogCommand) -> Result<Exit, Failure> {
     match command {
         LogCommand::Why(args) => why(args),
         LogCommand::Check(args) => check(args),
+        LogCommand::Close(args) => close(args),
         LogCommand::Latencies(args) => super::latencies::run(args),
     }
 }
@@ -42,10 +44,12 @@ fn why(args: &WhyArgs) -> Result<Exit, Failure> {
 fn newest_run(out_dir: &Path) -> Result<PathBuf, Failure> {
     let read = std::fs::read_dir(out_dir)
         .map_err(|error| Failure::file("list runs", out_dir, &error, "give the run's folder with --run"))?;
-    let runs = read.filter_map(Result::ok).filter(|entry| entry.path().join("run.json").is_file());
+    // A run that was killed is what is asked about most of all.
+    let is_run = |dir: PathBuf| [START_NAME, MANIFEST_NAME].iter().any(|name| dir.join(name).is_file());
+    let runs = read.filter_map(Result::ok).filter(|entry| is_run(entry.path()));
     let newest = runs.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok());
     newest.map(|entry| entry.path()).ok_or_else(|| {
-        Failure::usage(format_args!("there is no finished run ({}): give its folder with --run", out_dir.display()))
+        Failure::usage(format_args!("there is no run ({}): give its folder with --run", out_dir.display()))
     })
 }
 
@@ -60,6 +64,47 @@ fn check(args: &LogCheckArgs) -> Result<Exit, Failure> {
         print(&to_text(&report))?
     }
     Ok(if report.is_sealed() { Exit::Done } else { Exit::No })
+}
+
+fn close(args: &LogCheckArgs) -> Result<Exit, Failure> {
+    let recovery = history::close(&args.run).map_err(|error| match error {
+        CloseError::Log(error) => super::log_failure(error),
+        CloseError::Note(failure) => failure,
+    })?;
+    let (report, lost) = (recovery.report(), history::lost(&args.run)?);
+    if args.json {
+        let streams: Vec<_> = (recovery.streams.iter())
+            .map(|stream| {
+                json!({
+                    "stream": stream.report.stream.name(),
+                    "was_open": stream.was_open,
+                    "durable_count": stream.durable_count,
+                    "staged_count": stream.staged_count,
+                    "lost_count": stream.lost_count,
+                    "cut_count": stream.cut_count,
+                    "is_staging_found": stream.is_staging_found,
+                })
+            })
+            .collect();
+        print_json(&json!({"log": to_json(&report), "recovered": streams, "lost": lost}))?;
+    } else {
+        let mut text = to_text(&report);
+        for stream in recovery.streams.iter().filter(|stream| stream.was_open) {
+            let figures = [
+                (stream.durable_count, "in its files"),
+                (stream.staged_count, "published and not yet in a file"),
+                (stream.lost_count, "LOST: the memory that held them is damaged"),
+                (stream.cut_count, "given up: something before them is missing"),
+            ];
+            let figures: Vec<String> = (figures.iter())
+                .filter(|(figure, _)| *figure > 0)
+                .map(|(figure, what)| format!("{} {what}", count(*figure)))
+                .collect();
+            text.push_str(&format!("{:8} closed now: {}\n", stream.report.stream.name(), figures.join(", ")));
+        }
+        print(&text)?;
+    }
+    Ok(if lost.is_none() { Exit::Done } else { Exit::No })
 }
 
 /// What a log holds, as JSON.

@@ -47,6 +47,7 @@ pub(super) fn run(args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Fai
         packet_count_max: None,
         guard_script: None,
         heard: None,
+        is_cut: false,
         live: None,
         dir,
     };

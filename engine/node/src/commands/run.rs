@@ -49,6 +49,7 @@ pub(super) fn run(args: &LiveArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         packet_count_max: None,
         guard_script: None,
         heard: None,
+        is_cut: false,
         live: Some(LiveSettings { mode, date }),
         dir,
     };

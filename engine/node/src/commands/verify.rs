@@ -1,20 +1,27 @@
-//! `peregrine replay --verify LOG`: runs the same input again and proves that orders, log and state are byte-identical.
+//! `peregrine replay --verify LOG`: runs the same input again and proves that orders, log and state are byte-identical; of a
+//! run that was cut off, as far as both log and recording go.
+
+mod cut;
+mod say;
 
 use std::path::{Path, PathBuf};
 
-use peregrine_eventlog::records::{AnyPayload, HeardKind, HeardRecord, Payload};
-use peregrine_eventlog::{LogReader, Stream, StreamTag};
+use cut::Extent;
+use peregrine_eventlog::records::{HeardKind, HeardRecord, Payload};
+use peregrine_eventlog::{LogReader, RecordRef, Stream, StreamTag};
 use peregrine_runtime::StopFlag;
 use peregrine_types::EpochNanos;
-use serde_json::json;
 
 use crate::cli::ReplayArgs;
+use crate::commands::note;
 use crate::commands::replay::{execute, input_plan};
-use crate::commands::{note, print, print_json};
-use crate::config::Loaded;
+use crate::config::{Loaded, Wiring};
 use crate::exit::{Exit, Failure};
 use crate::live::history::{self, NOTE_NAME};
-use crate::run::{CONFIG_NAME, HeardScript, InputFile, Manifest, RECORDING_NAME, Run, RunPlan, hex};
+use crate::run::{
+    CONFIG_NAME, HeardScript, InputFile, MANIFEST_NAME, Manifest, RECORDING_NAME, Run, RunPlan, RunStart, START_NAME,
+    hex,
+};
 use crate::stage::schedule::Pace;
 
 /// One difference between the two runs.
@@ -24,44 +31,75 @@ struct Difference {
     found: String,
 }
 
+/// The run that is verified.
+struct Subject {
+    dir: PathBuf,
+    start: RunStart,
+    /// What it ended with; nothing if it was cut off.
+    end: Option<Manifest>,
+}
+
+/// What a verification found.
+struct Verdict {
+    differences: Vec<Difference>,
+    /// The run that was made again, if it came to that.
+    again: Option<Run>,
+    /// How far each stream of a run that was cut off was made again.
+    extents: Vec<Extent>,
+}
+
+impl Subject {
+    fn read(dir: &Path) -> Result<Self, Failure> {
+        let dir = dir.to_path_buf();
+        if !dir.join(MANIFEST_NAME).exists() && dir.join(START_NAME).exists() {
+            return Ok(Self { start: RunStart::read(&dir)?, end: None, dir });
+        }
+        let end = Manifest::read(&dir)?;
+        Ok(Self { start: end.start(), end: Some(end), dir })
+    }
+}
+
 pub(super) fn run(dir: &Path, args: &ReplayArgs, interrupted: &StopFlag) -> Result<Exit, Failure> {
-    let manifest = Manifest::read(dir)?;
-    let files = input_files(dir, &manifest, &args.files)?;
-    let mut differences = check_log(dir, &manifest)?;
-    differences.extend(check_config(dir, &manifest)?);
-    if differences.is_empty() {
-        let mut inputs = check_inputs(&manifest, &files)?;
-        inputs.extend(check_latency(&manifest));
+    let subject = Subject::read(dir)?;
+    let files = input_files(&subject, &args.files)?;
+    let mut differences = check_log(&subject)?;
+    differences.extend(check_config(&subject)?);
+    let mut verdict = Verdict { differences, again: None, extents: Vec::new() };
+    if verdict.differences.is_empty() {
+        let mut inputs = check_inputs(&subject, &files)?;
+        inputs.extend(check_latency(&subject));
         let scratch = Scratch::new()?;
-        match (repeat(dir, &manifest, (args, &files), &scratch.0, interrupted), inputs.is_empty()) {
+        match (repeat(&subject, (args, &files), &scratch.0, interrupted), inputs.is_empty()) {
             (Ok(again), _) if again.is_interrupted => {
                 return Err(Failure::interrupted("the verification was stopped: no verdict; run it again"));
             }
             (Ok(again), _) => {
-                differences.extend(inputs);
-                differences.extend(compare(dir, &manifest, &again)?);
+                verdict.differences.extend(inputs);
+                compare(&subject, &again, &mut verdict)?;
+                verdict.again = Some(again);
             }
             (Err(failure), true) => return Err(failure),
             // What was changed may have become unreadable: the place is what was asked for.
             (Err(failure), false) => {
-                differences.extend(inputs);
+                verdict.differences.extend(inputs);
                 let (what, expected) = ("the changed input".to_owned(), "a session to run again".to_owned());
-                differences.push(Difference { what, expected, found: failure.to_string() });
+                verdict.differences.push(Difference { what, expected, found: failure.to_string() });
             }
         }
     }
-    conclude((dir, &manifest), &differences, args.run.json)
+    say::conclude(&subject, &verdict, args.run.json)
 }
 
 /// The log itself: every record, the chain, and the hash that the manifest states.
-fn check_log(dir: &Path, manifest: &Manifest) -> Result<Vec<Difference>, Failure> {
-    let report = match peregrine_eventlog::verify(dir) {
+fn check_log(subject: &Subject) -> Result<Vec<Difference>, Failure> {
+    let report = match peregrine_eventlog::verify(&subject.dir) {
         Ok(report) => report,
         Err(error) => {
             let (what, expected) = ("the log is damaged".to_owned(), "every record as it was written".to_owned());
             return Ok(vec![Difference { what, expected, found: error.to_string() }]);
         }
     };
+    let Some(end) = &subject.end else { return may_be_cut(&subject.dir, report.is_sealed()).map(|()| Vec::new()) };
     let mut differences = Vec::new();
     for stream in report.streams.iter().filter(|stream| !stream.is_sealed) {
         let name = stream.stream.name();
@@ -73,36 +111,54 @@ fn check_log(dir: &Path, manifest: &Manifest) -> Result<Vec<Difference>, Failure
         });
     }
     let found = hex(&report.log_hash());
-    if found != manifest.log_hash {
-        differences.push(Difference { what: "log hash".to_owned(), expected: manifest.log_hash.clone(), found });
+    if found != end.log_hash {
+        differences.push(Difference { what: "log hash".to_owned(), expected: end.log_hash.clone(), found });
     }
     Ok(differences)
 }
 
+/// Refuses a run without a manifest that was not cut off, or whose log is still open.
+fn may_be_cut(dir: &Path, is_closed: bool) -> Result<(), Failure> {
+    let shown = dir.display();
+    if !is_closed {
+        return Err(Failure::usage(format_args!(
+            "the run goes on, or was cut off and its log is still open ({shown}): once it is over `peregrine log close {shown}` \
+             closes it, as the next run of its session does"
+        )));
+    }
+    if cut::has_end(dir)? {
+        return Err(Failure::io(format_args!(
+            "the log goes to the end of its run, and the run's {MANIFEST_NAME} is not there ({shown}): put it back; if the run \
+             was killed while it closed, `log check` proves that the log is whole"
+        )));
+    }
+    Ok(())
+}
+
 /// The configuration that the run was made with, as it lies beside the log.
-fn check_config(dir: &Path, manifest: &Manifest) -> Result<Option<Difference>, Failure> {
-    let path = dir.join(CONFIG_NAME);
-    let found = hex(&Loaded::read(&path, &[])?.config.sha256());
-    Ok((found != manifest.config_sha256).then(|| Difference {
+fn check_config(subject: &Subject) -> Result<Option<Difference>, Failure> {
+    let path = subject.dir.join(CONFIG_NAME);
+    let (found, expected) = (hex(&Loaded::read(&path, &[])?.config.sha256()), &subject.start.config_sha256);
+    Ok((found != *expected).then(|| Difference {
         what: format!("config {}", path.display()),
-        expected: format!("sha256 {}", manifest.config_sha256),
+        expected: format!("sha256 {expected}"),
         found: format!("sha256 {found}"),
     }))
 }
 
 /// The files: those of the manifest, or others given in their place. A live run on paper had none: its own recording, or
 /// another of the same session.
-fn input_files(dir: &Path, manifest: &Manifest, given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let (count, before) = (given.len(), manifest.inputs.len());
+fn input_files(subject: &Subject, given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let (count, before) = (given.len(), subject.start.files.len());
     if before > 0 {
         if count != 0 && count != before {
             let what =
                 format!("{count} files are given, the run had {before}: give all of them in their order, or none");
             return Err(Failure::usage(what));
         }
-        let inputs = manifest.inputs.iter().map(|input| input.path.clone());
-        return Ok(if count == 0 { inputs.collect() } else { given.to_vec() });
+        return Ok(if count == 0 { subject.start.files.clone() } else { given.to_vec() });
     }
+    let dir = &subject.dir;
     let recording = dir.join(RECORDING_NAME);
     if count > 0 {
         Ok(given.to_vec())
@@ -116,10 +172,11 @@ fn input_files(dir: &Path, manifest: &Manifest, given: &[PathBuf]) -> Result<Vec
     }
 }
 
-/// Whether the files are those of the run, as far as it knew any.
-fn check_inputs(manifest: &Manifest, files: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
+/// Whether the files are those of the run, as far as it knew any at its end.
+fn check_inputs(subject: &Subject, files: &[PathBuf]) -> Result<Vec<Difference>, Failure> {
     let mut differences = Vec::new();
-    for (expected, file) in manifest.inputs.iter().zip(files) {
+    let inputs = subject.end.iter().flat_map(|end| &end.inputs);
+    for (expected, file) in inputs.zip(files) {
         let found = InputFile::of(file)?;
         if found.sha256 != expected.sha256 {
             differences.push(Difference {
@@ -133,8 +190,8 @@ fn check_inputs(manifest: &Manifest, files: &[PathBuf]) -> Result<Vec<Difference
 }
 
 /// The file of the paper venue's latencies: it is configuration, and nobody may give another one.
-fn check_latency(manifest: &Manifest) -> Option<Difference> {
-    let expected = manifest.latency.as_ref()?;
+fn check_latency(subject: &Subject) -> Option<Difference> {
+    let expected = subject.start.latency.as_ref()?;
     let what = format!("latencies {} ({} bytes before)", expected.path.display(), expected.len);
     let found = match InputFile::of(&expected.path) {
         Ok(found) if found.sha256 == expected.sha256 => return None,
@@ -145,32 +202,41 @@ fn check_latency(manifest: &Manifest) -> Option<Difference> {
 }
 
 fn repeat(
-    dir: &Path,
-    manifest: &Manifest,
+    subject: &Subject,
     (args, files): (&ReplayArgs, &[PathBuf]),
     scratch: &Path,
     interrupted: &StopFlag,
 ) -> Result<Run, Failure> {
+    let Subject { dir, start, end } = subject;
     let mut loaded = Loaded::read(&dir.join(CONFIG_NAME), &args.run.set)?;
-    if let Some(folder) = &manifest.config_dir {
+    if let Some(folder) = &start.config_dir {
         loaded.file = folder.join(CONFIG_NAME);
     }
-    let input = input_plan(&loaded, files, manifest.date.as_deref())?;
+    if end.is_none() {
+        // Every wiring gives the same records; in this one nothing is between the threads when the input breaks off.
+        loaded.config.runtime.wiring = Wiring::Fused;
+    }
+    let input = input_plan(&loaded, files, start.date.as_deref())?;
+    // A live run counts its steps: what it took is what its recording has.
+    let packet_count_max = end.as_ref().filter(|end| !end.inputs.is_empty()).map(|end| end.packet_count);
     let plan = RunPlan {
         loaded,
-        command: manifest.command.clone(),
+        command: start.command.clone(),
         input,
         pace: Pace::Max,
-        from: manifest.from.map(EpochNanos),
-        to: manifest.to.map(EpochNanos),
-        // A live run counts its steps: what it took is what its recording has.
-        packet_count_max: (!manifest.inputs.is_empty()).then_some(manifest.packet_count),
+        from: start.from.map(EpochNanos),
+        to: start.to.map(EpochNanos),
+        packet_count_max,
         guard_script: Some(script(dir)?),
-        heard: if went_to_a_venue(dir) { Some(heard(dir)?) } else { None },
+        heard: if went_to_a_venue(dir) { Some(heard(subject)?) } else { None },
+        is_cut: end.is_none(),
         live: None,
         dir: scratch.join("again"),
     };
-    note(format_args!("running {} events again …", peregrine_report::format::count(manifest.event_count)));
+    match end {
+        Some(end) => note(format_args!("running {} events again …", peregrine_report::format::count(end.event_count))),
+        None => note("running again what came before the run was cut off …"),
+    }
     execute(plan, interrupted)
 }
 
@@ -188,9 +254,16 @@ fn went_to_a_venue(dir: &Path) -> bool {
 }
 
 /// What the decide stage heard beside the market's events, by the log.
-fn heard(dir: &Path) -> Result<HeardScript, Failure> {
+fn heard(subject: &Subject) -> Result<HeardScript, Failure> {
+    let dir = &subject.dir;
     let records: Vec<HeardRecord> = script(dir)?;
     let Some(began) = records.first().filter(|record| record.kind == HeardKind::Began) else {
+        if subject.end.is_none() && open(dir, Stream::Decide)?.records().next().is_none() {
+            return Err(Failure::usage(format_args!(
+                "the run was cut off before it began ({}): there is nothing to make again",
+                dir.display()
+            )));
+        }
         return Err(Failure::usage(format_args!(
             "the log does not say what the run heard of its venue ({}): an earlier version wrote it; `log check` proves that \
              it is whole",
@@ -210,28 +283,36 @@ fn heard(dir: &Path) -> Result<HeardScript, Failure> {
     Ok(HeardScript { records, memories })
 }
 
-fn compare(dir: &Path, manifest: &Manifest, again: &Run) -> Result<Vec<Difference>, Failure> {
-    let mut differences = Vec::new();
+fn compare(subject: &Subject, again: &Run, verdict: &mut Verdict) -> Result<(), Failure> {
+    let Subject { dir, start, end } = subject;
     let mut hold = |what: &str, expected: &str, found: &str| {
         if expected != found {
             let (expected, found) = (expected.to_owned(), found.to_owned());
-            differences.push(Difference { what: what.to_owned(), expected, found });
+            verdict.differences.push(Difference { what: what.to_owned(), expected, found });
         }
     };
     let repeated = &again.manifest;
-    hold("event count", &manifest.event_count.to_string(), &repeated.event_count.to_string());
-    hold("model", &manifest.model_sha256, &repeated.model_sha256);
+    hold("model", &start.model_sha256, &repeated.model_sha256);
     // What became of orders is the venue's word, and was an input: the log's own check covers it.
     let is_live = went_to_a_venue(dir);
-    if !is_live {
-        hold("log hash", &manifest.log_hash, &repeated.log_hash);
+    if let Some(end) = end {
+        hold("event count", &end.event_count.to_string(), &repeated.event_count.to_string());
+        if !is_live {
+            hold("log hash", &end.log_hash, &repeated.log_hash);
+        }
+        hold("state hash", &end.state_hash, &repeated.state_hash);
+        hold("decision hash", &end.decision_hash, &repeated.decision_hash);
     }
-    hold("state hash", &manifest.state_hash, &repeated.state_hash);
-    hold("decision hash", &manifest.decision_hash, &repeated.decision_hash);
     for stream in Stream::ALL.into_iter().filter(|stream| is_repeated(*stream, is_live)) {
-        differences.extend(first_difference(dir, &again.dir, stream)?);
+        if end.is_some() {
+            verdict.differences.extend(first_difference(dir, &again.dir, stream)?);
+        } else {
+            let (extent, difference) = cut::compare(dir, again, stream)?;
+            verdict.extents.push(extent);
+            verdict.differences.extend(difference);
+        }
     }
-    Ok(differences)
+    Ok(())
 }
 
 /// Whether a verification makes the stream anew: of a run whose orders went to a venue not what became of them.
@@ -248,66 +329,30 @@ fn first_difference(before: &Path, after: &Path, stream: Stream) -> Result<Optio
         match (left.next().transpose().map_err(Failure::io)?, right.next().transpose().map_err(Failure::io)?) {
             (None, None) => break,
             (Some(a), Some(b)) if a.bytes() == b.bytes() => {}
-            (a, b) => {
-                let text = |record: Option<peregrine_eventlog::RecordRef<'_>>| {
-                    record.map_or_else(
-                        || "no record".to_owned(),
-                        |record| record.any().map_or_else(|error| error.to_string(), |payload| show(&payload)),
-                    )
-                };
-                let what = format!("first record of stream {stream} that differs: {index}");
-                return Ok(Some(Difference { what, expected: text(a), found: text(b) }));
-            }
+            (a, b) => return Ok(Some(differing((stream, index), a.as_ref(), b.as_ref()))),
         }
     }
     Ok(None)
 }
 
-fn show(payload: &AnyPayload<'_>) -> String {
-    format!("{payload:?}")
+/// Record `index` of a stream is one thing in the log, and another where it was made again.
+fn differing(
+    (stream, index): (Stream, u64),
+    expected: Option<&RecordRef<'_>>,
+    found: Option<&RecordRef<'_>>,
+) -> Difference {
+    let text = |record: Option<&RecordRef<'_>>| {
+        record.map_or_else(
+            || "no record".to_owned(),
+            |record| record.any().map_or_else(|error| error.to_string(), |payload| format!("{payload:?}")),
+        )
+    };
+    let what = format!("first record of stream {stream} that differs: {index}");
+    Difference { what, expected: text(expected), found: text(found) }
 }
 
 fn open(dir: &Path, stream: Stream) -> Result<LogReader, Failure> {
     LogReader::open(dir, stream).map_err(Failure::io)
-}
-
-fn conclude((dir, manifest): (&Path, &Manifest), differences: &[Difference], is_json: bool) -> Result<Exit, Failure> {
-    let is_equal = differences.is_empty();
-    let is_live = went_to_a_venue(dir);
-    if is_json {
-        let list: Vec<_> =
-            differences.iter().map(|d| json!({"what": d.what, "expected": d.expected, "found": d.found})).collect();
-        print_json(&json!({
-            "is_identical": is_equal,
-            "is_venue_from_log": is_live,
-            "repeated_streams": Stream::ALL.into_iter().filter(|stream| is_repeated(*stream, is_live))
-                .map(Stream::name).collect::<Vec<_>>(),
-            "event_count": manifest.event_count,
-            "log_hash": manifest.log_hash,
-            "state_hash": manifest.state_hash,
-            "differences": list,
-        }))?;
-    } else if is_equal {
-        let (events, state) = (peregrine_report::format::count(manifest.event_count), &manifest.state_hash);
-        print(&if is_live {
-            format!(
-                "identical: {events} events, decisions {}, state {state}\nwhat the venue said came from the log: streams feed \
-                 and decide are repeated, send is whole\n",
-                manifest.decision_hash
-            )
-        } else {
-            format!("identical: {events} events, log {}, state {state}\n", manifest.log_hash)
-        })?;
-    } else {
-        let plural = if differences.len() == 1 { "" } else { "s" };
-        let mut text = format!("NOT identical: {} difference{plural}\n", differences.len());
-        for difference in differences {
-            let Difference { what, expected, found } = difference;
-            text.push_str(&format!("{what}\n  expected  {expected}\n  found     {found}\n"));
-        }
-        print(&text)?;
-    }
-    Ok(if is_equal { Exit::Done } else { Exit::No })
 }
 
 /// A folder of its own that goes when the verification ends.

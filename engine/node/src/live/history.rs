@@ -7,17 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use peregrine_decide::HeldMemory;
 use peregrine_eventlog::records::{AnyPayload, IntentKind, OrderRecord, OrderTransition};
-use peregrine_eventlog::{LogReader, Recovery, Stream};
+use peregrine_eventlog::{LogError, LogReader, Recovery, Stream};
 use peregrine_gateway::live::{LoggedAccount, LoggedFill, LoggedOrder};
 use peregrine_types::{NewOrder, OrderId, ReasonCode, Symbol, SymbolId, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
+use crate::run::write_whole;
 use crate::stage::decide::held_change;
 
 /// Name of the note in a run's folder.
@@ -51,13 +52,7 @@ impl SessionNote {
     /// [`Failure`] when the folder does not take it.
     pub fn write(&self, dir: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(Failure::io)? + "\n";
-        let path = dir.join(NOTE_NAME);
-        let failed = |error: io::Error| Failure::file("write", &path, &error, "check the folder and the disk");
-        let written = dir.join(".session.json.part");
-        let mut file = File::create(&written).map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&written, &path).map_err(failed)?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+        write_whole(dir, NOTE_NAME, text.as_bytes())
     }
 
     /// Whether both are about the same account in the same session.
@@ -147,11 +142,14 @@ pub fn read(out_dir: &Path, note: &SessionNote) -> Result<History, Failure> {
             Failure::io(format_args!("the note of an earlier run is not readable ({}): {error}", path.display()))
         })?;
         if known.is_same(note) {
-            let recovery = peregrine_eventlog::recover(&dir).map_err(|error| {
-                Failure::io(format_args!("the log of an earlier run of this session ({}): {error}", dir.display()))
+            let recovery = close(&dir).map_err(|error| match error {
+                CloseError::Log(error) => {
+                    Failure::io(format_args!("the log of an earlier run of this session ({}): {error}", dir.display()))
+                }
+                CloseError::Note(failure) => failure,
             })?;
-            nothing_lost(&dir, &recovery)?;
-            let was_open = recovery.streams.iter().any(|stream| stream.staged_count > 0 || stream.is_staging_found);
+            nothing_lost(&dir)?;
+            let was_open = recovery.streams.iter().any(|stream| stream.was_open);
             history.recovered_count += usize::from(was_open);
             read_run(&dir, &known, note, &mut history.account)?;
             read_held(&dir, &known, note, &mut history.held)?;
@@ -183,10 +181,22 @@ pub fn held_before(dir: &Path) -> Result<Vec<HeldMemory>, Failure> {
     Ok(held)
 }
 
-/// Refuses a log that has lost records of orders, or of decisions: what the engine held, and which orders were sent for it,
-/// is in those alone. The recovery closes the log, so that nobody could tell it a second time: it is noted beside it.
-fn nothing_lost(dir: &Path, recovery: &Recovery) -> Result<(), Failure> {
-    let path = dir.join(LOST_NAME);
+/// Why a log was not closed.
+#[derive(Debug)]
+pub enum CloseError {
+    /// The log is not as a crash leaves it, or somebody writes it.
+    Log(LogError),
+    /// It was closed, and what it has lost could not be noted.
+    Note(Failure),
+}
+
+/// Closes the log of a run that was cut off, and notes beside it what it has lost of orders and decisions: the log is closed
+/// then, and nobody could tell it a second time.
+///
+/// # Errors
+/// [`CloseError`].
+pub fn close(dir: &Path) -> Result<Recovery, CloseError> {
+    let recovery = peregrine_eventlog::recover(dir).map_err(CloseError::Log)?;
     let lost_of = |(stream, what): (Stream, &str)| {
         let lost_count = recovery.streams.get(stream as usize).map_or(0, |stream| stream.lost_count);
         (lost_count > 0).then(|| format!("{lost_count} records of {what}"))
@@ -194,18 +204,34 @@ fn nothing_lost(dir: &Path, recovery: &Recovery) -> Result<(), Failure> {
     let lost: Vec<String> =
         [(Stream::Send, "orders"), (Stream::Decide, "decisions")].into_iter().filter_map(lost_of).collect();
     if !lost.is_empty() {
-        let failed = |error: io::Error| Failure::file("write", &path, &error, "check the folder and the disk");
-        fs::write(&path, lost.join(" and ")).and_then(|()| File::open(&path)?.sync_all()).map_err(failed)?;
+        write_whole(dir, LOST_NAME, lost.join(" and ").as_bytes()).map_err(CloseError::Note)?;
     }
+    Ok(recovery)
+}
+
+/// What a log had lost of orders and decisions when it was closed.
+///
+/// # Errors
+/// [`Failure`] when the note is there and cannot be read.
+pub fn lost(dir: &Path) -> Result<Option<String>, Failure> {
+    let path = dir.join(LOST_NAME);
     match fs::read_to_string(&path) {
-        Ok(lost) => Err(Failure::io(format_args!(
+        Ok(lost) => Ok(Some(lost)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::file("read", &path, &error, "move the folder away once the venue was asked")),
+    }
+}
+
+/// Refuses a log that has lost records of orders, or of decisions: what the engine held, and which orders were sent for it,
+/// is in those alone.
+fn nothing_lost(dir: &Path) -> Result<(), Failure> {
+    lost(dir)?.map_or(Ok(()), |lost| {
+        Err(Failure::io(format_args!(
             "the log of an earlier run of this session ({}) has lost {lost}: ask the venue what orders there were, then move \
              the folder away",
             dir.display()
-        ))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failure::file("read", &path, &error, "move the folder away once the venue was asked")),
-    }
+        )))
+    })
 }
 
 /// Adds one run's orders and fills.

@@ -18,7 +18,8 @@ use peregrine_runtime::{
 use peregrine_types::{EpochNanos, Nanos, Symbol, SymbolId};
 
 use super::latency::{self, LatencyFile};
-use super::{Flags, InputFile, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
+use super::start::RunStart;
+use super::{Flags, ReplayDecide, ReplayMachine, ReplaySend, RunPlan};
 use crate::config::{
     BackendChoice, Config, HugePagesChoice, Loaded, ModeChoice, PrecisionChoice, RuntimeSection, Wait, Wiring,
 };
@@ -52,8 +53,8 @@ pub(super) struct Built {
     pub(super) readers: Vec<IntervalReader>,
     pub(super) settings: Vec<SettingReport>,
     pub(super) flags: Flags,
-    /// The file of the paper venue's latencies.
-    pub(super) latency: Option<InputFile>,
+    /// What was written of it before the first event.
+    pub(super) start: RunStart,
 }
 
 /// Builds every stage of `plan`.
@@ -76,6 +77,8 @@ pub(super) fn build(
         binary_hash: super::facts::binary_sha256(),
     };
     let log = EventLog::create(&log_config(config, &plan.dir), &facts).map_err(Failure::io)?;
+    let start = RunStart::of(plan, &facts, latency.as_ref().map(LatencyFile::input_file))?;
+    start.write(plan)?;
     let flags = Flags::default();
     let parts = MachineParts {
         decide_log: LosslessLog::new(log.decide, flags.failed.clone()),
@@ -97,8 +100,7 @@ pub(super) fn build(
     }
     let feed_log = FeedLog::new(LosslessLog::new(log.feed, flags.failed.clone()), midnight);
     let (recorder, measure) = (log.recorder, log.measure);
-    let latency = latency.map(Into::into);
-    Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags, latency })
+    Ok(Built { books, decide, send, inbox, feed_log, recorder, measure, readers, settings, flags, start })
 }
 
 /// Huge pages for what this thread builds until the scope ends, as the profile wants them.

@@ -10,7 +10,7 @@ use peregrine_runtime::{IntervalReader, SettingReport, host_report};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::RunPlan;
+use super::start::{self, RunStart};
 use crate::config::Wiring;
 use crate::exit::Failure;
 use crate::input::FEED_TIMES;
@@ -78,30 +78,30 @@ pub struct Manifest {
 impl Manifest {
     /// The manifest of a run that has ended.
     pub(super) fn of(
-        plan: &RunPlan,
+        start: RunStart,
         log: &LogReport,
         (event_count, packet_count): (u64, u64),
         decide: &DecideEnd,
         is_interrupted: bool,
     ) -> Result<Self, Failure> {
-        let inputs = plan.input.files.iter().map(|path| InputFile::of(path)).collect::<Result<_, _>>()?;
+        let inputs = start.files.iter().map(|path| InputFile::of(path)).collect::<Result<_, _>>()?;
         let [first, second] = decide.decision_hash;
         let count = |stream: Stream| (stream.name().to_owned(), log.stream(stream).record_count);
         Ok(Self {
             version: 1,
-            command: plan.command.clone(),
+            command: start.command,
             inputs,
-            date: plan.input.date.map(|date| date.to_string()),
-            from: plan.from.map(|time| time.0),
-            to: plan.to.map(|time| time.0),
+            date: start.date,
+            from: start.from,
+            to: start.to,
             event_count,
             packet_count,
             is_interrupted,
-            config_sha256: hex(&plan.loaded.config.sha256()),
-            config_dir: fs::canonicalize(plan.loaded.folder()).ok(),
-            model_sha256: decide.strategy.model().sha256_hex(),
-            latency: None,
-            binary_sha256: hex(&binary_sha256()),
+            config_sha256: start.config_sha256,
+            config_dir: start.config_dir,
+            model_sha256: start.model_sha256,
+            latency: start.latency,
+            binary_sha256: start.binary_sha256,
             log_hash: hex(&log.log_hash()),
             state_hash: hex(&state_hash(decide)),
             decision_hash: format!("{first:016x}{second:016x}"),
@@ -111,8 +111,7 @@ impl Manifest {
 
     /// Writes the manifest into a run's folder.
     pub(super) fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self).map_err(Failure::io)?;
-        write_file(&dir.join(MANIFEST_NAME), (text + "\n").as_bytes())
+        start::write(self, dir, MANIFEST_NAME)
     }
 
     /// Reads the manifest of a run.
@@ -120,19 +119,25 @@ impl Manifest {
     /// # Errors
     /// [`Failure`] when there is none, or none that this program can read.
     pub fn read(dir: &Path) -> Result<Self, Failure> {
-        let path = dir.join(MANIFEST_NAME);
-        let text = fs::read_to_string(&path)
-            .map_err(|error| Failure::file("read the run", &path, &error, "give the folder of a finished run"))?;
-        let manifest: Self = serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format_args!("the run is not readable ({}): {error}", path.display())))?;
-        if manifest.version != 1 {
-            let version = manifest.version;
-            return Err(Failure::usage(format_args!(
-                "the run has format {version}, this program reads 1 ({}): use the program that made it",
-                path.display()
-            )));
+        start::read(&dir.join(MANIFEST_NAME), "give the folder of a finished run")
+    }
+
+    /// What the run was about to do when it began.
+    #[must_use]
+    pub fn start(&self) -> RunStart {
+        RunStart {
+            version: self.version,
+            command: self.command.clone(),
+            files: self.inputs.iter().map(|input| input.path.clone()).collect(),
+            date: self.date.clone(),
+            from: self.from,
+            to: self.to,
+            config_sha256: self.config_sha256.clone(),
+            config_dir: self.config_dir.clone(),
+            model_sha256: self.model_sha256.clone(),
+            latency: self.latency.clone(),
+            binary_sha256: self.binary_sha256.clone(),
         }
-        Ok(manifest)
     }
 }
 

@@ -29,6 +29,11 @@ pub struct LatencyFile {
 }
 
 impl LatencyFile {
+    /// Which file it is.
+    pub(super) fn input_file(&self) -> InputFile {
+        self.file.clone()
+    }
+
     /// Reads the file that the profile names; `None` when it names none.
     ///
     /// # Errors
@@ -211,10 +216,4 @@ pub(super) fn of_run(loaded: &Loaded) -> Result<Option<LatencyFile>, Failure> {
         note(format_args!("latency {}", file.text()));
     }
     Ok(file)
-}
-
-impl From<LatencyFile> for InputFile {
-    fn from(file: LatencyFile) -> Self {
-        file.file
-    }
 }

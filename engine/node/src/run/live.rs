@@ -92,9 +92,10 @@ impl RunPlan {
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
         built.readers.push(times);
-        built.decide.begin_hearing(history.held);
         let names = history.runs.iter().filter_map(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
+        // Whoever finds a record of what was heard finds the note, too.
         SessionNote { earlier: names.collect(), ..past }.write(&self.dir)?;
+        built.decide.begin_hearing(history.held);
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account).of_session(named);
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
@@ -111,8 +112,9 @@ impl RunPlan {
             }
             on_progress(progress);
         };
-        let four =
-            |_: &Self, _: &_, _, _, _: super::Watch<'_>| Err(Failure::usage("four_threads is not for live runs"));
+        let four = |_: &Self, _: &_, _, _, _: super::watch::Watch<'_>| {
+            Err(Failure::usage("four_threads is not for live runs"))
+        };
         let run = self.launch(Launching { input, built, clock, schedule, send, four }, interrupted, &mut tell);
         let copy = copy.map(CopyWatch::end).transpose();
         while let Some(notice) = said.pop() {

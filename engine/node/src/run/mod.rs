@@ -6,10 +6,11 @@ mod latency;
 mod live;
 mod parts;
 mod sources;
+mod start;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use peregrine_book::{Books, MarketBooks};
@@ -48,12 +49,13 @@ pub use live::LiveSettings;
 pub(crate) use live::{RECORDING_NAME, lines as live_plan};
 pub use parts::{RunInput, RunVenue};
 pub(crate) use sources::try_lines;
+pub(crate) use start::write_whole;
+pub use start::{RunStart, START_NAME};
+
+use watch::Watch;
 
 /// Twice the reports that one read of an order session can bring, and more: 16 KiB of messages of 23 bytes or more.
 const READ_REPORT_COUNT_MAX: usize = 4_096;
-
-/// Shorter intervals say nothing about the speed: the last one of a run may be any.
-const SERIES_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
 /// The stages as a replay runs them.
 pub type ReplayDecide = DecideStage<Books, TscStopwatch>;
@@ -87,6 +89,8 @@ pub struct RunPlan {
     pub guard_script: Option<Vec<GuardHalt>>,
     /// What the live run that this one verifies heard beside the market's events.
     pub heard: Option<HeardScript>,
+    /// Whether the input breaks off, as the run did that this one verifies: nothing is concluded from its end.
+    pub is_cut: bool,
     /// What makes it a live run; `input` has no files then.
     pub live: Option<LiveSettings>,
     /// Folder of the run; must not hold a log.
@@ -229,7 +233,7 @@ impl RunPlan {
     {
         let Launching { input, built, clock, schedule, send, four } = launching;
         let flags = built.flags.clone();
-        let (mut settings, mut measure, latency) = (built.settings, built.measure, built.latency);
+        let (mut settings, mut measure, start) = (built.settings, built.measure, built.start);
         facts::write_start(&mut measure, &settings)?;
         let (started, started_utc) = (Instant::now(), peregrine_runtime::system_now());
         let mut throughput = Vec::new();
@@ -243,6 +247,7 @@ impl RunPlan {
             schedule,
             stopwatch,
             packet_count_max: self.packet_count_max.unwrap_or(u64::MAX),
+            is_cut: self.is_cut,
             flags: flags.clone(),
             progress: Arc::clone(&progress),
         };
@@ -275,12 +280,12 @@ impl RunPlan {
             started: started_utc,
             throughput,
             measure,
-            latency,
+            start,
         })
     }
 
     fn conclude<I: Into<RunInput>, S: Into<RunVenue>>(self, with: Concluding<I, S>) -> Result<Run, Failure> {
-        let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure, latency } =
+        let Concluding { ended, record, elapsed, is_interrupted, has_failed, started, throughput, measure, start } =
             with;
         let RecordRole { recorder, readers, error, .. } = record.role;
         if let Some(error) = error {
@@ -306,11 +311,9 @@ impl RunPlan {
         let input: RunInput = ended.input.into();
         facts::write_measurements(measure, wiring, &decide, &latencies, &input.log_facts())?;
         let log = close_log(recorder)?;
-        let manifest = Manifest::of(&self, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
-        let latency_model = latency::model_text(&self.loaded.config, latency.as_ref());
-        let manifest = Manifest { latency, ..manifest };
+        let latency_model = latency::model_text(&self.loaded.config, start.latency.as_ref());
+        let manifest = Manifest::of(start, &log, (event_count, ended.packet_count), &decide, is_interrupted)?;
         manifest.write(&self.dir)?;
-        write_file(&self.dir.join(CONFIG_NAME), self.loaded.config.canonical().as_bytes())?;
         let state_hash = facts::state_hash(&decide);
         let mut turns = ended.turns;
         turns.push(("record".to_owned(), record.turns));
@@ -466,8 +469,8 @@ struct Concluding<I, S> {
     started: EpochNanos,
     throughput: Vec<ThroughputPoint>,
     measure: StreamWriter<Measure>,
-    /// The file of the paper venue's latencies.
-    latency: Option<InputFile>,
+    /// What was written of the run before its first event.
+    start: RunStart,
 }
 
 /// What the feed role is made of, before it is known where its events go.
@@ -477,6 +480,7 @@ struct FeedSetup<I> {
     schedule: Schedule,
     stopwatch: TscStopwatch,
     packet_count_max: u64,
+    is_cut: bool,
     flags: Flags,
     progress: Arc<FeedProgress>,
 }
@@ -490,6 +494,7 @@ impl<I: EventInput> FeedSetup<I> {
             schedule: self.schedule,
             stopwatch: self.stopwatch,
             packet_count_max: self.packet_count_max,
+            is_cut: self.is_cut,
             packet_count: 0,
             stop_input: self.flags.stop_input,
             progress: self.progress,
@@ -529,53 +534,6 @@ fn ended<I, E, S>(
 
 fn join<R: Role>(role: RunningRole<R>) -> Result<FinishedRole<R>, Failure> {
     role.join().map_err(Failure::io)
-}
-
-/// What the main thread does while the roles work.
-struct Watch<'a> {
-    started: Instant,
-    interrupted: &'a StopFlag,
-    flags: &'a Flags,
-    progress: &'a FeedProgress,
-    on_progress: &'a mut dyn FnMut(Progress),
-    series: &'a mut Vec<ThroughputPoint>,
-}
-
-impl Watch<'_> {
-    /// Waits until `is_done`, telling the progress and passing a request to stop on to the feed role.
-    fn until(mut self, is_done: impl Fn() -> bool) {
-        let (mut turn, mut last) = (0_u32, (Duration::ZERO, 0));
-        while !is_done() {
-            if self.interrupted.is_requested() {
-                self.flags.stop_input.request();
-            }
-            turn = turn.wrapping_add(1);
-            if turn.is_multiple_of(20) {
-                last = self.note(last);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.note(last);
-    }
-
-    /// Adds the interval since `last` (when, and events until then) to the series and tells the progress.
-    fn note(&mut self, last: (Duration, u64)) -> (Duration, u64) {
-        let (now, event_count) = (self.started.elapsed(), self.progress.event_count.load(Ordering::Relaxed));
-        let interval = now.saturating_sub(last.0);
-        if interval >= SERIES_INTERVAL_MIN {
-            self.series.push(ThroughputPoint {
-                at_ns: nanos(now).0.unsigned_abs(),
-                interval_ns: nanos(interval).0.unsigned_abs(),
-                event_count: event_count.saturating_sub(last.1),
-            });
-        }
-        (self.on_progress)(Progress {
-            event_count,
-            read_len: self.progress.read_len.load(Ordering::Relaxed),
-            total_len: self.progress.total_len.load(Ordering::Relaxed),
-        });
-        if interval >= SERIES_INTERVAL_MIN { (now, event_count) } else { last }
-    }
 }
 
 fn close_log(recorder: Recorder) -> Result<LogReport, Failure> {

@@ -15,6 +15,12 @@ pub trait EventSink: Sink<MarketEvent> + Send {
     /// The last event was pushed.
     fn end_input(&mut self);
 
+    /// The input broke off behind the last event: what is under way stays so. In place of [`EventSink::stop`] and
+    /// [`EventSink::end_input`], where the sink can do less than those.
+    fn cut_input(&mut self) {
+        self.end_input();
+    }
+
     /// No event is due yet; called again and again while that is so.
     fn idle(&mut self) {}
 

@@ -147,6 +147,15 @@ impl<B: MarketBooks, W: Stopwatch, S: SendPath<B>> Machine<B, W, S> {
         }
     }
 
+    /// The input broke off, as a run did that was killed: what was heard before the next event is heard, and what is on its
+    /// way stays there.
+    pub fn cut(&mut self) {
+        if S::IS_REPEATED {
+            self.hear_again(self.decide.next_seq());
+        }
+        self.decide.finish(&self.books);
+    }
+
     /// The input has ended: what is on its way arrives, and every report becomes visible. A live venue is waited for.
     pub fn finish(&mut self) {
         if S::IS_REPEATED {

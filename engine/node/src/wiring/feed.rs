@@ -38,6 +38,8 @@ pub struct FeedRole<I, S, W> {
     pub stopwatch: W,
     /// Packets, or messages of a raw file, after which the input ends.
     pub packet_count_max: u64,
+    /// Whether the input breaks off at its end: what would still come of it is left open.
+    pub is_cut: bool,
     /// Packets, or messages of a raw file, taken so far.
     pub packet_count: u64,
     /// Raised to end the input early.
@@ -92,6 +94,14 @@ impl<S: EventSink, W: Stopwatch> Sink<MarketEvent> for Paced<'_, S, W> {
 
 impl<I: EventInput, S: EventSink, W: Stopwatch + Send> FeedRole<I, S, W> {
     fn end(&mut self) {
+        if self.is_cut {
+            self.batch.flush(&mut self.sink);
+            self.note_input();
+            self.log.checkpoint();
+            self.sink.cut_input();
+            self.is_done = true;
+            return;
+        }
         // What still waits for missing messages makes no orders any more.
         self.sink.stop();
         let (log, schedule, stopwatch) = (&mut self.log, &self.schedule, &self.stopwatch);

@@ -79,6 +79,7 @@ pub(crate) fn run_plan(dir: &Path, name: &str, input: &Path, wiring: Wiring) -> 
         packet_count_max: None,
         guard_script: None,
         heard: None,
+        is_cut: false,
         live: None,
     }
 }
