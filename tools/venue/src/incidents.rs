@@ -3,6 +3,7 @@
 use peregrine_types::Symbol;
 use peregrine_wire::moldudp64::Session;
 
+use crate::control::Control;
 use crate::orders::TimeOfDay;
 
 /// What happens.
@@ -40,9 +41,21 @@ impl Incidents {
         self.waiting.last().map(|(time, _)| *time)
     }
 
-    /// The next one that is due at `time`.
-    pub(crate) fn take(&mut self, time: TimeOfDay) -> Option<Incident> {
-        self.waiting.pop_if(|(due, _)| *due <= time).map(|(_, incident)| incident)
+    /// The next one that is due by `time`, and when it was.
+    pub(crate) fn take(&mut self, time: TimeOfDay) -> Option<(TimeOfDay, Incident)> {
+        self.waiting.pop_if(|(due, _)| *due <= time)
+    }
+}
+
+impl From<Incident> for Control {
+    fn from(incident: Incident) -> Self {
+        match incident {
+            Incident::SessionRoll => Self::SessionRoll,
+            Incident::SequenceReset => Self::SequenceReset,
+            Incident::PortSessionRoll(port) => Self::PortSessionRoll(port),
+            Incident::Halt(symbol) => Self::Halt(symbol),
+            Incident::Resumption(symbol) => Self::Resume(symbol),
+        }
     }
 }
 
@@ -87,7 +100,8 @@ mod tests {
         let list = [(9, Incident::SessionRoll), (5, Incident::SequenceReset), (1, Incident::SessionRoll)];
         let mut incidents = Incidents::new(&list.map(|(time, incident)| (TimeOfDay(time), incident)), TimeOfDay(2));
         assert_eq!((incidents.next_time(), incidents.take(TimeOfDay(4))), (Some(TimeOfDay(5)), None));
-        assert_eq!(incidents.take(TimeOfDay(9)), Some(Incident::SequenceReset));
-        assert_eq!((incidents.take(TimeOfDay(9)), incidents.take(TimeOfDay(99))), (Some(Incident::SessionRoll), None));
+        assert_eq!(incidents.take(TimeOfDay(9)), Some((TimeOfDay(5), Incident::SequenceReset)));
+        let last = Some((TimeOfDay(9), Incident::SessionRoll));
+        assert_eq!((incidents.take(TimeOfDay(9)), incidents.take(TimeOfDay(99))), (last, None));
     }
 }

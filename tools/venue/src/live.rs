@@ -26,7 +26,7 @@ use crate::clock::VenueClock;
 use crate::config::{SymbolConfig, VenueConfig, VenueConfigError};
 use crate::drop_copy::DropCopy;
 use crate::exchange::{Exchange, Feed};
-use crate::incidents::{Incident, Incidents, next_session};
+use crate::incidents::{Incidents, next_session};
 use crate::orders::{AccountId, Command, TimeOfDay};
 use crate::port::PortConfig;
 use crate::schedule::{DaySchedule, Step};
@@ -303,7 +303,7 @@ impl Server {
             self.exchange.poll_sessions(now, &mut self.stream);
         } else {
             self.exchange.poll(now, &mut self.stream);
-            self.meet_incidents(self.clock.time_of_day(now), now);
+            self.roll_if_full(now);
             self.serve_control(now);
         }
         for port in &mut self.ports {
@@ -368,18 +368,24 @@ impl Server {
         }
     }
 
-    /// Plays what is due, and carries out what another run's journal says in between. Returns whether more is.
+    /// Plays what is due, and carries out in between, each at its time, the day's faults and what another run's journal says.
+    /// Returns whether more is.
     fn play(&mut self, now: EpochNanos) -> Result<bool, ServerError> {
         let due = self.clock.time_of_day(now);
         loop {
-            let until = self.control.next_time().map_or(due, |time| time.min(due));
+            let told = [self.incidents.next_time(), self.control.next_time()];
+            let until = told.into_iter().flatten().fold(due, TimeOfDay::min);
             if self.play_until(until, now)? {
                 return Ok(true);
             }
-            let Some(entry) = self.control.take_script(due) else { return Ok(false) };
-            // What the day's faults do before it was done before it then, too.
-            self.meet_incidents(entry.0, now);
-            self.follow(entry, now);
+            if let Some((time, incident)) = self.incidents.take(until) {
+                // A symbol that is not listed cannot be halted, and nothing happens once the feed is over.
+                drop(self.carry_out(incident.into(), (time, now)));
+            } else if let Some(entry) = self.control.take_script(due) {
+                self.follow(entry, now);
+            } else {
+                return Ok(false);
+            }
         }
     }
 
@@ -410,35 +416,12 @@ impl Server {
         Ok(true)
     }
 
-    /// Carries out what of the day's faults is due at `time`.
-    fn meet_incidents(&mut self, time: TimeOfDay, now: EpochNanos) {
-        while let Some(incident) = self.incidents.take(time) {
-            let symbol_of = |name| self.exchange.venue().symbol(name);
-            let command = match incident {
-                Incident::SessionRoll => {
-                    self.roll(next_session(self.stream.session()), time, now);
-                    None
-                }
-                Incident::SequenceReset => {
-                    self.roll(self.stream.session(), time, now);
-                    None
-                }
-                Incident::PortSessionRoll(port) => {
-                    // The port is there: it is one of the configuration's.
-                    drop(self.roll_port(port, time, now));
-                    None
-                }
-                Incident::Halt(name) => symbol_of(name).map(|symbol| Command::Halt { symbol, reason: *b"T1  " }),
-                Incident::Resumption(name) => symbol_of(name).map(|symbol| Command::Resume { symbol }),
-            };
-            if let Some(command) = command {
-                self.exchange.apply(&command, now, &mut self.stream);
-            }
-        }
+    /// Begins another session of the feed once this one has as many messages as it may.
+    fn roll_if_full(&mut self, now: EpochNanos) {
         // A session that had to roll for what it told at its begin would never tell anything else.
         let message_count = (self.stream.next_sequence_number() - 1).saturating_sub(self.told_count);
         if self.session_message_count_max > 0 && message_count >= self.session_message_count_max {
-            self.roll(next_session(self.stream.session()), time, now);
+            self.roll(next_session(self.stream.session()), self.clock.time_of_day(now), now);
         }
     }
 

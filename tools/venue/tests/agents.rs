@@ -338,30 +338,46 @@ fn momentum_follows_what_an_own_order_began() {
     assert_eq!(bought(0), (0, 0));
 }
 
+/// The shipped day of agents at a speed, behind sockets that nobody connects to, with these faults of the day.
+fn day(speed: u32, faults: &str) -> Summary {
+    let shipped = include_str!("../../../configs/venue_agents.toml");
+    let text = shipped
+        .replace("speed = 1 ", &format!("speed = {speed} "))
+        .replace("127.0.0.1:300", "127.0.0.1:0#")
+        .replace("end_of_session_ms = 3_000", "end_of_session_ms = 0");
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| {
+            line.find('#')
+                .filter(|at| line[..*at].ends_with(":0"))
+                .map_or(line.to_owned(), |at| format!("{}\"", &line[..at]))
+        })
+        .collect();
+    let settings =
+        Settings::parse(&text.join("\n").replace("[faults]\n", &format!("[faults]\n{faults}")), Path::new("test.toml"))
+            .unwrap_or_else(|error| panic!("{error}"));
+    Server::bind(&settings).unwrap().run(&StopFlag::new()).unwrap()
+}
+
 #[test]
 fn agents_and_own_orders_meet_behind_the_sockets_at_any_speed() {
-    let run = |speed: u32| {
-        let text = include_str!("../../../configs/venue_agents.toml")
-            .replace("speed = 1 ", &format!("speed = {speed} "))
-            .replace("127.0.0.1:300", "127.0.0.1:0#")
-            .replace("end_of_session_ms = 3_000", "end_of_session_ms = 0");
-        let text: Vec<String> = text
-            .lines()
-            .map(|line| {
-                line.find('#')
-                    .filter(|at| line[..*at].ends_with(":0"))
-                    .map_or(line.to_owned(), |at| format!("{}\"", &line[..at]))
-            })
-            .collect();
-        let settings =
-            Settings::parse(&text.join("\n"), Path::new("test.toml")).unwrap_or_else(|error| panic!("{error}"));
-        Server::bind(&settings).unwrap().run(&StopFlag::new()).unwrap()
-    };
-    let (slow, fast) = (run(2_000), run(20_000));
+    let (slow, fast) = (day(2_000, ""), day(20_000, ""));
     assert!(slow.match_count > 1_000 && slow.agents.unwrap().look_count > 50_000, "{slow}");
     assert_eq!((slow.feed_hash, slow.agents), (fast.feed_hash, fast.agents));
     let refused: u64 = slow.agents.unwrap().kinds.iter().map(|kind| kind.refused_count).sum();
     assert_eq!(refused, 0, "agents know the rules: {slow}");
+}
+
+/// Halts and rolls that the configuration sets for a time of day meet agents who have acted until then, and no later.
+#[test]
+fn agents_meet_the_faults_of_the_day_at_any_speed() {
+    let faults = "halts = [[\"ASGV\", \"09:40:00\", \"09:45:00\"], [\"ASGV\", \"09:50:30\", \"09:52:00\"]]\n\
+                  session_rolls = [\"09:47:00\", \"10:05:00\"]\nsequence_resets = [\"10:10:00\"]\n";
+    let days = [2_000, 20_000, 60_000].map(|speed| day(speed, faults));
+    assert_ne!(days[0].feed_hash, day(20_000, "").feed_hash, "the faults are there");
+    for other in &days[1..] {
+        assert_eq!((days[0].feed_hash, days[0].agents), (other.feed_hash, other.agents));
+    }
 }
 
 #[test]

@@ -236,7 +236,7 @@ impl Server {
     }
 
     /// Carries out a command at a time of day, behind what the venue does by itself until then.
-    fn carry_out(&mut self, command: Control, (time, now): (TimeOfDay, EpochNanos)) -> Result<(), String> {
+    pub(super) fn carry_out(&mut self, command: Control, (time, now): (TimeOfDay, EpochNanos)) -> Result<(), String> {
         let is_of_market = matches!(
             command,
             Control::Halt(_)
@@ -318,7 +318,7 @@ impl Server {
     }
 
     /// Ends the session of an order port and begins the next one. Nothing happens once the day is over.
-    pub(super) fn roll_port(&mut self, index: usize, time: TimeOfDay, now: EpochNanos) -> Result<(), String> {
+    fn roll_port(&mut self, index: usize, time: TimeOfDay, now: EpochNanos) -> Result<(), String> {
         let port_count = self.ports.len();
         let endpoint = self.ports.get_mut(index).ok_or_else(|| no_port(index, port_count))?;
         if self.ended.is_none() {
