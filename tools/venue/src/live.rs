@@ -373,8 +373,8 @@ impl Server {
     fn play(&mut self, now: EpochNanos) -> Result<bool, ServerError> {
         let due = self.clock.time_of_day(now);
         loop {
-            let told = [self.incidents.next_time(), self.control.next_time()];
-            let until = told.into_iter().flatten().fold(due, TimeOfDay::min);
+            let told = self.control.next_time().map_or(due, |time| time.min(due));
+            let until = self.incidents.next_time().map_or(told, |time| time.min(told));
             if self.play_until(until, now)? {
                 return Ok(true);
             }

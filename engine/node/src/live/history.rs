@@ -46,6 +46,13 @@ pub struct SessionNote {
 }
 
 impl SessionNote {
+    /// The note of a run that goes on where those of `history` ended.
+    #[must_use]
+    pub fn taking_over(self, history: &History) -> Self {
+        let names = history.runs.iter().filter_map(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
+        Self { earlier: names.collect(), ..self }
+    }
+
     /// Writes the note into a run's folder: in whole or not at all, whatever dies before this returns.
     ///
     /// # Errors

@@ -92,9 +92,8 @@ impl RunPlan {
         let history = self.history(&past, ouch.order_number_end)?;
         let mut built = build::build(&self, midnight, &clock, &schedule)?;
         built.readers.push(times);
-        let names = history.runs.iter().filter_map(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
         // Whoever finds a record of what was heard finds the note, too.
-        SessionNote { earlier: names.collect(), ..past }.write(&self.dir)?;
+        past.taking_over(&history).write(&self.dir)?;
         built.decide.begin_hearing(history.held);
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account).of_session(named);
