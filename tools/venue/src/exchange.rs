@@ -108,6 +108,7 @@ impl Exchange {
     /// From now on the venue does by itself what these rules say. To be said before its day.
     pub fn set_rules(&mut self, rules: DayRules) {
         let is_any = rules != DayRules::default();
+        self.venue.touched = rules.bands.filter(|bands| bands.limit_state_ns > 0).map(|_| Vec::new());
         self.supervisor = is_any.then(|| Supervisor::new(&rules, self.venue.schedule, &self.venue.symbols));
     }
 

@@ -247,6 +247,8 @@ impl Venue {
     pub(crate) fn note_trade(&mut self, symbol: SymbolId, price: Price) {
         let book = &mut self.books[symbol.index()];
         book.last_trade = Some(price);
+        book.trades.price += i128::from(price.0);
+        book.trades.count += 1;
         book.range = Some(book.range.map_or((price, price), |(low, high)| (low.min(price), high.max(price))));
     }
 
@@ -323,6 +325,9 @@ impl Venue {
     /// After every change of a symbol: pegs that meet the other side trade, and stop orders that a trade reached wake
     /// up, until nothing moves.
     pub(crate) fn settle(&mut self, symbol: SymbolId, sink: &mut impl VenueSink) {
+        if let Some(touched) = &mut self.touched {
+            touched.push(symbol);
+        }
         if self.books[symbol.index()].state != SymbolState::Trading {
             return;
         }

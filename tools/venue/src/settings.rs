@@ -661,6 +661,13 @@ mod tests {
             ("pause_s = 300", "pause_s = 300\ndoubled_close_s = 90_000", "bands.doubled_close_s is 90000"),
             ("update_s = 30", "update_s = 0", "bands.update_s is 0"),
             ("pause_s = 300", "pause_s = 90_000", "bands.pause_s is 90000"),
+            (
+                "pause_s = 300",
+                "pause_s = 300\nmean_s = 299",
+                "bands.mean_s is 299: must be a multiple of bands.update_s",
+            ),
+            ("pause_s = 300", "pause_s = 300\nchange_bps = 10_000", "bands.change_bps is 10000"),
+            ("pause_s = 300", "pause_s = 0\nlimit_state_s = 15", "bands.limit_state_s is 15: must be 0 where"),
             ("\"last_trade\"", "\"last\"", "line"),
             ("pause_s = 300", "pause = 300", "line"),
             ("interval_ms = 1_000", "interval_ms = 1", "imbalance.interval_ms is 1"),
@@ -690,6 +697,8 @@ mod tests {
         let rules = parse(&text(tiers)).expect("sound").rules;
         let bands = rules.bands.expect("they are there");
         assert_eq!((bands.doubled_open_ns, bands.doubled_close_ns), (900_000_000_000, 1_500_000_000_000));
+        assert_eq!((bands.reference, bands.update_ns), (BandReference::MeanTrade, 30_000_000_000));
+        assert_eq!((bands.mean_ns, bands.change_bps, bands.limit_state_ns), (300_000_000_000, 100, 15_000_000_000));
         let [first, others] = &rules.tiers[..] else { panic!("{:?}", rules.tiers) };
         assert_eq!((first.symbols.as_ref().map(Vec::len), &others.symbols), (Some(2), &None));
         let width = |from, width_bps| BandWidth { from: Price(from), ..BandWidth::plain(width_bps) };

@@ -2,8 +2,9 @@
 //!
 //! Everything happens at a time of its own, which [`crate::Exchange`] carries out before the first command behind it, so
 //! that what a session says does not hang on how often somebody looks. The matching holds the bands; when it says that
-//! they alone kept an order from a trade, the symbol pauses for as long as the rules say, with the collars of its
-//! reopening on the feed. Whoever else halts or reopens a symbol in between is the one who does.
+//! they alone kept an order from a trade, or when a best price has stood at one of them for as long as a limit state may
+//! last, the symbol pauses for as long as the rules say, with the collars of its reopening on the feed. Whoever else halts or
+//! reopens a symbol in between is the one who does.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,7 +16,7 @@ use crate::orders::{Bands, Command, TimeOfDay};
 use crate::rules::SymbolState;
 use crate::schedule::{DaySchedule, Phase, Step};
 use crate::ticks::PRICE_MAX;
-use crate::venue::Venue;
+use crate::venue::{TradeSum, Venue};
 
 /// How far a reopening may be from the band that was struck (Nasdaq Equity 4, Rule 4120(c)(10)): 5 %, and 0.15 for
 /// prices up to 3.00.
@@ -32,6 +33,9 @@ pub enum BandReference {
     OpeningCross,
     /// The latest trade, looked at every so often.
     LastTrade,
+    /// The price of the opening cross, and then the mean of trades, looked at every so often: what the Limit Up-Limit Down
+    /// plan calls the pro-forma reference price (section V.A).
+    MeanTrade,
     /// The previous close.
     PreviousClose,
 }
@@ -43,11 +47,20 @@ pub enum BandReference {
 pub struct BandRules {
     /// The reference.
     pub reference: BandReference,
-    /// How often the latest trade becomes the reference, where it is one, in nanoseconds of the day, above 0.
+    /// How often the latest trade, or the mean of trades, becomes the reference, where it is one, in nanoseconds of the day,
+    /// above 0.
     pub update_ns: u64,
+    /// How long a trade counts for the mean, in nanoseconds of the day: a multiple of `update_ns`.
+    pub mean_ns: u64,
+    /// How far the mean must be from the reference to take its place, in basis points of the reference.
+    pub change_bps: u32,
     /// How long a symbol pauses when the bands alone kept an order from a trade, in nanoseconds of the day; 0 for no
     /// pause. One that would last over the close ends directly before it.
     pub pause_ns: u64,
+    /// How long a best displayed price may stand at a band, a bid at the upper or an offer at the lower one, before the symbol
+    /// pauses, in nanoseconds of the day: the plan's limit state (section VI). The reference stays while it lasts, and an
+    /// order that the bands kept from a trade pauses nothing. 0 for no limit states.
+    pub limit_state_ns: u64,
     /// How long from the open on widths are doubled that are then, in nanoseconds of the day.
     pub doubled_open_ns: u64,
     /// How long before the close widths are doubled that are then, in nanoseconds of the day.
@@ -82,6 +95,7 @@ enum Timer {
     BandsBegin,
     BandsUpdate,
     BandsWidth,
+    LimitState(SymbolId),
     BandsEnd,
     Reopening(SymbolId),
     Imbalance,
@@ -97,6 +111,10 @@ struct Watched {
     is_stopped: bool,
     /// When the pause of its bands ends.
     reopening: Option<TimeOfDay>,
+    /// Whose best price stands at a band, and since when.
+    limit_state: Option<(Side, TimeOfDay)>,
+    /// Whether bands were to be set anew in its limit state.
+    is_overdue: bool,
 }
 
 /// Carries out the rules of the day: see the module.
@@ -107,6 +125,8 @@ pub(crate) struct Supervisor {
     schedule: DaySchedule,
     timers: BTreeSet<(TimeOfDay, Timer)>,
     watched: Vec<Watched>,
+    /// By symbol: its trades at every look at the mean since it opened, as far back as they count.
+    marks: Vec<VecDeque<TradeSum>>,
     waiting: VecDeque<Command>,
 }
 
@@ -115,7 +135,7 @@ impl Supervisor {
         let watched = |symbol: &SymbolConfig| {
             let reference = symbol.reference_price;
             let width = width_of(&rules.tiers, symbol.name, reference);
-            Watched { width, reference, is_stopped: false, reopening: None }
+            Watched { width, reference, is_stopped: false, reopening: None, limit_state: None, is_overdue: false }
         };
         let watched = symbols.iter().map(watched).collect();
         let mut made = Self {
@@ -124,6 +144,7 @@ impl Supervisor {
             schedule,
             timers: BTreeSet::new(),
             watched,
+            marks: vec![VecDeque::new(); symbols.len()],
             waiting: VecDeque::new(),
         };
         if let Some(bands) = rules.bands {
@@ -160,6 +181,7 @@ impl Supervisor {
             Timer::BandsBegin => self.begin(at, venue),
             Timer::BandsUpdate => self.update(at, venue),
             Timer::BandsWidth => self.widen(venue),
+            Timer::LimitState(symbol) => self.end_limit_state(symbol, venue),
             Timer::BandsEnd => {
                 let lifted = venue.symbol_ids().map(|symbol| Command::SetBands { symbol, bands: None });
                 self.waiting.extend(lifted);
@@ -197,24 +219,56 @@ impl Supervisor {
         for symbol in venue.symbol_ids() {
             let book = &venue.books[symbol.index()];
             let price = match rules.reference {
-                BandReference::OpeningCross => book.last_cross,
+                BandReference::OpeningCross | BandReference::MeanTrade => book.last_cross,
                 BandReference::LastTrade => book.last_trade,
                 BandReference::PreviousClose => None,
             };
             self.set_reference(symbol, price, venue);
+            self.begin_mean(symbol, venue);
         }
-        if rules.reference == BandReference::LastTrade {
+        if matches!(rules.reference, BandReference::LastTrade | BandReference::MeanTrade) {
             self.await_update(at, rules.update_ns);
         }
+    }
+
+    /// Trades count for the mean from here on.
+    fn begin_mean(&mut self, symbol: SymbolId, venue: &Venue) {
+        if let Some(marks) = self.marks.get_mut(symbol.index()) {
+            marks.clear();
+            marks.push_back(venue.books[symbol.index()].trades);
+        }
+    }
+
+    /// The mean of the trades that count, where it is far enough from the reference.
+    fn mean(&mut self, symbol: SymbolId, rules: &BandRules, venue: &Venue) -> Option<Price> {
+        let (marks, trades) = (self.marks.get_mut(symbol.index())?, venue.books[symbol.index()].trades);
+        let oldest = *marks.front()?;
+        marks.push_back(trades);
+        let mark_count_max = usize::try_from(rules.mean_ns / rules.update_ns.max(1)).unwrap_or(usize::MAX);
+        while marks.len() > mark_count_max.max(1) {
+            marks.pop_front();
+        }
+        let count = i128::from(trades.count - oldest.count);
+        let mean = (trades.price - oldest.price).checked_div_euclid(count)?;
+        let reference = i128::from(self.watched.get(symbol.index())?.reference.0);
+        let is_far = (mean - reference).abs() * 10_000 >= reference * i128::from(rules.change_bps);
+        i64::try_from(mean).ok().map(Price).filter(|_| is_far)
     }
 
     fn update(&mut self, at: TimeOfDay, venue: &Venue) {
         let Some(rules) = self.bands else { return };
         for symbol in venue.symbol_ids() {
-            let (book, watched) = (&venue.books[symbol.index()], self.watched[symbol.index()]);
-            let is_new = book.last_trade.is_some_and(|price| price != watched.reference);
-            if is_new && book.state == SymbolState::Trading {
-                self.set_reference(symbol, book.last_trade, venue);
+            let book = &venue.books[symbol.index()];
+            let price = match rules.reference {
+                BandReference::MeanTrade => self.mean(symbol, &rules, venue),
+                BandReference::LastTrade | BandReference::OpeningCross | BandReference::PreviousClose => {
+                    book.last_trade
+                }
+            };
+            let watched = self.watched[symbol.index()];
+            let is_new = price.is_some_and(|price| price != watched.reference);
+            if is_new && book.state == SymbolState::Trading && watched.limit_state.is_none() {
+                self.set_reference(symbol, price, venue);
             }
         }
         self.await_update(at, rules.update_ns);
@@ -233,7 +287,9 @@ impl Supervisor {
         for symbol in venue.symbol_ids() {
             let width = self.watched[symbol.index()].width;
             let changes = width.is_some_and(|width| width.is_doubled_at_open || width.is_doubled_at_close);
-            if changes && venue.books[symbol.index()].state == SymbolState::Trading {
+            if changes && self.watched[symbol.index()].limit_state.is_some() {
+                self.watched[symbol.index()].is_overdue = true;
+            } else if changes && venue.books[symbol.index()].state == SymbolState::Trading {
                 self.set_reference(symbol, None, venue);
             }
         }
@@ -261,6 +317,7 @@ impl Supervisor {
             Command::Halt { symbol, .. } | Command::Pause { symbol, .. } | Command::Quote { symbol } => {
                 if let Some(watched) = self.watched.get_mut(symbol.index()) {
                     watched.is_stopped = true;
+                    watched.limit_state = None;
                     if !is_own {
                         watched.reopening = None;
                     }
@@ -277,7 +334,48 @@ impl Supervisor {
             | Command::Break { .. } => {}
         }
         let struck = venue.struck.take().filter(|_| rules.pause_ns > 0 && venue.phase() == Phase::Market);
-        if let Some((symbol, side)) = struck {
+        if let Some((symbol, side)) = struck.filter(|_| rules.limit_state_ns == 0) {
+            self.pause(symbol, side, rules.pause_ns, venue);
+        }
+        while let Some(symbol) = venue.touched.as_mut().and_then(Vec::pop) {
+            self.look_at_limit(symbol, rules.limit_state_ns, venue);
+        }
+    }
+
+    /// Whether a limit state of a symbol begins, goes on, or ends.
+    fn look_at_limit(&mut self, symbol: SymbolId, limit_state_ns: u64, venue: &Venue) {
+        let side = self.side_at_limit(symbol, venue);
+        let Some(watched) = self.watched.get_mut(symbol.index()) else { return };
+        if side == watched.limit_state.map(|(side, _)| side) {
+            return;
+        }
+        watched.limit_state = side.map(|side| (side, venue.now));
+        if side.is_some() {
+            let end = TimeOfDay(venue.now.0.saturating_add(limit_state_ns));
+            self.timers.insert((end, Timer::LimitState(symbol)));
+        } else if core::mem::replace(&mut watched.is_overdue, false) && !watched.is_stopped {
+            self.set_reference(symbol, None, venue);
+        }
+    }
+
+    /// Whose best displayed price stands at a band.
+    fn side_at_limit(&self, symbol: SymbolId, venue: &Venue) -> Option<Side> {
+        let (watched, book) = (self.watched.get(symbol.index())?, &venue.books[symbol.index()]);
+        let bands = book.bands.filter(|_| !watched.is_stopped && venue.phase() == Phase::Market)?;
+        let best = |side| venue.displayed(symbol, side).next().map(|order| order.price);
+        if best(Side::Buy) == Some(bands.upper) {
+            Some(Side::Buy)
+        } else {
+            (best(Side::Sell) == Some(bands.lower)).then_some(Side::Sell)
+        }
+    }
+
+    /// The time of a limit state is over: whoever is still in it pauses.
+    fn end_limit_state(&mut self, symbol: SymbolId, venue: &Venue) {
+        let Some(rules) = self.bands else { return };
+        let state = self.watched.get(symbol.index()).and_then(|watched| watched.limit_state);
+        let is_over = |since: TimeOfDay| venue.now.0 >= since.0.saturating_add(rules.limit_state_ns);
+        if let Some((side, _)) = state.filter(|(_, since)| is_over(*since) && venue.phase() == Phase::Market) {
             self.pause(symbol, side, rules.pause_ns, venue);
         }
     }
@@ -289,6 +387,7 @@ impl Supervisor {
         if core::mem::replace(&mut watched.is_stopped, false) && venue.phase() == Phase::Market {
             let price = venue.books[symbol.index()].last_cross.or_else(|| middle(symbol, venue));
             self.set_reference(symbol, price, venue);
+            self.begin_mean(symbol, venue);
         }
     }
 

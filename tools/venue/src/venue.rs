@@ -24,10 +24,20 @@ pub(crate) struct Book {
     pub(crate) state: SymbolState,
     pub(crate) bands: Option<Bands>,
     pub(crate) last_trade: Option<Price>,
+    /// Trades of the day.
+    pub(crate) trades: TradeSum,
     /// Price of the latest cross, `None` where nothing paired in it.
     pub(crate) last_cross: Option<Price>,
     /// Lowest and highest trade since the stop orders were looked at.
     pub(crate) range: Option<(Price, Price)>,
+}
+
+/// Prices of trades and how many there were, every trade alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TradeSum {
+    /// Sum of the prices.
+    pub(crate) price: i128,
+    pub(crate) count: u64,
 }
 
 /// A displayed order, as followers of the feed know it.
@@ -61,6 +71,8 @@ pub struct Venue {
     pub(crate) match_last: u64,
     /// Where the latest order that the bands alone kept from a trade stood, and its side.
     pub(crate) struck: Option<(SymbolId, Side)>,
+    /// Symbols whose books may have changed since somebody looked, where somebody does.
+    pub(crate) touched: Option<Vec<SymbolId>>,
     /// Orders gathered for a sweep over all of them, or for the two sides of a cross.
     pub(crate) gathered: [Vec<u32>; 2],
     /// Prices at which a cross could be.
@@ -82,6 +94,7 @@ impl Venue {
             state: SymbolState::Trading,
             bands: None,
             last_trade: None,
+            trades: TradeSum::default(),
             last_cross: None,
             range: None,
         };
@@ -100,6 +113,7 @@ impl Venue {
             step_next: 0,
             match_last: 0,
             struck: None,
+            touched: None,
             gathered: [gathered(), gathered()],
             prices: Vec::with_capacity(config.order_count_max as usize + 1),
             symbols: config.symbols.into_boxed_slice(),

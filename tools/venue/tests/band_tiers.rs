@@ -80,7 +80,10 @@ fn rules(was: bool) -> DayRules {
     let bands = BandRules {
         reference: BandReference::PreviousClose,
         update_ns: SECOND,
+        mean_ns: SECOND,
+        change_bps: 0,
         pause_ns: 0,
+        limit_state_ns: 0,
         doubled_open_ns: 900 * SECOND,
         doubled_close_ns: 1_500 * SECOND,
     };

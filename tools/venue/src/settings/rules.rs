@@ -31,7 +31,22 @@ pub(super) struct RawBands {
     /// The plan's reference prices stand for 30 seconds at least.
     #[serde(default = "thirty")]
     update_s: u32,
+    /// The plan's reference prices are means of five minutes, and change by 1 % at least.
+    #[serde(default = "five_minutes")]
+    mean_s: u32,
+    #[serde(default = "one_percent")]
+    change_bps: u32,
     pause_s: u32,
+    #[serde(default)]
+    limit_state_s: u32,
+}
+
+const fn five_minutes() -> u32 {
+    300
+}
+
+const fn one_percent() -> u32 {
+    100
 }
 
 const fn thirty() -> u32 {
@@ -75,6 +90,7 @@ enum RawDoubled {
 enum RawReference {
     OpeningCross,
     LastTrade,
+    MeanTrade,
     PreviousClose,
 }
 
@@ -147,14 +163,25 @@ impl TickRules {
 
 impl Reader {
     pub(super) fn bands(&mut self, raw: &RawBands) -> BandRules {
+        if !raw.mean_s.is_multiple_of(raw.update_s.max(1)) {
+            self.refuse("bands.mean_s", &raw.mean_s, "a multiple of bands.update_s");
+        }
+        if raw.limit_state_s > 0 && raw.pause_s == 0 {
+            self.refuse("bands.limit_state_s", &raw.limit_state_s, "0 where bands.pause_s is: it would end in nothing");
+        }
         BandRules {
             reference: match raw.reference {
                 RawReference::OpeningCross => BandReference::OpeningCross,
                 RawReference::LastTrade => BandReference::LastTrade,
+                RawReference::MeanTrade => BandReference::MeanTrade,
                 RawReference::PreviousClose => BandReference::PreviousClose,
             },
             update_ns: self.within("bands.update_s", u64::from(raw.update_s), (1, 86_400)) * SECOND,
+            mean_ns: self.within("bands.mean_s", u64::from(raw.mean_s), (1, 86_400)) * SECOND,
+            change_bps: u32::try_from(self.within("bands.change_bps", u64::from(raw.change_bps), (0, 9_999)))
+                .unwrap_or(0),
             pause_ns: self.within("bands.pause_s", u64::from(raw.pause_s), (0, 86_400)) * SECOND,
+            limit_state_ns: self.within("bands.limit_state_s", u64::from(raw.limit_state_s), (0, 86_400)) * SECOND,
             doubled_open_ns: self.within("bands.doubled_open_s", u64::from(raw.doubled_open_s), (0, 86_400)) * SECOND,
             doubled_close_ns: self.within("bands.doubled_close_s", u64::from(raw.doubled_close_s), (0, 86_400))
                 * SECOND,

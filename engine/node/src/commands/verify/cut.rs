@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use peregrine_eventlog::records::{AnyPayload, DecideCheckpoint, OrderTransition};
+use peregrine_eventlog::records::{AnyPayload, DecideCheckpoint};
 use peregrine_eventlog::{RecordRef, Stream};
 
 use super::{Difference, differing, open};
@@ -67,11 +67,8 @@ fn event_of(record: &RecordRef<'_>) -> Result<Option<u64>, Failure> {
         AnyPayload::GuardHalt(record) => Some(record.event_seq.0),
         AnyPayload::HeldRecord(record) => Some(record.event_seq.0),
         AnyPayload::HeardRecord(record) => Some(record.event_seq.0),
-        // What the venue says of an order comes later than the event that the order answers.
-        AnyPayload::OrderRecord(record) => {
-            matches!(record.transition, OrderTransition::Submitted | OrderTransition::ReplaceRequested)
-                .then_some(record.event_seq.0)
-        }
+        // A step of an order is later than the event that the order answers: it arrives at the paper venue, and is answered.
+        AnyPayload::OrderRecord(_) => None,
         AnyPayload::DurationRecord(_) | AnyPayload::HistogramRecord(_) | AnyPayload::RunFact(_) => None,
     })
 }
