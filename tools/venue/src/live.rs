@@ -303,7 +303,7 @@ impl Server {
             self.exchange.poll_sessions(now, &mut self.stream);
         } else {
             self.exchange.poll(now, &mut self.stream);
-            self.roll_if_full(now);
+            self.roll_if_full(self.clock.time_of_day(now), now);
             self.serve_control(now);
         }
         for port in &mut self.ports {
@@ -391,37 +391,40 @@ impl Server {
 
     /// Plays what of the tape is due at `due`, or lets the agents act. Returns whether more is.
     fn play_until(&mut self, due: TimeOfDay, now: EpochNanos) -> Result<bool, ServerError> {
-        if let Some(agents) = &mut self.agents {
-            for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
-                let look = agents.next_time().filter(|time| *time <= due);
-                // What the venue does by itself may fill somebody, who looks again before the others do.
-                let timer = self.exchange.next_timer().filter(|timer| *timer <= look.unwrap_or(due));
-                if let Some(timer) = timer {
-                    self.exchange.apply_at(&Command::Clock, timer, now, &mut self.stream);
-                    agents.listen(&mut self.exchange);
-                } else if look.is_some() {
-                    agents.step(now, &mut self.exchange, &mut self.stream);
-                } else {
-                    return Ok(false);
-                }
-            }
-            return Ok(true);
-        }
-        let Some(tape) = &mut self.tape else { return Ok(false) };
         for _ in 0..TAPE_MESSAGES_PER_TURN_MAX {
-            let Some((time, message)) = tape.next().filter(|(time, _)| *time <= due) else { return Ok(false) };
-            self.flow.apply(message, (time, now), &mut self.exchange, &mut self.stream);
-            tape.advance()?;
+            let Some(time) = self.play_next(due, now)? else { return Ok(false) };
+            self.roll_if_full(time, now);
         }
         Ok(true)
     }
 
+    /// Plays one message of the tape, lets one agent act, or the venue by itself; says when it was.
+    fn play_next(&mut self, due: TimeOfDay, now: EpochNanos) -> Result<Option<TimeOfDay>, ServerError> {
+        if let Some(agents) = &mut self.agents {
+            let look = agents.next_time().filter(|time| *time <= due);
+            // What the venue does by itself may fill somebody, who looks again before the others do.
+            let timer = self.exchange.next_timer().filter(|timer| *timer <= look.unwrap_or(due));
+            if let Some(timer) = timer {
+                self.exchange.apply_at(&Command::Clock, timer, now, &mut self.stream);
+                agents.listen(&mut self.exchange);
+            } else if look.is_some() {
+                agents.step(now, &mut self.exchange, &mut self.stream);
+            }
+            return Ok(timer.or(look));
+        }
+        let Some(tape) = &mut self.tape else { return Ok(None) };
+        let Some((time, message)) = tape.next().filter(|(time, _)| *time <= due) else { return Ok(None) };
+        self.flow.apply(message, (time, now), &mut self.exchange, &mut self.stream);
+        tape.advance()?;
+        Ok(Some(time))
+    }
+
     /// Begins another session of the feed once this one has as many messages as it may.
-    fn roll_if_full(&mut self, now: EpochNanos) {
+    fn roll_if_full(&mut self, time: TimeOfDay, now: EpochNanos) {
         // A session that had to roll for what it told at its begin would never tell anything else.
         let message_count = (self.stream.next_sequence_number() - 1).saturating_sub(self.told_count);
         if self.session_message_count_max > 0 && message_count >= self.session_message_count_max {
-            self.roll(next_session(self.stream.session()), self.clock.time_of_day(now), now);
+            self.roll(next_session(self.stream.session()), time, now);
         }
     }
 

@@ -372,7 +372,7 @@ fn agents_and_own_orders_meet_behind_the_sockets_at_any_speed() {
 #[test]
 fn agents_meet_the_faults_of_the_day_at_any_speed() {
     let faults = "halts = [[\"ASGV\", \"09:40:00\", \"09:45:00\"], [\"ASGV\", \"09:50:30\", \"09:52:00\"]]\n\
-                  session_rolls = [\"09:47:00\", \"10:05:00\"]\nsequence_resets = [\"10:10:00\"]\n";
+                  session_message_count_max = 3_000\nsession_rolls = [\"09:47:00\", \"10:05:00\"]\nsequence_resets = [\"10:10:00\"]\n";
     let days = [2_000, 20_000, 60_000].map(|speed| day(speed, faults));
     assert_ne!(days[0].feed_hash, day(20_000, "").feed_hash, "the faults are there");
     for other in &days[1..] {

