@@ -121,6 +121,19 @@ pub enum LogError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The folder is a copy of a run's, whose newest records are still in memory and not its own.
+    #[error(
+        "the folder is a copy of a run's whose memory is still there ({}, noted in {}): close the log of the run itself; to close \
+         the copy with what its files hold, remove that note",
+        staging.display(),
+        path.display()
+    )]
+    Copied {
+        /// The note.
+        path: PathBuf,
+        /// A file of the run's staging memory.
+        staging: PathBuf,
+    },
     /// The folder already holds a log.
     #[error("the folder already holds a log ({}): choose another one", path.display())]
     AlreadyExists {

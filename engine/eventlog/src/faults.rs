@@ -197,6 +197,7 @@ fn is_the_right_error(fault: &Fault, error: &LogError) -> bool {
         LogError::Io { source, .. } => fault.operation != Operation::Sync && source.raw_os_error() == Some(fault.code),
         LogError::Poisoned { .. }
         | LogError::Locked { .. }
+        | LogError::Copied { .. }
         | LogError::AlreadyExists { .. }
         | LogError::Config { .. }
         | LogError::LimitReached { .. }

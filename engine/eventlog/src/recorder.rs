@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -181,7 +182,8 @@ fn staging_prefix(config: &LogConfig, facts: &RunFacts) -> Result<PathBuf, LogEr
     let name: String = hasher.finalize().to_hex().chars().take(16).collect();
     let prefix = folder.join(format!("peregrine-{name}"));
     let note = dir.join(STAGING_NAME);
-    std::fs::write(&note, prefix.as_os_str().as_encoded_bytes())
+    let text = [prefix.as_os_str().as_encoded_bytes(), b"\n", owner_of(&dir)?.as_bytes()].concat();
+    std::fs::write(&note, text)
         .and_then(|()| File::open(&note)?.sync_all())
         .map_err(|source| LogError::io("note the staging memory", &note, source))?;
     Ok(prefix)
@@ -193,15 +195,44 @@ fn staging_path(prefix: &Path, stream: Stream) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The staging file of `stream` that a run noted in the log's folder; `None` when nothing is noted.
-pub(crate) fn noted_staging(dir: &Path, stream: Stream) -> Result<Option<PathBuf>, LogError> {
+/// What tells a log's folder from its copies: its lock file, which is there as long as it is.
+fn owner_of(dir: &Path) -> Result<String, LogError> {
+    let path = dir.join(LOCK_NAME);
+    let data = path.metadata().map_err(|source| LogError::io("look at the lock file", &path, source))?;
+    Ok(format!("{}:{}", data.dev(), data.ino()))
+}
+
+/// The note of a run's staging memory: the prefix of its files, and whose they are. `None` when nothing is noted; an earlier
+/// program did not note whose.
+fn staging_note(dir: &Path) -> Result<Option<(String, Option<String>)>, LogError> {
     let note = dir.join(STAGING_NAME);
     match std::fs::read_to_string(&note) {
-        Ok(prefix) if prefix.is_empty() => Ok(None),
-        Ok(prefix) => Ok(Some(staging_path(Path::new(&prefix), stream))),
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => Ok(Some(match text.rsplit_once('\n') {
+            Some((prefix, owner)) => (prefix.to_owned(), Some(owner.to_owned())),
+            None => (text, None),
+        })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(LogError::io("read the note of the staging memory", &note, source)),
     }
+}
+
+/// The staging file of `stream` that a run noted in the log's folder; `None` when nothing is noted.
+///
+/// # Errors
+/// [`LogError::Copied`] when the folder is a copy of the run's, and the run's memory is still there: it is not this folder's
+/// to take.
+pub(crate) fn noted_staging(dir: &Path, stream: Stream) -> Result<Option<PathBuf>, LogError> {
+    let Some((prefix, owner)) = staging_note(dir)? else { return Ok(None) };
+    let path = staging_path(Path::new(&prefix), stream);
+    let is_ours = match owner {
+        Some(owner) => owner_of(dir)? == owner,
+        None => true,
+    };
+    if is_ours || !path.exists() {
+        return Ok(Some(path));
+    }
+    Err(LogError::Copied { path: dir.join(STAGING_NAME), staging: path })
 }
 
 /// Removes the staging files and their note; nothing in them is needed any more.

@@ -52,7 +52,7 @@ impl Recovery {
 /// seals. A closed log is left as it is. Interrupted at any point, it can be run again with the same result.
 ///
 /// # Errors
-/// [`LogError::Locked`] while somebody writes the log; [`LogError::Damaged`] when whole records follow a damaged one,
+/// [`LogError::Locked`] while somebody writes the log; [`LogError::Copied`] for a copy of its folder; [`LogError::Damaged`] when whole records follow a damaged one,
 /// which no crash of the program causes: nothing is changed then (after a power cut, which takes the staging memory
 /// away, such records at the end of a stream were never synced: they are given up and counted); [`LogError::StreamMissing`], [`LogError::NoSpace`],
 /// [`LogError::Io`], [`LogError::SyncFailed`].
@@ -60,6 +60,8 @@ pub fn recover(dir: &Path) -> Result<Recovery, LogError> {
     if !dir.is_dir() {
         return Err(LogError::StreamMissing { stream: Stream::Feed, path: dir.to_path_buf() });
     }
+    // Nothing is left behind in a folder that has no log.
+    drop(Segments::open(dir, Stream::Feed)?);
     let _lock = lock(dir)?;
     // Everything is walked before anything is changed.
     let found = |stream| {

@@ -103,7 +103,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub date: Option<String>,
     /// Run the input of this earlier run again and prove that orders, log and state hash are byte-identical. The input of a
-    /// live run on paper is its recording, or one of `capture --config`, given behind it.
+    /// live run is its recording, or one of `capture --config`, given behind it. A run that was killed is verified as far as
+    /// log and recording go, once `log close` has closed its log.
     #[arg(long, value_name = "LOG", conflicts_with_all = ["rate", "pace", "config", "from", "to", "symbols", "date", "out"])]
     pub verify: Option<PathBuf>,
     /// How the run is made and reported.

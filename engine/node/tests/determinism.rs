@@ -369,6 +369,27 @@ fn verify_truly_runs_again_and_names_the_first_record_that_differs() {
     assert!(said.contains("DecisionRecord"), "{said}");
 }
 
+/// What is asked of a killed run's folder, or of a copy, before its log is closed.
+fn hold_closing(dir: &Path, run: &Path, words: &[String]) {
+    // A backup of its folder is no reason to take its memory away.
+    let copy = dir.join("backup");
+    copy_dir(run, &copy);
+    let refused = peregrine(dir, ["log", "close", copy.to_str().unwrap()]);
+    assert!(refused.code == Some(3) && refused.err.contains("close the log of the run itself"), "{refused:?}");
+    // Without its note a copy is closed with what its files hold; that it has lost decisions on orders it has is found.
+    fs::remove_file(copy.join("staging")).unwrap();
+    let header = fs::File::options().write(true).open(copy.join("decide-000001.plog")).unwrap();
+    header.set_len(64).unwrap();
+    let closed = peregrine(dir, ["log", "close", copy.to_str().unwrap()]);
+    assert!(closed.code == Some(0) && closed.out.contains("is gone: what its files had not yet is lost"), "{closed:?}");
+    let lost = verify(dir, &copy);
+    assert!(lost.code == Some(1) && lost.out.contains("has no decision in stream decide"), "{lost:?}");
+    let nowhere = peregrine(dir, ["log", "close", dir.to_str().unwrap()]);
+    assert!(nowhere.code == Some(3) && !dir.join("lock").exists(), "{nowhere:?}");
+    let over = peregrine(dir, words);
+    assert!(over.code == Some(2) && over.err.contains("already holds a run"), "{over:?}");
+}
+
 /// A replay that is killed in the middle says before its first event what it is, so that what it has done can be done again.
 #[test]
 fn a_run_that_was_killed_is_verified_as_far_as_it_went() {
@@ -393,6 +414,7 @@ fn a_run_that_was_killed_is_verified_as_far_as_it_went() {
     let open = verify(dir.path(), &run);
     assert!(open.code == Some(2) && open.err.contains("peregrine log close"), "{open:?}");
     let close = || peregrine(dir.path(), ["log", "close", run.to_str().unwrap()]);
+    hold_closing(dir.path(), &run, &words);
     let closed = close();
     assert!(closed.code == Some(0) && closed.out.contains("decide   closed now: "), "{closed:?}");
     let again = close();
@@ -414,14 +436,15 @@ fn a_run_that_was_killed_is_verified_as_far_as_it_went() {
     let counts = ["feed", "decide", "send"].map(|name| extent(&said, name));
     assert!(counts[0].0 > 0 && counts[1].0 >= 50 && counts.iter().all(|(_, behind)| *behind == 0), "{said}");
 
-    // An input that ends before the log does: what came before its end is the same, the rest is said to be left.
+    // An input that ends before the log does was not the run's: what came before its end is the same, and the rest is missing.
     let (short, bytes) = (dir.path().join("short-2026-01-05.itch50"), fs::read(&file).unwrap());
     let log = LogReader::open(&run, Stream::Feed).unwrap();
     let offsets = log.payloads::<InputCheckpoint>().map(|record| record.unwrap().1.input_offset);
     let end = usize::try_from(offsets.last().unwrap()).unwrap();
     fs::write(&short, &bytes[..end * 9 / 10]).unwrap();
     let (code, said) = as_json(&run, &[&short]);
-    assert_eq!((code, &said["is_identical"]), (Some(0), &true.into()), "{said}");
+    assert_eq!((code, &said["is_identical"]), (Some(1), &false.into()), "{said}");
+    assert!(said["differences"][0]["what"].as_str().unwrap().contains("the input ends before stream"), "{said}");
     let (repeated, behind) = extent(&said, "decide");
     assert!(repeated > 10 && behind > 10 && repeated + behind == counts[1].0, "{said}");
 

@@ -654,6 +654,8 @@ mod tests {
             (Some(Date { year: 2026, month: 11, day: 25 }), TickRules::default())
         );
         assert_eq!(parse(GOOD).expect("sound").rules, DayRules::default());
+        parse(&text(&rules.replace("update_s = 30", "update_s = 45")))
+            .expect("there is no mean that it would have to divide");
         for (from, to, said) in [
             ("width_bps = 500", "width_bps = 0", "bands.width_bps is 0: must be 1 to 9999"),
             ("width_bps = 500", "width_bps = 10_000", "bands.width_bps is 10000"),
@@ -662,8 +664,8 @@ mod tests {
             ("update_s = 30", "update_s = 0", "bands.update_s is 0"),
             ("pause_s = 300", "pause_s = 90_000", "bands.pause_s is 90000"),
             (
-                "pause_s = 300",
-                "pause_s = 300\nmean_s = 299",
+                "\"last_trade\"",
+                "\"mean_trade\"\nmean_s = 299",
                 "bands.mean_s is 299: must be a multiple of bands.update_s",
             ),
             ("pause_s = 300", "pause_s = 300\nchange_bps = 10_000", "bands.change_bps is 10000"),

@@ -100,7 +100,13 @@ fn close(args: &LogCheckArgs) -> Result<Exit, Failure> {
                 .filter(|(figure, _)| *figure > 0)
                 .map(|(figure, what)| format!("{} {what}", count(*figure)))
                 .collect();
-            text.push_str(&format!("{:8} closed now: {}\n", stream.report.stream.name(), figures.join(", ")));
+            let figures = if figures.is_empty() { "nothing was written".to_owned() } else { figures.join(", ") };
+            text.push_str(&format!("{:8} closed now: {figures}\n", stream.report.stream.name()));
+            if !stream.is_staging_found {
+                text.push_str(
+                    "         the memory of its newest records is gone: what its files had not yet is lost\n",
+                );
+            }
         }
         print(&text)?;
     }

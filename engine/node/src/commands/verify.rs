@@ -99,7 +99,7 @@ fn check_log(subject: &Subject) -> Result<Vec<Difference>, Failure> {
             return Ok(vec![Difference { what, expected, found: error.to_string() }]);
         }
     };
-    let Some(end) = &subject.end else { return may_be_cut(&subject.dir, report.is_sealed()).map(|()| Vec::new()) };
+    let Some(end) = &subject.end else { return may_be_cut(subject, report.is_sealed()).map(|()| Vec::new()) };
     let mut differences = Vec::new();
     for stream in report.streams.iter().filter(|stream| !stream.is_sealed) {
         let name = stream.stream.name();
@@ -117,19 +117,21 @@ fn check_log(subject: &Subject) -> Result<Vec<Difference>, Failure> {
     Ok(differences)
 }
 
-/// Refuses a run without a manifest that was not cut off, or whose log is still open.
-fn may_be_cut(dir: &Path, is_closed: bool) -> Result<(), Failure> {
-    let shown = dir.display();
+/// Refuses a run without a manifest that was not cut off, or whose log is still open. A run of files that somebody stopped
+/// ended within them, and where is not known once its manifest is not there.
+fn may_be_cut(subject: &Subject, is_closed: bool) -> Result<(), Failure> {
+    let (dir, shown) = (&subject.dir, subject.dir.display());
     if !is_closed {
         return Err(Failure::usage(format_args!(
             "the run goes on, or was cut off and its log is still open ({shown}): once it is over `peregrine log close {shown}` \
-             closes it, as the next run of its session does"
+             closes it, as a live run does that goes on with its session"
         )));
     }
-    if cut::has_end(dir)? {
+    if cut::has_end(dir)? || !subject.start.files.is_empty() && cut::has_input_end(dir)? {
         return Err(Failure::io(format_args!(
-            "the log goes to the end of its run, and the run's {MANIFEST_NAME} is not there ({shown}): put it back; if the run \
-             was killed while it closed, `log check` proves that the log is whole"
+            "the log goes to the end of its run, and {MANIFEST_NAME} is not there ({shown}): wait where the run is still ending, put \
+             it back where it was taken away; a run that was killed while it ended has none, and no verification: `log check` \
+             proves that its log is whole"
         )));
     }
     Ok(())
@@ -303,11 +305,21 @@ fn compare(subject: &Subject, again: &Run, verdict: &mut Verdict) -> Result<(), 
         hold("state hash", &end.state_hash, &repeated.state_hash);
         hold("decision hash", &end.decision_hash, &repeated.decision_hash);
     }
+    if end.is_none() {
+        verdict.differences.extend(cut::order_without_decision(dir)?);
+    }
     for stream in Stream::ALL.into_iter().filter(|stream| is_repeated(*stream, is_live)) {
         if end.is_some() {
             verdict.differences.extend(first_difference(dir, &again.dir, stream)?);
         } else {
             let (extent, difference) = cut::compare(dir, again, stream)?;
+            // Files were whole when the run read them.
+            if difference.is_none() && extent.behind_count > 0 && !start.files.is_empty() {
+                let what = format!("the input ends before stream {stream} of the log does");
+                let expected = format!("{} records", extent.repeated_count.saturating_add(extent.behind_count));
+                let found = format!("{} records", extent.repeated_count);
+                verdict.differences.push(Difference { what, expected, found });
+            }
             verdict.extents.push(extent);
             verdict.differences.extend(difference);
         }

@@ -200,6 +200,7 @@ impl RunPlan {
     /// # Errors
     /// [`Failure`] when the input, the log or the host refuse.
     pub fn run(self, interrupted: &StopFlag, on_progress: &mut dyn FnMut(Progress)) -> Result<Run, Failure> {
+        start::must_be_new(&self.dir)?;
         if self.live.is_some() {
             return self.run_live(interrupted, on_progress);
         }

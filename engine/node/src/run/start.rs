@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{InputFile, hex};
-use super::{CONFIG_NAME, RunPlan};
+use super::{CONFIG_NAME, MANIFEST_NAME, RECORDING_NAME, RunPlan};
 use crate::exit::Failure;
+use crate::live::history::NOTE_NAME;
 
 /// Name of this note in a run's folder.
 pub const START_NAME: &str = "start.json";
@@ -81,6 +82,18 @@ impl RunStart {
     /// [`Failure`] when there is none, or none that this program can read.
     pub fn read(dir: &Path) -> Result<Self, Failure> {
         read(&dir.join(START_NAME), "give the folder of a run")
+    }
+}
+
+/// Refuses a folder that another run left something in: its recording, and what it was, are all that is known of it.
+pub(super) fn must_be_new(dir: &Path) -> Result<(), Failure> {
+    let names = [START_NAME, MANIFEST_NAME, NOTE_NAME, RECORDING_NAME];
+    match names.iter().map(|name| dir.join(name)).find(|path| path.exists()) {
+        None => Ok(()),
+        Some(path) => Err(Failure::usage(format_args!(
+            "the folder already holds a run ({}): choose another one, by --out",
+            path.display()
+        ))),
     }
 }
 

@@ -163,7 +163,8 @@ impl TickRules {
 
 impl Reader {
     pub(super) fn bands(&mut self, raw: &RawBands) -> BandRules {
-        if !raw.mean_s.is_multiple_of(raw.update_s.max(1)) {
+        let is_mean = matches!(raw.reference, RawReference::MeanTrade);
+        if is_mean && !raw.mean_s.is_multiple_of(raw.update_s.max(1)) {
             self.refuse("bands.mean_s", &raw.mean_s, "a multiple of bands.update_s");
         }
         if raw.limit_state_s > 0 && raw.pause_s == 0 {

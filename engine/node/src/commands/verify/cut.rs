@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
-use peregrine_eventlog::records::{AnyPayload, DecideCheckpoint};
+use peregrine_eventlog::records::{
+    AnyPayload, DecideCheckpoint, DecisionRecord, EVENTS_PER_CHECKPOINT, InputCheckpoint, OrderRecord, OrderTransition,
+};
 use peregrine_eventlog::{RecordRef, Stream};
+use peregrine_types::OrderId;
 
 use super::{Difference, differing, open};
 use crate::exit::Failure;
@@ -32,7 +35,8 @@ pub(super) fn compare(dir: &Path, again: &Run, stream: Stream) -> Result<(Extent
         let found = if index < count { right.next().transpose().map_err(Failure::io)? } else { None };
         let is_same = match &found {
             Some(found) => found.bytes() == expected.bytes(),
-            None => event_of(&expected)?.is_none_or(|event| event >= again.event_count),
+            // Behind a record that follows from a later event all are later, whatever event they name.
+            None => extent.behind_count > 0 || event_of(&expected)?.is_none_or(|event| event >= again.event_count),
         };
         if !is_same {
             return Ok((extent, Some(differing((stream, index), Some(&expected), found.as_ref()))));
@@ -45,11 +49,45 @@ pub(super) fn compare(dir: &Path, again: &Run, stream: Stream) -> Result<(Extent
     Ok((extent, None))
 }
 
-/// Whether the log in `dir` goes to the end of its run: the last checkpoint, and no other, has a hash of the books.
+/// Whether the log in `dir` goes to the end of its run: the last checkpoint of decisions, and no other, has a hash of the books.
 pub(super) fn has_end(dir: &Path) -> Result<bool, Failure> {
     let log = open(dir, Stream::Decide)?;
     let checkpoints: Result<Vec<_>, _> = log.payloads::<DecideCheckpoint>().collect();
     Ok(checkpoints.map_err(Failure::io)?.last().is_some_and(|(_, last)| last.books_hash != [0; 2]))
+}
+
+/// Whether the log in `dir` goes to the end of its run's input: the last checkpoint of the input stands where none was due.
+pub(super) fn has_input_end(dir: &Path) -> Result<bool, Failure> {
+    let log = open(dir, Stream::Feed)?;
+    let counts: Result<Vec<u64>, _> =
+        log.payloads::<InputCheckpoint>().map(|record| record.map(|(_, record)| record.event_count)).collect();
+    Ok(match counts.map_err(Failure::io)?[..] {
+        [.., before, last] => last == before || !last.is_multiple_of(EVENTS_PER_CHECKPOINT),
+        [last] => !last.is_multiple_of(EVENTS_PER_CHECKPOINT),
+        [] => false,
+    })
+}
+
+/// The first order in the log of `dir` whose decision it has lost: streams are written at the same time, and each decision
+/// before its order.
+pub(super) fn order_without_decision(dir: &Path) -> Result<Option<Difference>, Failure> {
+    let (decisions, orders) = (open(dir, Stream::Decide)?, open(dir, Stream::Send)?);
+    let mut last = OrderId(0);
+    for record in decisions.payloads::<DecisionRecord>() {
+        last = last.max(record.map_err(Failure::io)?.1.order_id);
+    }
+    for record in orders.payloads::<OrderRecord>() {
+        let (_, record) = record.map_err(Failure::io)?;
+        let is_new = matches!(record.transition, OrderTransition::Submitted | OrderTransition::ReplaceRequested);
+        if is_new && record.order_id > last {
+            return Ok(Some(Difference {
+                what: format!("order {} of stream send has no decision in stream decide", record.order_id),
+                expected: "every decision before its order".to_owned(),
+                found: format!("decisions on orders up to {last}: the log has lost the end of stream decide"),
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// Number of the event that a record follows from; `None` where the record does not say.
