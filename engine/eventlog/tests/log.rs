@@ -108,7 +108,7 @@ fn a_log_verifies_at_any_moment_while_it_is_written() {
         });
         let mut counts = Vec::new();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..300 {
+            for _ in 0..900 {
                 counts.push(verify(&settings.dir).unwrap().stream(Stream::Decide).record_count);
             }
         }));
