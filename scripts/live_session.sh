@@ -2,7 +2,8 @@
 # A live session from begin to end: the exchange and the engine, each in a network namespace of its own joined by a veth
 # pair, trade a compressed session with faults on (lossy lines, broken connections, lost and doubled messages). The engine
 # is killed in the middle and started again; at the end both are stopped, and the reconciliation and the latency table are
-# printed, and every decision of both engines is made once more from their recordings and logs. Where namespaces are not permitted everything runs over loopback, which one line says.
+# printed, and every decision of both engines is made once more from their recordings and logs. Where namespaces are not
+# permitted everything runs over loopback, which one line says.
 # Usage: scripts/live_session.sh [SPEED] [FOLDER]   (default: 60, an hour in a minute; a temporary folder)
 # PROFILE=gate takes the tests' build instead of the release one. Exit status 0: everything is equal.
 set -euo pipefail

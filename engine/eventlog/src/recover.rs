@@ -52,10 +52,11 @@ impl Recovery {
 /// seals. A closed log is left as it is. Interrupted at any point, it can be run again with the same result.
 ///
 /// # Errors
-/// [`LogError::Locked`] while somebody writes the log; [`LogError::Copied`] for a copy of its folder; [`LogError::Damaged`] when whole records follow a damaged one,
-/// which no crash of the program causes: nothing is changed then (after a power cut, which takes the staging memory
-/// away, such records at the end of a stream were never synced: they are given up and counted); [`LogError::StreamMissing`], [`LogError::NoSpace`],
-/// [`LogError::Io`], [`LogError::SyncFailed`].
+/// [`LogError::Locked`] while somebody writes the log; [`LogError::Copied`] for a copy of its folder while the run's own memory
+/// is there; [`LogError::Damaged`] when whole records follow a damaged one, which no crash of the program causes: nothing is
+/// changed then (after a power cut, which takes the staging memory away, such records at the end of a stream were never
+/// synced: they are given up and counted); [`LogError::StreamMissing`], [`LogError::NoSpace`], [`LogError::Io`],
+/// [`LogError::SyncFailed`].
 pub fn recover(dir: &Path) -> Result<Recovery, LogError> {
     if !dir.is_dir() {
         return Err(LogError::StreamMissing { stream: Stream::Feed, path: dir.to_path_buf() });

@@ -317,7 +317,8 @@ impl Supervisor {
             Command::Halt { symbol, .. } | Command::Pause { symbol, .. } | Command::Quote { symbol } => {
                 if let Some(watched) = self.watched.get_mut(symbol.index()) {
                     watched.is_stopped = true;
-                    watched.limit_state = None;
+                    // Its bands are set anew when it opens again.
+                    (watched.limit_state, watched.is_overdue) = (None, false);
                     if !is_own {
                         watched.reopening = None;
                     }
