@@ -330,3 +330,27 @@ fn a_changed_input_is_run_again_and_the_first_record_that_differs_is_named() {
         assert!(again.out.contains(said), "{said} is missing in:\n{}", again.out);
     }
 }
+
+#[test]
+fn what_a_verification_needs_and_is_not_there_is_named_for_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (run, ended) = replay(dir, "run", &[&itch_file(dir, 4, 5_000)], &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let away = dir.join("away");
+    for (name, said) in [
+        ("config.toml", "the configuration that the run was made with is not there"),
+        ("feed-000001.plog", "the log is not whole"),
+    ] {
+        fs::rename(run.join(name), &away).unwrap();
+        let again = verify(dir, &run);
+        assert!(again.code.is_some_and(|code| code > 0), "{name}: {again:?}");
+        let all = format!("{}{}", again.out, again.err);
+        assert!(all.contains(said) && all.contains("run"), "{name}: {all}");
+        assert!(!all.contains("damaged"), "{name}: {all}");
+        fs::rename(&away, run.join(name)).unwrap();
+        assert_eq!(verify(dir, &run).code, Some(0), "{name} is there again");
+    }
+    flip(&run.join("feed-000001.plog"), 5_000);
+    assert!(verify(dir, &run).out.contains("the log is damaged"));
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cut::Extent;
 use peregrine_eventlog::records::{HeardKind, HeardRecord, Payload};
-use peregrine_eventlog::{LogReader, RecordRef, Stream, StreamTag};
+use peregrine_eventlog::{LogError, LogReader, RecordRef, Stream, StreamTag};
 use peregrine_runtime::StopFlag;
 use peregrine_types::EpochNanos;
 
@@ -95,8 +95,10 @@ fn check_log(subject: &Subject) -> Result<Vec<Difference>, Failure> {
     let report = match peregrine_eventlog::verify(&subject.dir) {
         Ok(report) => report,
         Err(error) => {
-            let (what, expected) = ("the log is damaged".to_owned(), "every record as it was written".to_owned());
-            return Ok(vec![Difference { what, expected, found: error.to_string() }]);
+            let what =
+                if matches!(error, LogError::Damaged { .. }) { "the log is damaged" } else { "the log is not whole" };
+            let expected = "every record as it was written".to_owned();
+            return Ok(vec![Difference { what: what.to_owned(), expected, found: error.to_string() }]);
         }
     };
     let Some(end) = &subject.end else { return may_be_cut(subject, report.is_sealed()).map(|()| Vec::new()) };
@@ -140,6 +142,13 @@ fn may_be_cut(subject: &Subject, is_closed: bool) -> Result<(), Failure> {
 /// The configuration that the run was made with, as it lies beside the log.
 fn check_config(subject: &Subject) -> Result<Option<Difference>, Failure> {
     let path = subject.dir.join(CONFIG_NAME);
+    if !path.exists() {
+        return Err(Failure::io(format_args!(
+            "the configuration that the run was made with is not there ({}): put it back where it was taken away; without it the run \
+             cannot be made again, and `log check` still proves its log",
+            path.display()
+        )));
+    }
     let (found, expected) = (hex(&Loaded::read(&path, &[])?.config.sha256()), &subject.start.config_sha256);
     Ok((found != *expected).then(|| Difference {
         what: format!("config {}", path.display()),
