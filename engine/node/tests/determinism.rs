@@ -337,7 +337,7 @@ fn verify_finds_a_changed_or_missing_manifest() {
     assert!(said.contains("run.json"), "{said}");
     let (code, said) = scene.after("no-config", |dir| fs::remove_file(dir.join("config.toml")).unwrap());
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("config.toml"), "{said}");
+    assert!(said.contains("config.toml") && said.contains("put it back"), "{said}");
     let (code, said) = scene.after("torn-manifest", |dir| {
         let path = dir.join("run.json");
         let text = fs::read_to_string(&path).unwrap();

@@ -143,7 +143,7 @@ fn may_be_cut(subject: &Subject, is_closed: bool) -> Result<(), Failure> {
 fn check_config(subject: &Subject) -> Result<Option<Difference>, Failure> {
     let path = subject.dir.join(CONFIG_NAME);
     if !path.exists() {
-        return Err(Failure::io(format_args!(
+        return Err(Failure::usage(format_args!(
             "the configuration that the run was made with is not there ({}): put it back where it was taken away; without it the run \
              cannot be made again, and `log check` still proves its log",
             path.display()
