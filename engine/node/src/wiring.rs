@@ -105,8 +105,8 @@ where
         if S::IS_LIVE {
             self.poll();
         }
-        if self.decide.idle(&self.books) {
-            self.send.keep_warm();
+        if let Some(rehearsal) = self.decide.idle(&self.books) {
+            self.send.keep_warm(rehearsal);
         }
     }
 

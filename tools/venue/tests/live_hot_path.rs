@@ -25,7 +25,7 @@ use peregrine_gateway::ouch50::Text;
 use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
 use peregrine_node::config::Loaded;
 use peregrine_node::input::ClockedInput;
-use peregrine_node::live::{FeedSilence, LiveSend, LiveSendConfig, SilenceWatch};
+use peregrine_node::live::{FeedSilence, KernelWay, LiveSend, LiveSendConfig, SilenceWatch};
 use peregrine_node::run::{LiveMachine, MachineParts, log_config, machine};
 use peregrine_node::stage::batch::Batch;
 use peregrine_node::stage::decide::Guard;
@@ -176,7 +176,8 @@ fn world(dir: &Path) -> World {
     };
     let (notices, mut said) = index_ring(4_096).unwrap();
     let silence = FeedSilence::default();
-    let mut send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone()).heeding(silence.clone());
+    let send = LiveSend::new(client, &way, send.into_log(), notices, clock.clone()).heeding(silence.clone());
+    let mut send = send.rehearsing(Some(KernelWay::open().unwrap()));
     SendPath::<Books>::limit_decision_age(&mut send, Nanos(loaded.config.risk.data_age_ns_max));
     let stop = StopFlag::new();
     let (flag, other) = (stop.clone(), stop.clone());
@@ -311,6 +312,8 @@ fn live_between_its_first_order_and_its_stop_nothing_allocates() {
     while !hot.is_finished() {
         hot.duty_cycle();
     }
+    let rehearsed = hot.sink.send.end().rehearsed;
+    assert!(matches!(rehearsed, Some((1.., true))), "the kernel's way was rehearsed: {rehearsed:?}");
     stop.request();
     for thread in threads {
         thread.join().unwrap();

@@ -139,7 +139,7 @@ section! {
         backend: BackendChoice, "auto, scalar, avx2 or avx512", |_| true;
         /// How the weights are kept; narrower ones are refused when more than 0.5 % of the decisions on a seeded walk differ from those with f32 (`peregrine-lab diagnose` says it of held-out data).
         precision: PrecisionChoice, "f32, int16 or int8", |_| true;
-        /// Every so many microseconds without an event the decide role goes through the way from an event to an order on copies, for one of the watched symbols after the other, so that the next decision finds it warm; 0: never.
+        /// Every so many microseconds without an event the decide role goes through the way from an event to an order on copies, for one of the watched symbols after the other, so that the next decision finds it warm, and a tenth as often when all had their turn; 0: never.
         keep_warm_us: u32, "0, or 10 to 100000", |us| *us == 0 || (10..=100_000).contains(us);
     }
 }
@@ -467,6 +467,10 @@ section! {
         probe_count: u32, "1 to 100", |count| (1..=100).contains(count);
         /// Time between two tries to connect, ms: at the start ten of them, later as many as it takes.
         reconnect_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
+        /// While nothing happens, a message of the process to itself over 127.0.0.1 goes the kernel's way of an order, with the
+        /// first rehearsal of `model.keep_warm_us` behind an event and with each when all symbols had their turn. Not for stacks
+        /// beside the kernel.
+        is_send_rehearsed: bool, "true or false", |_| true;
         /// How long a stop waits for the last confirmations, ms.
         stop_ms: u32, "100 to 60000", |ms| (100..=60_000).contains(ms);
     }

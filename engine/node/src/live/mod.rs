@@ -4,6 +4,7 @@ mod age;
 mod clock;
 pub mod copy;
 pub mod history;
+mod kernel_way;
 mod link;
 mod send;
 pub mod session;
@@ -11,5 +12,6 @@ mod silence;
 
 pub use clock::{ClockCheck, ClockFigures, ClockNotice, ClockWatch, LOOK_INTERVAL};
 pub use copy::{CopyConfig, CopyEnd, CopyTap, CopyWatch};
+pub use kernel_way::KernelWay;
 pub use send::{LiveEnd, LiveSend, LiveSendConfig, READ_INTERVAL};
 pub use silence::{FeedSilence, SilenceWatch};

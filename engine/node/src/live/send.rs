@@ -15,11 +15,12 @@ use peregrine_types::{EpochNanos, Execution, Full, MarketEvent, Nanos, Qty, Reas
 
 use super::age::DecisionAge;
 use super::copy::{CopyEnd, CopyTap};
+use super::kernel_way::KernelWay;
 use super::link::{Link, Turn};
 use super::silence::FeedSilence;
 use crate::stage::log::LosslessLog;
 use crate::stage::machine::Inbox;
-use crate::stage::path::{Permit, SendPath};
+use crate::stage::path::{Permit, Rehearsal, SendPath};
 use crate::stage::send::{cancel_transition, report_transition};
 
 /// How often the connection is read at most: a receive call takes as long as the engine needs for two events, and market
@@ -55,6 +56,7 @@ pub struct LiveSend {
     stopping: Option<EpochNanos>,
     is_logged_out: bool,
     copy: Option<CopyTap>,
+    kernel_way: Option<KernelWay>,
 }
 
 /// What is left of a live send stage when its run is over.
@@ -66,6 +68,8 @@ pub struct LiveEnd {
     pub is_clean: bool,
     /// What the drop copy came to, where there is one.
     pub copy: Option<CopyEnd>,
+    /// How often the kernel's way of an order was rehearsed, and whether it was to the end; where that was wanted.
+    pub rehearsed: Option<(u64, bool)>,
 }
 
 /// Steps of orders as records of the log.
@@ -111,7 +115,14 @@ impl LiveSend {
             stopping,
             is_logged_out,
             copy,
+            kernel_way: None,
         }
+    }
+
+    /// Rehearses the kernel's way of an order, too, while nothing happens.
+    #[must_use]
+    pub fn rehearsing(self, kernel_way: Option<KernelWay>) -> Self {
+        Self { kernel_way, ..self }
     }
 
     /// Heeds the feed's silence: while it lasts nothing new is sent, and what rests at the venue is withdrawn.
@@ -144,7 +155,8 @@ impl LiveSend {
     #[must_use]
     pub fn end(self) -> LiveEnd {
         let is_clean = self.client.is_flat();
-        LiveEnd { client: self.client, is_clean, copy: None }
+        let rehearsed = self.kernel_way.map(|way| way.rehearsed());
+        LiveEnd { client: self.client, is_clean, copy: None, rehearsed }
     }
 
     /// Connects, reads, lets time pass and writes, as far as nothing waits.
@@ -243,7 +255,14 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
     }
 
     #[inline]
-    fn keep_warm(&self) {
+    fn keep_warm(&mut self, rehearsal: Rehearsal) {
+        // No bytes: no more than the begin of the way, but of this very connection.
+        if rehearsal == Rehearsal::Whole
+            && let Some(kernel_way) = &mut self.kernel_way
+            && self.link.write(&[], self.clock.now()).is_some()
+        {
+            kernel_way.rehearse();
+        }
         self.client.keep_warm();
         let step = self.client.last_step(self.read_at);
         self.journal.log.rehearse(std::hint::black_box(&record_of(std::hint::black_box(&step))));

@@ -23,7 +23,7 @@ use crate::exit::Failure;
 use crate::input::ClockedInput;
 use crate::live::history::{self, History, SessionLock, SessionNote};
 use crate::live::{
-    ClockNotice, ClockWatch, CopyConfig, CopyEnd, CopyTap, CopyWatch, FeedSilence, LiveSend, LiveSendConfig,
+    ClockNotice, ClockWatch, CopyConfig, CopyEnd, CopyTap, CopyWatch, FeedSilence, KernelWay, LiveSend, LiveSendConfig,
     SilenceWatch, session,
 };
 use crate::stage::schedule::Schedule;
@@ -101,9 +101,10 @@ impl RunPlan {
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
         let timer = clock.clone();
         let (tap, copy) = drop_copy(config, &symbols, &clock)?.unzip();
+        let kernel_way = kernel_way(config, &ouch);
         let send = |paper: ReplaySend| {
             let send = LiveSend::new(client, &way, paper.into_log(), notices, timer);
-            Ok(send.heeding(silence).with_copy(tap))
+            Ok(send.heeding(silence).with_copy(tap).rehearsing(kernel_way))
         };
         let mut tell = |progress: Progress| {
             while let Some(notice) = said.pop() {
@@ -218,6 +219,20 @@ fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> Sessio
         symbols: history::names(symbols),
         earlier: Vec::new(),
     }
+}
+
+/// The kernel's way of an order, if it is to be rehearsed and can be.
+fn kernel_way(config: &Config, ouch: &OuchSection) -> Option<KernelWay> {
+    if config.model.keep_warm_us == 0 || !ouch.is_send_rehearsed {
+        return None;
+    }
+    let told = |error: &std::io::Error| {
+        note(format_args!(
+            "orders  the kernel's way to the venue is not rehearsed, the first order behind a pause takes longer: no connection \
+             over 127.0.0.1: {error}; bring the loopback interface up, or set ouch.is_send_rehearsed = false"
+        ));
+    };
+    KernelWay::open().inspect_err(told).ok()
 }
 
 /// A run with what its drop copy came to.

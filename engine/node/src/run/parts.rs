@@ -406,7 +406,11 @@ impl RunVenue {
             ("connections left: orders waited for the socket", unread_count),
         ];
         let counted = rows.into_iter().map(|(name, count)| Fact::new("order session", name, count.to_string()));
-        let own = counted.chain([Fact::new("order session", "halted", halted)]);
+        let rehearsed = end.rehearsed.map(|(count, is_whole)| {
+            let text = if is_whole { count.to_string() } else { format!("{count}, then its connection broke") };
+            Fact::new("order session", "rehearsals of the kernel's way", text)
+        });
+        let own = counted.chain([Fact::new("order session", "halted", halted)]).chain(rehearsed);
         let copy = end.copy.iter().flat_map(|copy| {
             let (counters, session) = (copy.counters, copy.session);
             [
@@ -467,7 +471,7 @@ mod tests {
         let copy = Some(CopyEnd { found, counters: Default::default(), session: Default::default() });
         let client = OrderClient::new(config, LoggedAccount::default());
         let (is_equal, text) =
-            RunVenue::Live(LiveEnd { client, is_clean: true, copy }.into()).reconciliation().unwrap();
+            RunVenue::Live(LiveEnd { client, is_clean: true, copy, rehearsed: None }.into()).reconciliation().unwrap();
         let parts = ["the drop copy was not read to its end", "ended before the venue's stream was read"];
         assert!(!is_equal && parts.iter().all(|part| text.contains(part)), "{text}");
     }

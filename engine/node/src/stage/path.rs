@@ -23,6 +23,16 @@ pub trait OrderSink: FnMut(ApprovedOrder) -> Result<(), Refused> {}
 
 impl<F: FnMut(ApprovedOrder) -> Result<(), Refused>> OrderSink for F {}
 
+/// How much of the way is rehearsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// What this program does.
+    Own,
+    /// What the kernel does for it, too: with the first rehearsal behind an event, and with all that come when every watched
+    /// symbol had its turn.
+    Whole,
+}
+
 /// A way for orders to a venue, and for its reports back. All of it runs on the thread of the decide stage.
 pub trait SendPath<B: MarketBooks>: Send {
     /// Whether a venue outside of this program is at the other end: it must be polled, and may forbid orders.
@@ -44,7 +54,7 @@ pub trait SendPath<B: MarketBooks>: Send {
     /// Nothing happens: goes through what [`SendPath::accept`] does with an order, as far as that changes nothing, so that the
     /// next one finds it warm.
     #[inline]
-    fn keep_warm(&self) {}
+    fn keep_warm(&mut self, _: Rehearsal) {}
 
     /// Takes an approved order or cancel on its way.
     ///

@@ -1,6 +1,8 @@
 //! What the stage tells the risk gate about the market.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 use peregrine_book::Books;
 use peregrine_eventlog::{EventLog, LogConfig, RunFacts};
@@ -15,12 +17,16 @@ use super::*;
 use crate::config::Loaded;
 use crate::run::{MachineParts, ReplayMachine, latency_guard, machine};
 use crate::stage::machine::Machine;
-use crate::stage::path::Permit;
+use crate::stage::path::{Permit, Rehearsal};
 use crate::stage::schedule::Pace;
 
 const CENT: i64 = 10_000_000;
 
 fn replay_machine(dir: &Path, more: &[&str]) -> ReplayMachine<NullStopwatch> {
+    timed_machine(dir, more, NullStopwatch)
+}
+
+fn timed_machine<W: Stopwatch>(dir: &Path, more: &[&str], stopwatch: W) -> ReplayMachine<W> {
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/demo.toml");
     let set = [
         "book.order_count_max=1024",
@@ -46,9 +52,28 @@ fn replay_machine(dir: &Path, more: &[&str]) -> ReplayMachine<NullStopwatch> {
         send_log: LosslessLog::new(log.send, StopFlag::new()),
         guard: Guard::Measured(latency_guard(&loaded.config).unwrap()),
         schedule: Schedule::new(Pace::Max, TscClock::calibrated().rate()),
-        stopwatch: NullStopwatch,
+        stopwatch,
     };
     machine(&loaded, EpochNanos(0), parts).unwrap().0
+}
+
+/// A stopwatch that a test moves on, in nanoseconds.
+struct Hand(Rc<Cell<u64>>);
+
+impl Stopwatch for Hand {
+    const IS_REAL: bool = true;
+
+    fn start(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn elapsed(&self, start: u64) -> Nanos {
+        self.between(start, self.0.get())
+    }
+
+    fn between(&self, start: u64, end: u64) -> Nanos {
+        Nanos(i64::try_from(end - start).unwrap())
+    }
 }
 
 fn add(id: u64, symbol: u32, side: Side, price: i64, time: i64) -> MarketEvent {
@@ -114,6 +139,36 @@ fn the_age_of_data_is_that_of_the_orders_own_symbol() {
     assert_eq!(is_sent(add(5, 1, Side::Buy, 8_000, 6_000), 8_990, Some(0)), Some((true, 0)), "1,000 ns are allowed");
     assert_eq!(is_sent(add(6, 1, Side::Buy, 8_001, 6_001), 8_991, Some(0)), Some((false, 1)));
     assert_eq!(is_sent(add(7, 1, Side::Buy, 8_002, 6_002), 8_992, Some(1)), Some((true, 1)), "its own event is new");
+}
+
+/// Behind an event each watched symbol has its turn, the first with the kernel's part; when all had it, a tenth as often and
+/// whole. Another event begins it anew.
+#[test]
+fn what_is_warm_is_rehearsed_a_tenth_as_often() {
+    let (dir, now) = (tempfile::tempdir().unwrap(), Rc::new(Cell::new(0)));
+    let mut machine = timed_machine(dir.path(), &["model.keep_warm_us=10"], Hand(now.clone()));
+    let happens = |machine: &mut ReplayMachine<Hand>, id: u64, symbol: u32| {
+        let event = add(id, symbol, Side::Buy, 9_000, 5_000);
+        let (started, update) = (machine.decide.begin(&event), machine.books.apply(&event));
+        let applied = Applied { started, event: &event, update: &update };
+        machine.decide.on_event(&applied, &machine.books, &mut |_| Ok(()));
+    };
+    let rehearsed = |machine: &mut ReplayMachine<Hand>, us: u64| -> Vec<(u64, Rehearsal)> {
+        let begin = now.get();
+        let wait = (0..us).filter_map(|us| {
+            now.set(begin + us * 1_000);
+            Some((us, machine.decide.idle(&machine.books)?))
+        });
+        wait.collect()
+    };
+    // The event by which a symbol is watched counts those before it alone.
+    for (id, symbol) in [(1, 0), (2, 1), (3, 2), (4, 0)] {
+        happens(&mut machine, id, symbol);
+    }
+    let (whole, own) = (Rehearsal::Whole, Rehearsal::Own);
+    assert_eq!(rehearsed(&mut machine, 240), [(10, whole), (20, own), (30, own), (130, whole), (230, whole)]);
+    happens(&mut machine, 9, 0);
+    assert_eq!(rehearsed(&mut machine, 25), [(10, whole), (20, own)]);
 }
 
 #[test]
