@@ -32,8 +32,9 @@ pub struct Play {
     /// an order: without them the sender's own path, and the receiver's, would be colder for who answers seldom than for who
     /// answers always, and the difference would count as the answerer's.
     pub beat: Duration,
-    /// Silence between an answer and the next packet.
-    pub pause: Duration,
+    /// Shortest and longest silence between an answer and the next packet. Silences are spread evenly between them, so that no
+    /// packet keeps step with what whoever answers does while it waits.
+    pub pause: (Duration, Duration),
 }
 
 /// What came of it.
@@ -89,6 +90,7 @@ pub fn play<'m>(
         capture.begin();
     }
     let mut played = Played::default();
+    let mut pauses = Pauses::new(plan.pause);
     for message in messages.take(plan.count) {
         let start = timer.ticks();
         market.send(&[message])?;
@@ -96,13 +98,34 @@ pub fn play<'m>(
             Some(end) => played.spans.push(timer.nanos(end.saturating_sub(start))),
             None => played.unanswered_count += 1,
         }
-        quiet(desk, plan.pause, &mut capture)?;
+        quiet(desk, pauses.next(), &mut capture)?;
     }
     // What is late arrives too.
     quiet(desk, Duration::from_millis(200), &mut capture)?;
     market.end()?;
     played.captured = capture.map(Capture::end);
     Ok(played)
+}
+
+/// Silences between two lengths, evenly spread and in no order: multiples of the golden ratio without their whole parts (Weyl
+/// 1916, equidistribution).
+#[derive(Clone, Copy, Debug)]
+struct Pauses {
+    shortest: Duration,
+    range: Duration,
+    part: u32,
+}
+
+impl Pauses {
+    const fn new((shortest, longest): (Duration, Duration)) -> Self {
+        Self { shortest, range: longest.saturating_sub(shortest), part: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        // 2³² divided by the golden ratio, to the next odd number.
+        self.part = self.part.wrapping_add(0x9e37_79b9);
+        self.shortest + self.range.mul_f64(f64::from(self.part) / f64::from(u32::MAX))
+    }
 }
 
 /// Waits for an order while the feed's heart beats; gives the ticks of the moment when its bytes had been read.
@@ -130,4 +153,22 @@ fn quiet(desk: &mut Desk, pause: Duration, capture: &mut Option<Capture>) -> Res
         std::hint::spin_loop();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_spread_evenly_and_in_no_order() {
+        let mut pauses = Pauses::new((Duration::from_micros(10), Duration::from_micros(60)));
+        let all: Vec<Duration> = (0..1_000).map(|_| pauses.next()).collect();
+        for tenth in 0..10 {
+            let from = Duration::from_micros(10 + 5 * tenth);
+            let count = all.iter().filter(|pause| **pause >= from && **pause < from + Duration::from_micros(5)).count();
+            assert!((95..=105).contains(&count), "{count} of them from {from:?}");
+        }
+        let rising = all.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        assert!((300..=700).contains(&rising), "{rising} of 999 are longer than the one before");
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! Another process gets a feed by UDP multicast and answers with orders by OUCH 5.0 over TCP: the engine, with its books,
 //! features, network, risk checks and log, or a bare echo with the same receive and the same send. All in turn, in one run;
-//! the ratio of their medians is what the engine adds. Goal: 1.25 (the design's performance page).
+//! the ratio of their medians is what the engine adds. Goal: 1.25 (the design's performance page). Another echo rehearses the
+//! kernel's way of an order while it waits, as the engine does (`ouch.is_send_rehearsed`): the engine beside that one is what the
+//! engine's own work adds.
 //!
 //! `--over loopback`, `veth` (two namespaces that the program makes, as root) or `both`; `--source` names the ways of
 //! receiving, with commas. Spans are taken from a capture on the venue's side of the wire, where
@@ -10,7 +12,7 @@
 //! what the order says of itself (echo) or the log of it (engine), so that a late answer is a long span.
 //!
 //! `--load quotes`, `seldom` or `both`: a market whose every packet moves the engine's quote, so that the engine sends as often
-//! as the echo does; or a generated day, of which one packet in 45 is a reason for an order: there a second echo answers as
+//! as the echo does; or a generated day, of which one packet in 45 is a reason for an order: there the other echo answers as
 //! seldom, because whoever sends seldom finds its way to the wire cold, with or without an engine.
 //! `--count`, `--rounds`: packets of a round (60,000) and rounds (3). `--record FILE` appends what is printed.
 //!
@@ -86,8 +88,8 @@ impl Place {
 /// Who answers.
 #[derive(Clone, Copy, Debug)]
 enum Contender<'a> {
-    /// The bare echo, answering one packet in so many.
-    Echo(u64),
+    /// The echo, answering one packet in so many: bare, or kept warm.
+    Echo(u64, bool),
     Engine(&'a Path),
 }
 
@@ -106,12 +108,13 @@ impl Out {
 
 fn main() -> Result<(), BenchError> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [what, way, venue, every, interface] = &words[..]
+    if let [what, way, venue, every, is_warm, interface] = &words[..]
         && what == "echo"
     {
         pin(0);
         let way = Received::from_name(way).ok_or(USAGE)?;
-        return echo::run(way, (GROUP, interface.parse()?), venue.parse()?, every.parse()?);
+        let (every, is_warm) = (every.parse()?, is_warm.parse()?);
+        return echo::run(way, (GROUP, interface.parse()?), venue.parse()?, (every, is_warm));
     }
     let wish = wish(&words)?;
     if wish.inside.is_some() {
@@ -186,12 +189,11 @@ fn compare(wish: &Wish, place: &Place, name: &str) -> Result<(), BenchError> {
     let mut ratios = Vec::new();
     for load in &wish.loads {
         let session = load.session(SESSION_COUNT)?;
-        let bare: &[u64] = match load {
-            Load::Quotes => &[1],
-            Load::Seldom => &[1, SELDOM],
+        let engine = Contender::Engine(&wish.engine);
+        let contenders = match load {
+            Load::Quotes => [Contender::Echo(1, false), Contender::Echo(1, true), engine],
+            Load::Seldom => [Contender::Echo(1, false), Contender::Echo(SELDOM, false), engine],
         };
-        let contenders: Vec<Contender<'_>> =
-            bare.iter().map(|every| Contender::Echo(*every)).chain([Contender::Engine(&wish.engine)]).collect();
         for way in &wish.sources {
             let mut figures: Vec<Vec<Near>> = vec![Vec::new(); contenders.len()];
             for _ in 0..wish.rounds {
@@ -225,7 +227,7 @@ fn ratio((way, load): (Received, Load), rounds: &[Vec<Near>], cores: &Cores) -> 
     let ratios: Vec<String> = echoes.iter().map(|echo| format!("**{:.2}**", engine / echo)).collect();
     format!(
         "- {way}, {load}: least medians {} ns, of {count} rounds each with cores at most {near:.0} ns apart; the engine to each \
-         echo: {} (goal 1.25)",
+         echo: {} (goal: 1.25 of the bare one)",
         listed.join(", "),
         ratios.join(", ")
     )
@@ -242,8 +244,9 @@ fn row(contender: Contender<'_>, (way, load): (Received, Load), round: Round, co
     let answered = spans.len();
     let Percentiles { p50, p90, p99, p999, max } = Percentiles::of(spans);
     let name = match contender {
-        Contender::Echo(1) => "bare echo of every packet".to_owned(),
-        Contender::Echo(every) => format!("bare echo of one in {every}"),
+        Contender::Echo(1, false) => "bare echo of every packet".to_owned(),
+        Contender::Echo(1, true) => "the same, its kernel's way kept warm".to_owned(),
+        Contender::Echo(every, is_warm) => format!("{} echo of one in {every}", if is_warm { "warm" } else { "bare" }),
         Contender::Engine(_) => "engine".to_owned(),
     };
     let lost = if dropped_count > 0 { format!(", {dropped_count} frames not captured") } else { String::new() };
@@ -277,9 +280,10 @@ fn round(
     let capture = Capture::open(place.venue, GROUP.port(), address.port()).ok();
     let venue = address.to_string();
     let mut command = match contender {
-        Contender::Echo(every) => {
+        Contender::Echo(every, is_warm) => {
             let mut command = place.command(&std::env::current_exe()?);
-            command.args(["echo", way.name(), &venue, &every.to_string(), &place.engine.to_string()]);
+            command.args(["echo", way.name(), &venue, &every.to_string(), &is_warm.to_string()]);
+            command.arg(place.engine.to_string());
             command
         }
         Contender::Engine(program) => {
@@ -297,7 +301,7 @@ fn round(
         // Most packets are no reason for an order: waiting long for what never comes would make hours of it.
         answer_time_max: Duration::from_micros(200),
         beat: Duration::from_micros(20),
-        pause: Duration::from_micros(20),
+        pause: (Duration::from_micros(10), Duration::from_micros(60)),
     };
     let measuring = cores.measuring;
     // On a thread of its own: a pinned thread hands its core on to every process that it starts.
@@ -314,7 +318,7 @@ fn round(
     child.end()?;
     let hop = before.max(cores.hop(timer)?);
     let causes = match contender {
-        Contender::Echo(_) => Causes::Identifier,
+        Contender::Echo(..) => Causes::Identifier,
         Contender::Engine(_) => Causes::of_run(&run_of(folder.path())?, messages())?,
     };
     Ok(Round { played, causes, hop })

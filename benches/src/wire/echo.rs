@@ -9,7 +9,7 @@ use peregrine_gateway::ouch50::{EnterOrder, MESSAGE_LEN_MAX, MessageBuilder, Tex
 use peregrine_gateway::soup::{
     ClientConfig, ClientEvent, ClientSession, ClientState, HEARTBEAT_INTERVAL, Password, Position, Username,
 };
-use peregrine_node::live::READ_INTERVAL;
+use peregrine_node::live::{KernelWay, READ_INTERVAL};
 use peregrine_runtime::TscClock;
 use peregrine_source::live::{
     LineAddress, LiveSource, PacketRingSource, RingOptions, SocketOptions, UdpSource, XdpOptions, XdpSource,
@@ -19,6 +19,11 @@ use peregrine_wire::moldudp64::Packet;
 
 use super::desk::{PASSWORD, USERNAME};
 use crate::BenchError;
+
+/// A warm echo rehearses after so much silence of the feed, and then as often as this: the engine's `model.keep_warm_us` of 10,
+/// of whose rehearsals one in ten goes the kernel's way.
+const IDLE: Nanos = Nanos::from_micros(10);
+const REHEARSAL_INTERVAL: Nanos = Nanos::from_micros(100);
 
 /// By what a line is received, as `[live] source` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +70,17 @@ impl Received {
 }
 
 /// Answers one packet in `every` of those that reach `line` by `way` with an order to `venue`, until the venue hangs up. Its
-/// words are read as often as the engine reads them.
+/// words are read as often as the engine reads them. Kept warm, it rehearses the kernel's way of an order while it waits, as
+/// often as the engine does.
 ///
 /// # Errors
 /// What the sockets say.
-pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, every: u64) -> Result<(), BenchError> {
+pub fn run(
+    way: Received,
+    line: (SocketAddrV4, Ipv4Addr),
+    venue: SocketAddrV4,
+    (every, is_warm): (u64, bool),
+) -> Result<(), BenchError> {
     let (destination, interface) = line;
     let mut source = way.open(LineAddress { destination, interface })?;
     let mut stream = TcpStream::connect_timeout(&venue.into(), Duration::from_secs(10))?;
@@ -80,11 +91,23 @@ pub fn run(way: Received, line: (SocketAddrV4, Ipv4Addr), venue: SocketAddrV4, e
     let (mut number, mut is_over) = (0_u32, false);
     let (mut buffer, mut packet_count) = (vec![0; 1 << 16], 0_u64);
     let mut read_at = EpochNanos::MIN;
+    let mut kernel_way = is_warm.then(KernelWay::open).transpose()?;
+    let mut rehearse_at = EpochNanos::MAX;
     while !is_over {
         let is_new = source.advance()?;
         let current = source.current().filter(|_| is_new).and_then(|packet| Packet::parse(packet.bytes).ok());
         let first = current.filter(|packet| packet.message_count() > 0).map(|packet| packet.sequence_number());
         packet_count += u64::from(first.is_some());
+        if first.is_some() {
+            rehearse_at = clock.now().plus(IDLE);
+        } else if let Some(kernel_way) = &mut kernel_way
+            && clock.now() >= rehearse_at
+        {
+            rehearse_at = clock.now().plus(REHEARSAL_INTERVAL);
+            if stream.write(&[]).is_ok() {
+                kernel_way.rehearse();
+            }
+        }
         if let Some(first) = first
             && packet_count.is_multiple_of(every)
             && session.state() == ClientState::Active
