@@ -20,8 +20,8 @@ use peregrine_wire::moldudp64::Packet;
 use super::desk::{PASSWORD, USERNAME};
 use crate::BenchError;
 
-/// A warm echo rehearses after so much silence of the feed, and then as often as this: the engine's `model.keep_warm_us` of 10,
-/// of whose rehearsals one in ten goes the kernel's way.
+/// A warm echo rehearses after so much silence of the feed, and then as often as this, as the engine does with a
+/// `model.keep_warm_us` of 10.
 const IDLE: Nanos = Nanos::from_micros(10);
 const REHEARSAL_INTERVAL: Nanos = Nanos::from_micros(100);
 
@@ -98,16 +98,6 @@ pub fn run(
         let current = source.current().filter(|_| is_new).and_then(|packet| Packet::parse(packet.bytes).ok());
         let first = current.filter(|packet| packet.message_count() > 0).map(|packet| packet.sequence_number());
         packet_count += u64::from(first.is_some());
-        if first.is_some() {
-            rehearse_at = clock.now().plus(IDLE);
-        } else if let Some(kernel_way) = &mut kernel_way
-            && clock.now() >= rehearse_at
-        {
-            rehearse_at = clock.now().plus(REHEARSAL_INTERVAL);
-            if stream.write(&[]).is_ok() {
-                kernel_way.rehearse();
-            }
-        }
         if let Some(first) = first
             && packet_count.is_multiple_of(every)
             && session.state() == ClientState::Active
@@ -141,6 +131,17 @@ pub fn run(
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(kernel_way) = &mut kernel_way {
+            let now = clock.now();
+            if first.is_some() {
+                rehearse_at = now.plus(IDLE);
+            } else if now >= rehearse_at {
+                rehearse_at = now.plus(REHEARSAL_INTERVAL);
+                // The end of the connection is told by the next read.
+                drop(stream.write(&[]));
+                kernel_way.rehearse();
             }
         }
     }

@@ -468,8 +468,7 @@ section! {
         /// Time between two tries to connect, ms: at the start ten of them, later as many as it takes.
         reconnect_ms: u32, "1 to 60000", |ms| (1..=60_000).contains(ms);
         /// While nothing happens, a message of the process to itself over 127.0.0.1 goes the kernel's way of an order, with the
-        /// first rehearsal of `model.keep_warm_us` behind an event and with each when all symbols had their turn. Not for stacks
-        /// beside the kernel.
+        /// first rehearsal of `model.keep_warm_us` behind an event and then in one of ten intervals. Not for stacks beside the kernel.
         is_send_rehearsed: bool, "true or false", |_| true;
         /// How long a stop waits for the last confirmations, ms.
         stop_ms: u32, "100 to 60000", |ms| (100..=60_000).contains(ms);

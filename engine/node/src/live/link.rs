@@ -151,6 +151,15 @@ impl Link {
         Turn::Connected
     }
 
+    /// A write of no bytes: the begin of the kernel's way of an order, of this very connection; nothing is sent. A connection that
+    /// broke says so to the next read, behind what had arrived before.
+    pub(super) fn touch(&mut self) {
+        if let State::Up { stream } = &mut self.state {
+            // An error that is taken here is not lost: what follows is read, and then the end.
+            drop(stream.write(&[]));
+        }
+    }
+
     /// Writes as much as the socket takes; `None` when the connection broke.
     #[inline]
     pub(super) fn write(&mut self, bytes: &[u8], now: EpochNanos) -> Option<usize> {
@@ -184,6 +193,28 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(10));
         }
         (link, listener.accept().unwrap().0)
+    }
+
+    /// What the peer said before it broke the connection is read, though a write of no bytes met the break first.
+    #[test]
+    fn a_touch_takes_nothing_of_what_was_said_before_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for is_touched in [false, true] {
+            let (mut link, mut peer) = connected(&listener);
+            // What it did not read makes its close a reset.
+            assert_eq!(link.write(&[1; 100], system_now()), Some(100));
+            peer.write_all(b"report").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            drop(peer);
+            std::thread::sleep(Duration::from_millis(20));
+            if is_touched {
+                link.touch();
+            }
+            link.begin_turn();
+            assert_eq!(link.turn(system_now()), Turn::Bytes(b"report"), "{is_touched}");
+            assert_eq!(link.turn(system_now()), Turn::Gone, "{is_touched}");
+            assert!(!link.is_up());
+        }
     }
 
     /// A peer that does not read shuts its window: what its system did not take within the time breaks the connection, and

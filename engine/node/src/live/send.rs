@@ -151,11 +151,17 @@ impl LiveSend {
         &self.client
     }
 
+    /// How often the kernel's way of an order was rehearsed, and whether it still can be; where that is wanted.
+    #[must_use]
+    pub fn rehearsed(&self) -> Option<(u64, bool)> {
+        self.kernel_way.as_ref().map(KernelWay::rehearsed)
+    }
+
     /// The run is over: gives the log back and keeps the client.
     #[must_use]
     pub fn end(self) -> LiveEnd {
         let is_clean = self.client.is_flat();
-        let rehearsed = self.kernel_way.map(|way| way.rehearsed());
+        let rehearsed = self.rehearsed();
         LiveEnd { client: self.client, is_clean, copy: None, rehearsed }
     }
 
@@ -256,11 +262,10 @@ impl<B: MarketBooks> SendPath<B> for LiveSend {
 
     #[inline]
     fn keep_warm(&mut self, rehearsal: Rehearsal) {
-        // No bytes: no more than the begin of the way, but of this very connection.
         if rehearsal == Rehearsal::Whole
             && let Some(kernel_way) = &mut self.kernel_way
-            && self.link.write(&[], self.clock.now()).is_some()
         {
+            self.link.touch();
             kernel_way.rehearse();
         }
         self.client.keep_warm();

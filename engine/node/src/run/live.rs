@@ -100,8 +100,7 @@ impl RunPlan {
         let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
         let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
         let timer = clock.clone();
-        let (tap, copy) = drop_copy(config, &symbols, &clock)?.unzip();
-        let kernel_way = kernel_way(config, &ouch);
+        let (kernel_way, (tap, copy)) = (kernel_way(config, &ouch), drop_copy(config, &symbols, &clock)?.unzip());
         let send = |paper: ReplaySend| {
             let send = LiveSend::new(client, &way, paper.into_log(), notices, timer);
             Ok(send.heeding(silence).with_copy(tap).rehearsing(kernel_way))
@@ -229,7 +228,7 @@ fn kernel_way(config: &Config, ouch: &OuchSection) -> Option<KernelWay> {
     let told = |error: &std::io::Error| {
         note(format_args!(
             "orders  the kernel's way to the venue is not rehearsed, the first order behind a pause takes longer: no connection \
-             over 127.0.0.1: {error}; bring the loopback interface up, or set ouch.is_send_rehearsed = false"
+             over 127.0.0.1 (is the loopback interface up?): {error}; ouch.is_send_rehearsed = false does without"
         ));
     };
     KernelWay::open().inspect_err(told).ok()

@@ -118,8 +118,8 @@ pub struct DecideStage<B, W> {
     /// Ticks since which nothing happened, or at which the way was rehearsed last; `None` right after an event.
     idle_since: Option<u64>,
     warm_step_count: u64,
-    /// Whether anything was rehearsed since the last event.
-    is_rehearsed: bool,
+    /// Ticks at which all of the way was rehearsed last since the last event.
+    whole_since: Option<u64>,
     /// The count of rehearsals from which on every watched symbol was rehearsed since the last event.
     all_warm_at: u64,
     /// Why the way to the venue takes nothing new, as it was said last.
@@ -240,7 +240,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
             keep_warm: parts.keep_warm,
             idle_since: None,
             warm_step_count: 0,
-            is_rehearsed: false,
+            whole_since: None,
             all_warm_at: u64::MAX,
             block: None,
             withdrawn_on: None,
@@ -292,7 +292,7 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
         self.last_time = event.recv_time;
         let is_warm = self.is_warm();
         self.idle_since = None;
-        self.is_rehearsed = false;
+        self.whole_since = None;
         self.all_warm_at = self.warm_step_count.saturating_add(self.strategy.watched_count());
         if !is_warm && (update.is_top_changed || update.trade.is_some()) && self.strategy.is_watched(update.symbol) {
             // A decision is likely: what it needs after the features is asked for before they are worked out.

@@ -28,8 +28,7 @@ impl<F: FnMut(ApprovedOrder) -> Result<(), Refused>> OrderSink for F {}
 pub enum Rehearsal {
     /// What this program does.
     Own,
-    /// What the kernel does for it, too: with the first rehearsal behind an event, and with all that come when every watched
-    /// symbol had its turn.
+    /// What the kernel does for it, too.
     Whole,
 }
 

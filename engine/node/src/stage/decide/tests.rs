@@ -141,12 +141,13 @@ fn the_age_of_data_is_that_of_the_orders_own_symbol() {
     assert_eq!(is_sent(add(7, 1, Side::Buy, 8_002, 6_002), 8_992, Some(1)), Some((true, 1)), "its own event is new");
 }
 
-/// Behind an event each watched symbol has its turn, the first with the kernel's part; when all had it, a tenth as often and
-/// whole. Another event begins it anew.
+/// Behind an event each watched symbol has its turn, then a tenth as often; the kernel's part comes with the first and then with
+/// one in ten intervals. Another event begins it anew.
 #[test]
 fn what_is_warm_is_rehearsed_a_tenth_as_often() {
     let (dir, now) = (tempfile::tempdir().unwrap(), Rc::new(Cell::new(0)));
-    let mut machine = timed_machine(dir.path(), &["model.keep_warm_us=10"], Hand(now.clone()));
+    let mut machine =
+        timed_machine(dir.path(), &["model.keep_warm_us=10", "feed.symbol_count_max=16"], Hand(now.clone()));
     let happens = |machine: &mut ReplayMachine<Hand>, id: u64, symbol: u32| {
         let event = add(id, symbol, Side::Buy, 9_000, 5_000);
         let (started, update) = (machine.decide.begin(&event), machine.books.apply(&event));
@@ -169,6 +170,14 @@ fn what_is_warm_is_rehearsed_a_tenth_as_often() {
     assert_eq!(rehearsed(&mut machine, 240), [(10, whole), (20, own), (30, own), (130, whole), (230, whole)]);
     happens(&mut machine, 9, 0);
     assert_eq!(rehearsed(&mut machine, 25), [(10, whole), (20, own)]);
+    // With many symbols the kernel's part does not wait until all had their turn.
+    for symbol in 3..16 {
+        happens(&mut machine, 20 + u64::from(symbol), symbol);
+    }
+    happens(&mut machine, 50, 0);
+    let of_many = rehearsed(&mut machine, 230);
+    let wholes: Vec<u64> = of_many.iter().filter(|(_, part)| *part == whole).map(|(us, _)| *us).collect();
+    assert_eq!((of_many.len(), wholes), (16, vec![10, 110]));
 }
 
 #[test]

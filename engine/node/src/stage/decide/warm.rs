@@ -14,33 +14,36 @@ use super::DecideStage;
 use super::record::record_of;
 use crate::stage::path::Rehearsal;
 
-/// Intervals between two rehearsals once every watched symbol was rehearsed since the last event.
+/// Intervals between two rehearsals once every watched symbol was rehearsed since the last event, and between two of the
+/// kernel's part.
 const WARM_INTERVALS: i64 = 10;
 
 impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     /// Nothing is to be done: rehearses, if that is wanted and due, and says what the rest of the way is to do. Each watched
     /// symbol is rehearsed in its turn, and when all were since the last event, a tenth as often: an event that comes in the
-    /// middle of a rehearsal waits for its end. No decision depends on it.
+    /// middle of a rehearsal waits for its end. The kernel's part comes with the first behind an event, and then a tenth as often,
+    /// however many symbols there are. No decision depends on it.
     #[inline]
     pub fn idle(&mut self, books: &B) -> Option<Rehearsal> {
         let interval = self.keep_warm?;
-        let is_warm = self.is_warm();
-        let interval = if is_warm { Nanos(interval.0.saturating_mul(WARM_INTERVALS)) } else { interval };
+        let seldom = Nanos(interval.0.saturating_mul(WARM_INTERVALS));
+        let interval = if self.is_warm() { seldom } else { interval };
         let is_due = match self.idle_since {
             Some(since) => self.stopwatch.elapsed(since) >= interval,
             None => false,
         };
-        let is_first = !self.is_rehearsed;
+        let is_whole = self.whole_since.is_none_or(|since| self.stopwatch.elapsed(since) >= seldom);
         if is_due {
             self.rehearse(books);
             self.warm_step_count = self.warm_step_count.saturating_add(1);
-            self.is_rehearsed = true;
         }
         if is_due || self.idle_since.is_none() {
             self.idle_since = Some(self.stopwatch.start());
         }
-        let rehearsal = if is_first || is_warm { Rehearsal::Whole } else { Rehearsal::Own };
-        is_due.then_some(rehearsal)
+        if is_due && is_whole {
+            self.whole_since = self.idle_since;
+        }
+        is_due.then_some(if is_whole { Rehearsal::Whole } else { Rehearsal::Own })
     }
 
     /// Whether every watched symbol's way to an order was rehearsed since the last event: nothing has to be asked for.
