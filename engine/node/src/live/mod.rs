@@ -9,6 +9,8 @@ mod link;
 mod send;
 pub mod session;
 mod silence;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use clock::{ClockCheck, ClockFigures, ClockNotice, ClockWatch, LOOK_INTERVAL};
 pub use copy::{CopyConfig, CopyEnd, CopyTap, CopyWatch};

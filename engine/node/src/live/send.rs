@@ -69,7 +69,7 @@ pub struct LiveEnd {
     /// What the drop copy came to, where there is one.
     pub copy: Option<CopyEnd>,
     /// How often the kernel's way of an order was rehearsed, and whether it was to the end; where that was wanted.
-    pub rehearsed: Option<(u64, bool)>,
+    pub rehearsed: Option<(usize, bool)>,
 }
 
 /// Steps of orders as records of the log.
@@ -153,7 +153,7 @@ impl LiveSend {
 
     /// How often the kernel's way of an order was rehearsed, and whether it still can be; where that is wanted.
     #[must_use]
-    pub fn rehearsed(&self) -> Option<(u64, bool)> {
+    pub fn rehearsed(&self) -> Option<(usize, bool)> {
         self.kernel_way.as_ref().map(KernelWay::rehearsed)
     }
 
@@ -398,3 +398,6 @@ fn record_of(step: &Step<'_>) -> OrderRecord {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,10 +97,10 @@ impl RunPlan {
         built.decide.begin_hearing(history.held);
         let (notices, mut said) = index_ring(NOTICE_SLOTS).map_err(Failure::usage)?;
         let client = OrderClient::new(order_entry, history.account).of_session(named);
-        let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
-        let way = LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) };
+        let way = way_of(&ouch, address);
         let timer = clock.clone();
-        let (kernel_way, (tap, copy)) = (kernel_way(config, &ouch), drop_copy(config, &symbols, &clock)?.unzip());
+        let (tap, copy) = drop_copy(config, &symbols, &clock)?.unzip();
+        let kernel_way = kernel_way(config, &ouch);
         let send = |paper: ReplaySend| {
             let send = LiveSend::new(client, &way, paper.into_log(), notices, timer);
             Ok(send.heeding(silence).with_copy(tap).rehearsing(kernel_way))
@@ -218,6 +218,12 @@ fn note_of(ouch: &OuchSection, session: SessionId, symbols: &[Symbol]) -> Sessio
         symbols: history::names(symbols),
         earlier: Vec::new(),
     }
+}
+
+/// How the connection to the order port is kept.
+fn way_of(ouch: &OuchSection, address: SocketAddr) -> LiveSendConfig {
+    let ms = |ms: u32| Nanos::from_millis(i64::from(ms));
+    LiveSendConfig { address, reconnect: ms(ouch.reconnect_ms), stop_time_max: ms(ouch.stop_ms) }
 }
 
 /// The kernel's way of an order, if it is to be rehearsed and can be.

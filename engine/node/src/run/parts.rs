@@ -431,45 +431,17 @@ impl RunVenue {
 #[cfg(test)]
 mod tests {
     use peregrine_fix::copy_check::{Discrepancy, Found};
-    use peregrine_gateway::Fees;
-    use peregrine_gateway::live::{LoggedAccount, OrderClient, OrderClientConfig};
-    use peregrine_gateway::ouch50::Text;
-    use peregrine_gateway::soup::{ClientConfig, HEARTBEAT_INTERVAL, Password, Username};
-    use peregrine_types::{EpochNanos, Nanos, Price};
+    use peregrine_types::Nanos;
 
     use super::*;
     use crate::live::CopyEnd;
+    use crate::live::testing::order_client;
 
     #[test]
     fn what_the_copy_differs_in_does_not_hide_what_became_of_our_orders() {
-        let config = OrderClientConfig {
-            session: ClientConfig {
-                username: Username::new("desk").unwrap(),
-                password: Password::new("secret").unwrap(),
-                heartbeat_interval: HEARTBEAT_INTERVAL,
-                silence_max: Nanos::from_secs(5),
-                login_time_max: Nanos::from_secs(5),
-                heartbeat_timeout_ms: None,
-                packet_len_max: 512,
-                outbox_len_max: 1 << 12,
-            },
-            symbols: vec![],
-            order_count_max: 1,
-            order_number_end: 2,
-            fill_count_max: 1,
-            fees: Fees { added: Price(0), removed: Price(0) },
-            midnight: EpochNanos(0),
-            capacity: b'P',
-            firm: Text(*b"FIRM"),
-            answer_time_max: Nanos::from_secs(1),
-            resend_age_max: Nanos::from_secs(1),
-            reject_count_max: 1,
-            probe_count: 1,
-            backlog_len_max: 1,
-        };
         let found = vec![Found { discrepancy: Discrepancy::EndMissing, after: Nanos(0) }];
         let copy = Some(CopyEnd { found, counters: Default::default(), session: Default::default() });
-        let client = OrderClient::new(config, LoggedAccount::default());
+        let client = order_client();
         let (is_equal, text) =
             RunVenue::Live(LiveEnd { client, is_clean: true, copy, rehearsed: None }.into()).reconciliation().unwrap();
         let parts = ["the drop copy was not read to its end", "ended before the venue's stream was read"];

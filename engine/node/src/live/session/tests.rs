@@ -6,24 +6,11 @@ use peregrine_gateway::soup::{
     CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, LOGIN_TIME_MAX, Password, ServerConfig, ServerSession, Username,
 };
 use peregrine_runtime::system_now;
-use peregrine_types::Nanos;
 
 use super::*;
+use crate::live::testing::login;
 
 const PAUSE: Duration = Duration::from_millis(1);
-
-fn client(user: &str) -> ClientConfig {
-    ClientConfig {
-        username: Username::new(user).unwrap(),
-        password: Password::new("secret").unwrap(),
-        heartbeat_interval: HEARTBEAT_INTERVAL,
-        silence_max: Nanos::from_secs(60),
-        login_time_max: Nanos::from_secs(60),
-        heartbeat_timeout_ms: None,
-        packet_len_max: 512,
-        outbox_len_max: 1 << 12,
-    }
-}
 
 /// A port that cuts its first `cut_count` connections, one at once, the next behind a byte of the login and so on, and then
 /// answers. Gives its address, and a thread that says how many connections there were: it ends after `accept_count` of them.
@@ -73,7 +60,7 @@ fn port(cut_count: usize, accept_count: usize) -> (SocketAddr, std::thread::Join
 fn a_cut_connection_is_made_again_until_the_port_answers() {
     for cut_count in [0, 1, 9] {
         let (address, served) = port(cut_count, cut_count + 1);
-        let name = ask(address, client("desk"), PAUSE, &mut || false).unwrap();
+        let name = ask(address, login("desk"), PAUSE, &mut || false).unwrap();
         assert_eq!((name, served.join().unwrap()), (SessionId::new("DAY").unwrap(), cut_count + 1));
     }
 }
@@ -82,7 +69,7 @@ fn a_cut_connection_is_made_again_until_the_port_answers() {
 fn after_the_last_try_the_error_says_how_often_it_was_tried() {
     let count = usize::try_from(TRY_COUNT_MAX).unwrap();
     let (address, served) = port(count, count);
-    let error = ask(address, client("desk"), PAUSE, &mut || false).unwrap_err();
+    let error = ask(address, login("desk"), PAUSE, &mut || false).unwrap_err();
     assert!(matches!(error, AskError::Unreachable { try_count: TRY_COUNT_MAX, .. }), "{error:?}");
     let text = Failure::from(error).to_string();
     assert!(
@@ -95,7 +82,7 @@ fn after_the_last_try_the_error_says_how_often_it_was_tried() {
 #[test]
 fn a_refused_login_is_not_tried_again() {
     let (address, served) = port(0, 1);
-    let error = ask(address, client("other"), PAUSE, &mut || false).unwrap_err();
+    let error = ask(address, login("other"), PAUSE, &mut || false).unwrap_err();
     let is_refused = matches!(error, AskError::Refused { reason: CloseReason::Rejected(_), .. });
     assert!(is_refused && error.to_string().contains("check [ouch] username and password"), "{error}");
     assert_eq!(served.join().unwrap(), 1);
@@ -111,7 +98,7 @@ fn somebody_who_wants_to_stop_is_heard_between_two_tries() {
         let since = if served.is_finished() { *gone.get_or_insert_with(Instant::now) } else { return false };
         since.elapsed() > Duration::from_millis(300)
     };
-    let error = ask(address, client("desk"), Duration::from_secs(3_600), &mut is_stopped).unwrap_err();
+    let error = ask(address, login("desk"), Duration::from_secs(3_600), &mut is_stopped).unwrap_err();
     assert!(matches!(error, AskError::Stopped { .. }), "{error}");
     assert_eq!(Failure::from(error).exit, crate::exit::Exit::Interrupted);
     assert!(begin.elapsed() < Duration::from_secs(600));

@@ -26,24 +26,22 @@ impl<B: MarketBooks, W: Stopwatch> DecideStage<B, W> {
     #[inline]
     pub fn idle(&mut self, books: &B) -> Option<Rehearsal> {
         let interval = self.keep_warm?;
-        let seldom = Nanos(interval.0.saturating_mul(WARM_INTERVALS));
-        let interval = if self.is_warm() { seldom } else { interval };
-        let is_due = match self.idle_since {
-            Some(since) => self.stopwatch.elapsed(since) >= interval,
-            None => false,
-        };
-        let is_whole = self.whole_since.is_none_or(|since| self.stopwatch.elapsed(since) >= seldom);
-        if is_due {
-            self.rehearse(books);
-            self.warm_step_count = self.warm_step_count.saturating_add(1);
-        }
-        if is_due || self.idle_since.is_none() {
+        let Some(since) = self.idle_since else {
             self.idle_since = Some(self.stopwatch.start());
+            return None;
+        };
+        let seldom = Nanos(interval.0.saturating_mul(WARM_INTERVALS));
+        if self.stopwatch.elapsed(since) < if self.is_warm() { seldom } else { interval } {
+            return None;
         }
-        if is_due && is_whole {
+        let is_whole = self.whole_since.is_none_or(|since| self.stopwatch.elapsed(since) >= seldom);
+        self.rehearse(books);
+        self.warm_step_count = self.warm_step_count.saturating_add(1);
+        self.idle_since = Some(self.stopwatch.start());
+        if is_whole {
             self.whole_since = self.idle_since;
         }
-        is_due.then_some(if is_whole { Rehearsal::Whole } else { Rehearsal::Own })
+        Some(if is_whole { Rehearsal::Whole } else { Rehearsal::Own })
     }
 
     /// Whether every watched symbol's way to an order was rehearsed since the last event: nothing has to be asked for.
