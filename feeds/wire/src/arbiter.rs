@@ -1,5 +1,5 @@
-//! Arbitration of up to four lines that carry the same MoldUDP64 stream: every message once, in order, by number and
-//! never by packet.
+//! Arbitration of up to four lines that carry the same stream, MoldUDP64 or another ([`Framing`]): every message once, in
+//! order, by number and never by packet.
 //!
 //! The rules (MoldUDP64 1.00 and practice):
 //! - A message is delivered from whichever line brings it first; a packet that is partly new skips its first blocks.
@@ -38,7 +38,8 @@ use peregrine_types::{EpochNanos, Full, Nanos};
 
 use crate::gap::{Gap, LostRanges, Notice};
 use crate::history::History;
-use crate::moldudp64::{Packet, Session};
+use crate::mdp3;
+use crate::moldudp64::{Packet, PacketError, Session};
 use crate::window::Window;
 
 /// Most lines that one arbiter joins.
@@ -63,6 +64,30 @@ impl LineId {
     pub const A: Self = Self(0);
     /// The second line.
     pub const B: Self = Self(1);
+}
+
+/// How packets carry messages and numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// MoldUDP64: every message has a number.
+    MoldUdp64,
+    /// MDP 3.0: every packet has a number, and is one message to the arbiter; a session is a week
+    /// ([`mdp3::session_at`]).
+    Mdp3,
+}
+
+impl Framing {
+    /// Views the payload of one UDP datagram.
+    ///
+    /// # Errors
+    /// [`PacketError`] with the offset; the packet is to be refused as a whole.
+    #[inline]
+    pub fn parse(self, payload: &[u8]) -> Result<Packet<'_>, PacketError> {
+        match self {
+            Self::MoldUdp64 => Packet::parse(payload),
+            Self::Mdp3 => mdp3::parse(payload),
+        }
+    }
 }
 
 /// Where a session begins for us.
@@ -131,6 +156,8 @@ pub struct ArbiterConfig {
     pub join: JoinPolicy,
     /// What becomes of messages that do not come.
     pub loss: LossPolicy,
+    /// How packets carry messages and numbers.
+    pub framing: Framing,
 }
 
 /// Why an arbiter cannot be made.
@@ -151,7 +178,8 @@ pub enum ArbiterConfigError {
 }
 
 impl Default for ArbiterConfig {
-    /// Two lines, 2 ms and 256 packets of 1,500 bytes to wait, 1,024 messages to compare, sessions from their start.
+    /// Two lines of MoldUDP64, 2 ms and 256 packets of 1,500 bytes to wait, 1,024 messages to compare, sessions from their
+    /// start.
     fn default() -> Self {
         Self {
             line_count: 2,
@@ -162,6 +190,7 @@ impl Default for ArbiterConfig {
             is_sequence_checked: true,
             join: JoinPolicy::FromStart,
             loss: LossPolicy::GiveUp,
+            framing: Framing::MoldUdp64,
         }
     }
 }
@@ -364,7 +393,7 @@ impl Arbiter {
             recovered_time: EpochNanos::MIN,
             lost: LostRanges::NONE,
             disputes: Disputes::default(),
-            window: Window::new(config.held_packet_count_max, config.packet_len_max),
+            window: Window::new(config.held_packet_count_max, config.packet_len_max, config.framing),
             history: History::new(if config.line_count > 1 { config.history_message_count } else { 0 }),
             lines: [LineStats::default(); LINE_COUNT_MAX],
             counters: ArbiterCounters::default(),
@@ -528,7 +557,7 @@ impl Arbiter {
             self.counters.unknown_line_count = self.counters.unknown_line_count.saturating_add(1);
             return Ok(());
         }
-        let packet = match Packet::parse(payload) {
+        let packet = match self.config.framing.parse(payload) {
             Ok(packet) => packet,
             Err(_) => {
                 self.line(line, |stats| {

@@ -1,13 +1,15 @@
-//! The stages that turn received bytes into market events: [`MoldFeed`] for packets, [`FileFeed`] for raw messages.
+//! The stages that turn received bytes into market events: [`MoldFeed`] for packets of ITCH 5.0, [`Mdp3Feed`] for those of
+//! MDP 3.0, [`FileFeed`] for raw messages.
 //!
-//! **A sink that is full** (replay waits for room, see the written policy of the ring): both stages return [`Full`]
+//! **A sink that is full** (replay waits for room, see the written policy of the ring): every stage returns [`Full`]
 //! without losing or repeating anything. The caller makes room and calls again with the same bytes.
 
 use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Qty, Sink, SymbolId};
 
-use crate::arbiter::{Arbiter, ArbiterConfig, ArbiterConfigError, Deliver, LineId};
+use crate::arbiter::{Arbiter, ArbiterConfig, ArbiterConfigError, Deliver, Framing, LineId};
 use crate::gap::Notice;
 use crate::itch50::{Decoded, Decoder};
+use crate::mdp3::Mdp3Decoder;
 
 /// `detail` of a `GapStart` event that only announces: the messages may still come.
 pub const GAP_DETECTED: u8 = 0;
@@ -24,6 +26,13 @@ pub struct MoldFeed {
     pub(crate) decoder: Decoder,
     /// The line of retransmitted packets.
     recovery_line: Option<LineId>,
+}
+
+/// From MDP 3.0 packets on several lines to market events.
+#[derive(Clone, Debug)]
+pub struct Mdp3Feed {
+    arbiter: Arbiter,
+    decoder: Mdp3Decoder,
 }
 
 /// From raw messages to market events.
@@ -106,6 +115,56 @@ impl MoldFeed {
     }
 }
 
+impl Mdp3Feed {
+    /// A feed that has heard nothing yet; its framing is [`Framing::Mdp3`] whatever `config` says.
+    ///
+    /// # Errors
+    /// [`ArbiterConfigError`] naming the impossible value.
+    pub fn new(config: ArbiterConfig, decoder: Mdp3Decoder) -> Result<Self, ArbiterConfigError> {
+        let config = ArbiterConfig { framing: Framing::Mdp3, ..config };
+        Ok(Self { arbiter: Arbiter::new(config)?, decoder })
+    }
+
+    /// Takes the UDP payload of one packet received on `line` at `recv_time`, as [`MoldFeed::on_packet`] does.
+    ///
+    /// # Errors
+    /// [`Full`] when the sink had no room: call again with the same packet before any other.
+    pub fn on_packet(
+        &mut self,
+        line: LineId,
+        payload: &[u8],
+        recv_time: EpochNanos,
+        out: &mut impl Sink<MarketEvent>,
+    ) -> Result<(), Full<()>> {
+        let now =
+            if self.arbiter.is_retry_due() { self.decoder.latest(recv_time) } else { self.decoder.stamp(recv_time) };
+        let Self { arbiter, decoder } = self;
+        arbiter.on_packet(line, payload, now, &mut Mdp3Wire { decoder, now, out })
+    }
+
+    /// Lets time pass while no packet comes, so that what is missing for too long is given up.
+    ///
+    /// # Errors
+    /// [`Full`] when the sink had no room: call again.
+    pub fn on_time(&mut self, now: EpochNanos, out: &mut impl Sink<MarketEvent>) -> Result<(), Full<()>> {
+        let now = self.decoder.latest(now);
+        let Self { arbiter, decoder } = self;
+        arbiter.on_time(now, &mut Mdp3Wire { decoder, now, out })
+    }
+
+    /// Line statistics, gaps and losses.
+    #[must_use]
+    pub const fn arbiter(&self) -> &Arbiter {
+        &self.arbiter
+    }
+
+    /// Symbols and counters.
+    #[must_use]
+    pub const fn decoder(&self) -> &Mdp3Decoder {
+        &self.decoder
+    }
+}
+
 impl FileFeed {
     /// A feed that has read nothing yet.
     #[must_use]
@@ -154,11 +213,7 @@ struct Wire<'a, S> {
 impl<S: Sink<MarketEvent>> Deliver for Wire<'_, S> {
     #[inline]
     fn message(&mut self, message: &[u8], line: LineId) -> Result<(), Full<()>> {
-        let flags = match line {
-            LineId::A => EventFlags::NONE,
-            line if self.recovery_line == Some(line) => EventFlags::RECOVERED,
-            _ => EventFlags::FROM_LINE_B,
-        };
+        let flags = if self.recovery_line == Some(line) { EventFlags::RECOVERED } else { flags_of(line) };
         self.decoder.decode(message, self.now, flags, self.out).map(|_| ())
     }
 
@@ -169,6 +224,34 @@ impl<S: Sink<MarketEvent>> Deliver for Wire<'_, S> {
         }
         Ok(())
     }
+}
+
+/// Joins arbiter, decoder of MDP 3.0 and sink for the length of one call.
+struct Mdp3Wire<'a, S> {
+    decoder: &'a mut Mdp3Decoder,
+    now: EpochNanos,
+    out: &'a mut S,
+}
+
+impl<S: Sink<MarketEvent>> Deliver for Mdp3Wire<'_, S> {
+    #[inline]
+    fn message(&mut self, message: &[u8], line: LineId) -> Result<(), Full<()>> {
+        self.decoder.decode(message, self.now, flags_of(line), self.out)
+    }
+
+    fn notice(&mut self, notice: Notice) -> Result<(), Full<()>> {
+        self.out.push(notice_event(&notice, self.now)).map_err(|_| Full(()))?;
+        if matches!(notice, Notice::SessionStarted { .. }) {
+            self.decoder.begin_session();
+        }
+        Ok(())
+    }
+}
+
+/// What an event says about the line that brought it.
+#[inline]
+fn flags_of(line: LineId) -> EventFlags {
+    if line == LineId::A { EventFlags::NONE } else { EventFlags::FROM_LINE_B }
 }
 
 /// The event of a notice, at `now` by our clock: the venue stamps none of them.

@@ -3,7 +3,7 @@
 use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nanos};
 use zerocopy::IntoBytes;
 
-use crate::arbiter::{ArbiterConfig, JoinPolicy, LineId, LossPolicy};
+use crate::arbiter::{ArbiterConfig, Framing, JoinPolicy, LineId, LossPolicy};
 use crate::feed::{GAP_DETECTED, GAP_DIFFERS, MoldFeed};
 use crate::itch50::{DAY_NS, Decoded, Decoder, Message, check, parse};
 use crate::moldudp64::{BLOCK_HEADER_LEN, HEADER_LEN, Header, Packet, PacketBuilder, PacketKind, Session};
@@ -126,6 +126,7 @@ pub fn feed(data: &[u8]) {
         history_message_count: 16,
         is_sequence_checked: true,
         loss: LossPolicy::GiveUp,
+        framing: Framing::MoldUdp64,
         join: if data.len().is_multiple_of(2) { JoinPolicy::FromStart } else { JoinPolicy::AtFirstPacket },
     };
     let Ok(mut feed) = MoldFeed::new(config, Decoder::new(EpochNanos(0), 4)) else {

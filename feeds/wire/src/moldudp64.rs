@@ -110,13 +110,19 @@ pub enum PacketErrorKind {
     /// The number of the last message does not fit 64 bits.
     #[error("sequence number overflows")]
     SequenceOverflow,
+    /// A message of a packet whose messages say by which schema they were written (MDP 3.0) names another one.
+    #[error("message {0} is of another schema")]
+    ForeignSchema(u16),
 }
 
-/// A packet whose blocks were found to end exactly where the payload ends.
+/// A packet whose blocks were found to end exactly where the payload ends. Packets of other carriers take this form to be
+/// arbitrated ([`crate::Framing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    header: &'a Header,
-    blocks: &'a [u8],
+    session: Session,
+    sequence_number: u64,
+    message_count: u16,
+    blocks: Blocks<'a>,
 }
 
 impl<'a> Packet<'a> {
@@ -128,34 +134,44 @@ impl<'a> Packet<'a> {
         let Ok((header, blocks)) = Header::ref_from_prefix(payload) else {
             return Err(PacketError { offset: payload.len(), kind: PacketErrorKind::HeaderTruncated });
         };
-        let packet = Self { header, blocks };
-        if header.sequence_number.get().checked_add(u64::from(packet.message_count())).is_none() {
+        let packet = Self {
+            session: header.session,
+            sequence_number: header.sequence_number.get(),
+            message_count: header.message_count.get(),
+            blocks: Blocks { rest: blocks, is_one: false },
+        };
+        if packet.sequence_number.checked_add(u64::from(packet.message_count())).is_none() {
             return Err(PacketError { offset: 10, kind: PacketErrorKind::SequenceOverflow });
         }
         let mut rest = packet.blocks();
         for index in 0..packet.message_count() {
             if rest.next().is_none() {
-                let offset = payload.len().saturating_sub(rest.0.len());
+                let offset = payload.len().saturating_sub(rest.rest.len());
                 return Err(PacketError { offset, kind: PacketErrorKind::BlockTruncated(index) });
             }
         }
-        if rest.0.is_empty() {
+        if rest.rest.is_empty() {
             return Ok(packet);
         }
-        let offset = payload.len().saturating_sub(rest.0.len());
-        Err(PacketError { offset, kind: PacketErrorKind::TrailingBytes(rest.0.len()) })
+        let offset = payload.len().saturating_sub(rest.rest.len());
+        Err(PacketError { offset, kind: PacketErrorKind::TrailingBytes(rest.rest.len()) })
+    }
+
+    /// A packet of a carrier that numbers packets: all of `message` is the one message with this number.
+    pub(crate) const fn of_one(session: Session, sequence_number: u64, message: &'a [u8]) -> Self {
+        Self { session, sequence_number, message_count: 1, blocks: Blocks { rest: message, is_one: true } }
     }
 
     /// Name of the session.
     #[must_use]
     pub const fn session(&self) -> Session {
-        self.header.session
+        self.session
     }
 
     /// What the packet is.
     #[must_use]
     pub const fn kind(&self) -> PacketKind {
-        match self.header.message_count.get() {
+        match self.message_count {
             COUNT_HEARTBEAT => PacketKind::Heartbeat,
             COUNT_END_OF_SESSION => PacketKind::EndOfSession,
             _ => PacketKind::Data,
@@ -165,13 +181,13 @@ impl<'a> Packet<'a> {
     /// Number of the first message, or of the next one when the packet carries none.
     #[must_use]
     pub const fn sequence_number(&self) -> u64 {
-        self.header.sequence_number.get()
+        self.sequence_number
     }
 
     /// How many messages the packet carries.
     #[must_use]
     pub const fn message_count(&self) -> u16 {
-        match self.header.message_count.get() {
+        match self.message_count {
             COUNT_END_OF_SESSION => 0,
             count => count,
         }
@@ -186,22 +202,29 @@ impl<'a> Packet<'a> {
     /// The messages in order; a message may be empty and still has a number.
     #[must_use]
     pub const fn blocks(&self) -> Blocks<'a> {
-        Blocks(self.blocks)
+        self.blocks
     }
 }
 
 /// The messages of a packet, in order.
-#[derive(Clone, Debug)]
-pub struct Blocks<'a>(&'a [u8]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks<'a> {
+    rest: &'a [u8],
+    /// All of it is one message, whose length stands nowhere.
+    is_one: bool,
+}
 
 impl<'a> Iterator for Blocks<'a> {
     type Item = &'a [u8];
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (len, rest) = self.0.split_first_chunk::<BLOCK_HEADER_LEN>()?;
+        if self.is_one {
+            return (!self.rest.is_empty()).then(|| core::mem::take(&mut self.rest));
+        }
+        let (len, rest) = self.rest.split_first_chunk::<BLOCK_HEADER_LEN>()?;
         let (message, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-        self.0 = rest;
+        self.rest = rest;
         Some(message)
     }
 }

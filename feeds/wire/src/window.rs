@@ -3,8 +3,7 @@
 
 use peregrine_types::EpochNanos;
 
-use crate::arbiter::LineId;
-use crate::moldudp64::Packet;
+use crate::arbiter::{Framing, LineId};
 
 /// A waiting packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,11 +35,12 @@ pub(crate) struct Window {
     free_count: usize,
     bytes: Box<[u8]>,
     slot_len: usize,
+    framing: Framing,
 }
 
 impl Window {
     /// A window of `packet_count` packets of at most `packet_len` bytes each.
-    pub(crate) fn new(packet_count: u16, packet_len: u16) -> Self {
+    pub(crate) fn new(packet_count: u16, packet_len: u16, framing: Framing) -> Self {
         let (count, slot_len) = (usize::from(packet_count), usize::from(packet_len));
         Self {
             held: vec![Held::default(); count.saturating_mul(2)].into_boxed_slice(),
@@ -51,6 +51,7 @@ impl Window {
             free_count: count,
             bytes: vec![0; count.saturating_mul(slot_len)].into_boxed_slice(),
             slot_len,
+            framing,
         }
     }
 
@@ -98,7 +99,7 @@ impl Window {
     pub(crate) fn message(&self, sequence: u64) -> Option<&[u8]> {
         let mut around = self.packets_from(sequence).iter().take_while(|held| held.sequence <= sequence);
         let held = around.find(|held| sequence < held.end)?;
-        let packet = Packet::parse(self.payload(held)).ok()?;
+        let packet = self.framing.parse(self.payload(held)).ok()?;
         packet.blocks().nth(usize::try_from(sequence.checked_sub(held.sequence)?).ok()?)
     }
 
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn packets_come_out_in_order_and_slots_are_reused() {
-        let mut window = Window::new(3, 4);
+        let mut window = Window::new(3, 4, Framing::MoldUdp64);
         for base in [0_u64, 100, 200] {
             assert!(window.hold(&[3], packet(base.wrapping_add(30), base.wrapping_add(33))));
             assert!(window.hold(&[1, 1], packet(base.wrapping_add(10), base.wrapping_add(12))));
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn coverage_counts_every_message_once() {
-        let mut window = Window::new(4, 4);
+        let mut window = Window::new(4, 4, Framing::MoldUdp64);
         assert!(window.hold(&[], packet(10, 20)));
         assert!(window.hold(&[], packet(15, 25)));
         assert!(window.hold(&[], packet(12, 13)));
@@ -209,7 +210,7 @@ mod tests {
         /// Against a list that is searched from its begin.
         #[test]
         fn it_equals_a_list(steps in prop::collection::vec((0_u64..40, 0_u64..9, 0_u8..4), 0..120)) {
-            let (mut window, mut list) = (Window::new(6, 4), Vec::<(u64, u64, EpochNanos)>::new());
+            let (mut window, mut list) = (Window::new(6, 4, Framing::MoldUdp64), Vec::<(u64, u64, EpochNanos)>::new());
             for ((first, count, action), now) in steps.into_iter().zip(1_i64..) {
                 if action == 0 {
                     window.release_first();

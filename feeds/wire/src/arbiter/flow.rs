@@ -346,7 +346,7 @@ impl Arbiter {
             if held.sequence > self.next {
                 return self.note_evicted(held.sequence, out);
             }
-            if let Ok(packet) = Packet::parse(self.window.payload(&held)) {
+            if let Ok(packet) = self.config.framing.parse(self.window.payload(&held)) {
                 let cursor = Cursor { next: &mut self.next, delivered_count: &mut self.counters.delivered_count };
                 cursor.deliver(&packet, held.line, out, |sequence, message| {
                     self.history.record(sequence, message, held.line, held.arrival);
