@@ -156,6 +156,9 @@ pub struct InspectArgs {
     /// Time zone of the venue's clock.
     #[arg(long, default_value = "America/New_York")]
     pub zone: String,
+    /// MDP 3.0: books of the feed's price levels instead of its orders.
+    #[arg(long)]
+    pub mdp3_levels: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -168,6 +171,8 @@ pub enum GenerateFormat {
     Itch,
     /// A capture of MoldUDP64 packets; with `--lines 2` a second file beside it.
     Pcap,
+    /// The same of MDP 3.0 packets: what an exchange of that protocol says of the same session.
+    Mdp3,
 }
 
 /// `peregrine generate`.

@@ -9,7 +9,7 @@ use peregrine_types::{EventFlags, EventKind, MarketEvent, Nanos, Sink};
 
 use crate::live::{ClockFigures, ClockWatch, SilenceWatch};
 
-pub use peregrine_source::market::{Feed, Input, InputError, InputPlan, open_merged};
+pub use peregrine_source::market::{Depth, Feed, Input, InputError, InputPlan, open_merged};
 
 /// What a step of an input brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl EventInput for Input {
     }
 
     fn message_count(&self) -> u64 {
-        self.feed().decoder().counters().message_count()
+        self.feed().counts().message_count
     }
 
     fn progress(&self) -> (u64, u64) {

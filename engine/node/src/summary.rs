@@ -15,7 +15,6 @@ use peregrine_report::{
 };
 use peregrine_runtime::{IntervalReader, LatencyBounds, Outcome, TurnFigures};
 use peregrine_types::{BookState, Notional, Price, ReasonCode, Symbol, SymbolId};
-use peregrine_wire::itch50::MessageType;
 
 use crate::exit::Failure;
 use crate::input::FEED_TIMES;
@@ -83,7 +82,7 @@ fn is_trained(run: &Run) -> bool {
 fn warnings(run: &Run) -> Vec<String> {
     let mut warnings = Vec::new();
     let strategy = &run.decide.strategy;
-    let symbols = run.input.decoder().symbols();
+    let symbols = run.input.symbols();
     let is_missing = |name: &&String| {
         name.as_str() != "*" && Symbol::new(name).and_then(|name| strategy.data_time(symbols.id(name)?)).is_none()
     };
@@ -99,14 +98,14 @@ fn warnings(run: &Run) -> Vec<String> {
         );
     }
     warnings.extend(run.input.warnings(&run.manifest.inputs));
-    let counters = run.input.decoder().counters();
-    if counters.malformed_count() > 0 {
-        warnings.push(format!("{} malformed messages were refused.", counters.malformed_count()));
+    let counts = run.input.counts();
+    if counts.malformed_count > 0 {
+        warnings.push(format!("{} malformed messages were refused.", counts.malformed_count));
     }
-    if counters.directory_full_count > 0 {
+    if counts.directory_full_count > 0 {
         warnings.push(format!(
             "{} messages found no room in the symbol directory: raise feed.symbol_count_max.",
-            counters.directory_full_count
+            counts.directory_full_count
         ));
     }
     let refused = run.settings.iter().filter_map(|setting| match &setting.outcome {
@@ -138,8 +137,8 @@ fn verdicts(run: &Run, orders: &OrdersReport) -> Vec<Verdict> {
             "Nothing was replayed: no message of the input comes between --from and --to, or none is of this feed.";
         say(false, String::new(), nothing.to_owned());
     }
-    if let Some(feed) = run.input.mold() {
-        let missing = lines(feed).1.lost_message_count;
+    if let Some(arbiter) = run.input.arbiter() {
+        let missing = lines(arbiter).1.lost_message_count;
         let good = "No message is missing.".to_owned();
         say(missing == 0, good, format!("{missing} messages are missing on every line: books were stale."));
     }
@@ -274,31 +273,27 @@ fn inputs(run: &Run) -> Vec<InputReport> {
 }
 
 fn feed(run: &Run) -> FeedReport {
-    let counters = run.input.decoder().counters();
-    let messages = MessageType::ALL.iter().map(|kind| MessageRow {
-        code: char::from(kind.code()).to_string(),
-        name: kind.title().to_owned(),
-        count: counters.message_count_of(*kind),
-    });
-    let (lines, gaps) = run.input.mold().map_or((Vec::new(), GapTotals::default()), lines);
+    let counts = run.input.counts();
+    let messages = run.input.messages().into_iter();
+    let messages = messages.map(|(code, name, count)| MessageRow { code, name: name.to_owned(), count });
+    let (lines, gaps) = run.input.arbiter().map_or((Vec::new(), GapTotals::default()), lines);
     FeedReport {
-        message_count: counters.message_count(),
+        message_count: counts.message_count,
         event_count: run.event_count,
         messages: messages.filter(|row| row.count > 0).collect(),
         first_exch_time: run.first_time,
         last_exch_time: run.last_time,
         is_recv_time_synthetic: run.input.is_recv_time_synthetic(),
-        malformed_count: counters.malformed_count(),
-        unknown_type_count: counters.unknown_count(),
-        recv_time_backward_count: counters.recv_time_backward_count,
+        malformed_count: counts.malformed_count,
+        unknown_type_count: counts.unknown_count,
+        recv_time_backward_count: counts.recv_time_backward_count,
         lines,
         gaps,
     }
 }
 
 /// What the lines of a feed brought, and what is missing.
-pub(crate) fn lines(feed: &peregrine_wire::MoldFeed) -> (Vec<LineReport>, GapTotals) {
-    let arbiter = feed.arbiter();
+pub(crate) fn lines(arbiter: &peregrine_wire::Arbiter) -> (Vec<LineReport>, GapTotals) {
     let names = ["A", "B", "C", "D"];
     let lines = arbiter.lines().iter().zip(names).map(|(line, name)| LineReport {
         name: name.to_owned(),
@@ -322,12 +317,12 @@ pub(crate) fn lines(feed: &peregrine_wire::MoldFeed) -> (Vec<LineReport>, GapTot
 }
 
 fn symbol_name(run: &Run, symbol: SymbolId) -> String {
-    let name = run.input.decoder().symbols().name(symbol);
+    let name = run.input.symbols().name(symbol);
     name.map_or_else(|| format!("#{symbol}"), |name| name.to_string())
 }
 
 fn book(run: &Run) -> BookReport {
-    let symbols = run.input.decoder().symbols();
+    let symbols = run.input.symbols();
     let quarantined = symbols.iter().filter(|(id, _)| run.books.state(*id).contains(BookState::QUARANTINED));
     BookReport {
         symbol_count: u64::from(symbols.count()),
@@ -345,7 +340,7 @@ fn book(run: &Run) -> BookReport {
 
 fn strategy(run: &Run) -> StrategyReport {
     let counters = run.decide.strategy.counters();
-    let symbols = run.input.decoder().symbols();
+    let symbols = run.input.symbols();
     let watched = symbols.iter().filter(|(id, _)| run.decide.strategy.is_watched(*id));
     StrategyReport {
         watched_symbols: watched.map(|(_, name)| name.to_string()).collect(),

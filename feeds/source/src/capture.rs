@@ -2,9 +2,10 @@
 
 use core::ops::Range;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use peregrine_types::EpochNanos;
-use peregrine_wire::moldudp64;
+use peregrine_wire::{mdp3, moldudp64};
 
 use crate::{
     Carrier, DESTINATION_COUNT_MAX, End, Input, LineId, Packet, Progress, Session, SkipReason, Source, SourceError,
@@ -14,6 +15,9 @@ use crate::{
     pcap, pcapng,
     recorded::RecordedFeed,
 };
+
+/// How many frames are looked at to learn what a capture carries.
+pub(crate) const CARRIER_RECORD_COUNT: u32 = 4_096;
 
 /// A frame as the capture file stores it.
 pub(crate) struct Record {
@@ -88,9 +92,12 @@ impl Reader {
 pub struct CaptureOptions {
     /// The line of packets that no filter assigns.
     pub line: LineId,
-    /// Without any, every UDP packet that is a well-formed MoldUDP64 packet is delivered, and from then on every packet
+    /// Without any, every UDP packet that is a well-formed packet of the carrier is delivered, and from then on every packet
     /// to the same destination, so that the damaged ones among them are seen too.
     pub filters: Vec<LineFilter>,
+    /// What the packets are; MoldUDP64 where it is not given. [`crate::open`] takes it from the first frame that holds a
+    /// packet of any carrier.
+    pub carrier: Option<Carrier>,
     /// What is checked in the headers.
     pub checks: Checks,
 }
@@ -99,6 +106,7 @@ pub struct CaptureOptions {
 pub struct Capture {
     reader: Reader,
     options: CaptureOptions,
+    carrier: Carrier,
     session: Option<Session>,
     /// Read ahead to learn when the capture starts.
     first: Option<Record>,
@@ -135,7 +143,24 @@ impl Capture {
         let is_done = first.is_none();
         let statistics = Statistics { end: reader.end(), ..Statistics::default() };
         let (destinations, time) = (Vec::new(), MonotoneTime::new());
-        Ok(Self { reader, options, session: None, first, destinations, time, current: None, is_done, statistics })
+        let carrier = options.carrier.unwrap_or(Carrier::MoldUdp64);
+        let session = None;
+        Ok(Self { reader, options, carrier, session, first, destinations, time, current: None, is_done, statistics })
+    }
+
+    /// What the first frames hold that hold a packet of any carrier; `None` where none of them does.
+    fn carrier(&mut self) -> Option<Carrier> {
+        for _ in 0..CARRIER_RECORD_COUNT {
+            let record = self.next_record().ok()??;
+            let bytes = self.reader.input().slice(record.data.clone());
+            let datagram =
+                record.link.and_then(|link| frame::dissect(link, bytes, record.is_cut, self.options.checks).ok());
+            let is = |carrier: &Carrier| datagram.as_ref().is_some_and(|datagram| is_of(*carrier, datagram.payload));
+            if let Some(carrier) = [Carrier::MoldUdp64, Carrier::Mdp3].into_iter().find(is) {
+                return Some(carrier);
+            }
+        }
+        None
     }
 
     /// When the first frame was captured; `None` for an empty capture or one without time stamps.
@@ -163,7 +188,7 @@ impl Capture {
         let line = match (self.reader.recorded(), self.options.filters.is_empty()) {
             // A recording of a live session: its interfaces are the lines.
             (Some(_), true) => LineId(u8::try_from(record.interface).unwrap_or(u8::MAX)),
-            (_, _) => assign(&datagram, &self.options, &self.destinations)?,
+            (_, _) => assign(&datagram, &self.options, self.carrier, &self.destinations)?,
         };
         if !self.destinations.contains(&datagram.destination)
             && self.statistics.destination_count < DESTINATION_COUNT_MAX
@@ -191,13 +216,34 @@ impl Capture {
 }
 
 /// The line of a datagram, or why it has none.
-fn assign(datagram: &Datagram<'_>, options: &CaptureOptions, known: &[SocketAddr]) -> Result<LineId, SkipReason> {
+fn assign(
+    datagram: &Datagram<'_>,
+    options: &CaptureOptions,
+    carrier: Carrier,
+    known: &[SocketAddr],
+) -> Result<LineId, SkipReason> {
     if options.filters.is_empty() {
-        let is_ours = known.contains(&datagram.destination) || is_moldudp64(datagram.payload);
-        return if is_ours { Ok(options.line) } else { Err(SkipReason::NotMoldUdp64) };
+        let is_ours = known.contains(&datagram.destination) || is_of(carrier, datagram.payload);
+        let reason = if carrier == Carrier::Mdp3 { SkipReason::NotMdp3 } else { SkipReason::NotMoldUdp64 };
+        return if is_ours { Ok(options.line) } else { Err(reason) };
     }
     let filter = options.filters.iter().find(|filter| filter.matches(datagram.destination));
     filter.map(|filter| filter.line).ok_or(SkipReason::OtherDestination)
+}
+
+/// Whether `payload` is a whole packet of the carrier.
+fn is_of(carrier: Carrier, payload: &[u8]) -> bool {
+    match carrier {
+        Carrier::MoldUdp64 => is_moldudp64(payload),
+        Carrier::Mdp3 => mdp3::parse(payload).is_ok(),
+        Carrier::Itch => false,
+    }
+}
+
+/// What the capture at `path` carries, by the first of its frames that hold a packet of any carrier; `None` where none of the
+/// first [`CARRIER_RECORD_COUNT`] does, or it cannot be read.
+pub(crate) fn carrier_of(path: &Path) -> Option<Carrier> {
+    Capture::new(Input::open(path).ok()?, CaptureOptions::default()).ok()?.carrier()
 }
 
 /// Whether `payload` is a whole MoldUDP64 packet of a session whose name is text, or wiped to zeros.
@@ -243,7 +289,7 @@ impl Source for Capture {
     }
 
     fn format(&self) -> Carrier {
-        Carrier::MoldUdp64
+        self.carrier
     }
 
     fn session(&self) -> Option<Session> {

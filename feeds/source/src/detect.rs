@@ -6,8 +6,9 @@ use jiff::civil::Date;
 use peregrine_types::EpochNanos;
 
 use crate::{
-    Capture, CaptureOptions, Hint, Input, LineFilter, LineId, Merge, Session, Source, SourceError,
+    Capture, CaptureOptions, Carrier, Hint, Input, LineFilter, LineId, Merge, Session, Source, SourceError,
     binaryfile::{self, BinaryFile},
+    capture::carrier_of,
     frame::Checks,
     input::GZIP_MAGIC,
     pcap, pcapng,
@@ -21,6 +22,8 @@ pub struct OpenOptions {
     pub line: LineId,
     /// Which packets of a capture belong to which line; see [`CaptureOptions::filters`].
     pub filters: Vec<LineFilter>,
+    /// What the packets of a capture are; see [`CaptureOptions::carrier`].
+    pub carrier: Option<Carrier>,
     /// What is checked in the headers of captured frames.
     pub checks: Checks,
     /// The trading day. Where it is not given, the capture's receive time tells it, else the file's name.
@@ -32,7 +35,7 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     fn default() -> Self {
         let (filters, checks) = (Vec::new(), Checks::default());
-        Self { line: LineId::A, filters, checks, date: None, zone: NASDAQ_ZONE.to_owned() }
+        Self { line: LineId::A, filters, carrier: None, checks, date: None, zone: NASDAQ_ZONE.to_owned() }
     }
 }
 
@@ -43,7 +46,9 @@ impl Default for OpenOptions {
 /// [`SourceError::NoSessionDate`] when nothing tells the day of a raw file, [`SourceError::Zone`],
 /// [`SourceError::Gzip`], [`SourceError::Damaged`].
 pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Box<dyn Source>, SourceError> {
-    open_input(Input::open(path)?, options)
+    let input = Input::open(&path)?;
+    let carrier = options.carrier.or_else(|| carrier_of(path.as_ref()));
+    open_input(input, &OpenOptions { carrier, ..options.clone() })
 }
 
 /// As [`open`], of bytes that are there already.
@@ -70,7 +75,8 @@ pub fn open_input(mut input: Input, options: &OpenOptions) -> Result<Box<dyn Sou
         }
         Ok(_) | Err(_) => {}
     }
-    let capture = CaptureOptions { line: options.line, filters: options.filters.clone(), checks: options.checks };
+    let OpenOptions { line, carrier, checks, .. } = *options;
+    let capture = CaptureOptions { line, filters: options.filters.clone(), carrier, checks };
     let mut capture = Capture::new(input, capture)?;
     let session = find_session(options, capture.first_time(), &path)?;
     capture.set_session(session);

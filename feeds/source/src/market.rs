@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
 use peregrine_wire::arbiter::LINE_COUNT_MAX;
-use peregrine_wire::itch50::Decoder;
-use peregrine_wire::{ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, MoldFeed, Recovery};
+use peregrine_wire::feed::FeedCounts;
+use peregrine_wire::itch50::{Decoder, DirectoryFull, MessageType, SymbolDirectory};
+pub use peregrine_wire::mdp3::Depth;
+use peregrine_wire::mdp3::{Mdp3Config, Mdp3Decoder, template};
+use peregrine_wire::{
+    Arbiter, ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, Mdp3Feed, MoldFeed, Recovery,
+};
 
 use crate::{Carrier, Merge, OpenOptions, RecordedFeed, Session, Source, SourceError, TimeRange, open_all};
 
@@ -25,7 +30,12 @@ pub struct InputPlan {
     pub reorder_window: Nanos,
     /// Whether sequence numbers mean anything.
     pub is_sequence_checked: bool,
+    /// From which part of an MDP 3.0 feed books are made.
+    pub mdp3_depth: Depth,
 }
+
+/// Orders that can stand in the books of an MDP 3.0 channel at the same time.
+const MDP3_ORDER_COUNT_MAX: u32 = 1 << 20;
 
 /// Why an input cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +65,81 @@ pub enum InputError {
 pub enum Feed {
     /// MoldUDP64 packets.
     Mold(Box<MoldFeed>),
+    /// MDP 3.0 packets.
+    Mdp3(Box<Mdp3Feed>),
     /// Raw messages.
     File(Box<FileFeed>),
 }
 
 impl Feed {
-    /// Symbols and message counters.
+    /// Names and identifiers of symbols.
     #[must_use]
-    pub fn decoder(&self) -> &Decoder {
+    pub fn symbols(&self) -> &SymbolDirectory {
         match self {
-            Self::Mold(feed) => feed.decoder(),
-            Self::File(feed) => feed.decoder(),
+            Self::Mold(feed) => feed.decoder().symbols(),
+            Self::Mdp3(feed) => feed.decoder().symbols(),
+            Self::File(feed) => feed.decoder().symbols(),
         }
     }
+
+    /// What every decoder counts.
+    #[must_use]
+    pub fn counts(&self) -> FeedCounts {
+        match self {
+            Self::Mold(feed) => feed.decoder().counters().counts(),
+            Self::Mdp3(feed) => feed.decoder().counters().counts(),
+            Self::File(feed) => feed.decoder().counters().counts(),
+        }
+    }
+
+    /// Code, title and count of each kind of message that the feed's protocol has.
+    #[must_use]
+    pub fn messages(&self) -> Vec<(String, &'static str, u64)> {
+        match self {
+            Self::Mold(feed) => itch_messages(feed.decoder()),
+            Self::Mdp3(feed) => mdp3_messages(feed.decoder()),
+            Self::File(feed) => itch_messages(feed.decoder()),
+        }
+    }
+
+    /// The message refused last, in words.
+    #[must_use]
+    pub fn malformed_last(&self) -> Option<String> {
+        let itch = |decoder: &Decoder| decoder.counters().malformed_last.as_ref().map(ToString::to_string);
+        match self {
+            Self::Mold(feed) => itch(feed.decoder()),
+            Self::Mdp3(feed) => feed.decoder().counters().malformed_last.map(|template| {
+                format!("message of template {template} is malformed: a block or a group does not fit")
+            }),
+            Self::File(feed) => itch(feed.decoder()),
+        }
+    }
+
+    /// Line statistics, gaps and losses, where there are packets.
+    #[must_use]
+    pub fn arbiter(&self) -> Option<&Arbiter> {
+        match self {
+            Self::Mold(feed) => Some(feed.arbiter()),
+            Self::Mdp3(feed) => Some(feed.arbiter()),
+            Self::File(_) => None,
+        }
+    }
+}
+
+/// Code, title and count of each kind of message of ITCH 5.0.
+#[must_use]
+pub fn itch_messages(decoder: &Decoder) -> Vec<(String, &'static str, u64)> {
+    let row = |kind: &MessageType| {
+        (char::from(kind.code()).to_string(), kind.title(), decoder.counters().message_count_of(*kind))
+    };
+    MessageType::ALL.iter().map(row).collect()
+}
+
+fn mdp3_messages(decoder: &Mdp3Decoder) -> Vec<(String, &'static str, u64)> {
+    let row = |(template, title): &(u16, &'static str)| {
+        (template.to_string(), *title, decoder.counters().message_count_of(*template))
+    };
+    template::TITLES.iter().map(row).collect()
 }
 
 /// The files and the feed stage that reads them.
@@ -105,30 +177,43 @@ impl Input {
     pub fn from_source(source: Box<dyn Source>, plan: &InputPlan, symbols: &[Symbol]) -> Result<Self, InputError> {
         let first = plan.files.first().cloned().unwrap_or_default();
         let session = source.session().ok_or(InputError::Date(first))?;
-        let mut decoder = Decoder::new(session.midnight, plan.symbol_count_max);
-        for symbol in symbols {
-            decoder.register(*symbol).map_err(|_| InputError::Directory(plan.symbol_count_max))?;
-        }
+        let full = |DirectoryFull| InputError::Directory(plan.symbol_count_max);
+        let itch = || -> Result<Decoder, InputError> {
+            let mut decoder = Decoder::new(session.midnight, plan.symbol_count_max);
+            symbols.iter().try_for_each(|symbol| decoder.register(*symbol).map(|_| ()).map_err(full))?;
+            Ok(decoder)
+        };
         let recorded = source.recorded().map(|feed| (feed, Recovery::new(feed.recovery_config(), feed.line_count)));
-        let feed = match source.format() {
-            Carrier::Itch if plan.files.len() > 1 => return Err(InputError::RawFiles(plan.files.len())),
-            Carrier::MoldUdp64 if recorded.is_none() && plan.files.len() > LINE_COUNT_MAX => {
-                return Err(InputError::Lines(plan.files.len()));
+        let is_packets = source.format() != Carrier::Itch;
+        if !is_packets && plan.files.len() > 1 {
+            return Err(InputError::RawFiles(plan.files.len()));
+        }
+        if is_packets && recorded.is_none() && plan.files.len() > LINE_COUNT_MAX {
+            return Err(InputError::Lines(plan.files.len()));
+        }
+        let config = ArbiterConfig {
+            line_count: u8::try_from(plan.files.len().max(1)).unwrap_or(u8::MAX),
+            reorder_window_ns: plan.reorder_window,
+            is_sequence_checked: plan.is_sequence_checked,
+            join: JoinPolicy::AtFirstPacket,
+            ..ArbiterConfig::default()
+        };
+        let feed = match (source.format(), source.recorded()) {
+            (Carrier::Itch, _) => Feed::File(Box::new(FileFeed::new(itch()?))),
+            (Carrier::MoldUdp64, Some(recorded)) => {
+                let feed = MoldFeed::new(recorded.arbiter_config(), itch()?)?;
+                Feed::Mold(Box::new(feed.with_recovery_line(recorded.retransmission_line())))
             }
-            Carrier::Itch => Feed::File(Box::new(FileFeed::new(decoder))),
-            Carrier::MoldUdp64 if recorded.is_some() => {
-                Feed::Mold(Box::new(recorded_feed(source.recorded(), decoder)?))
-            }
-            Carrier::MoldUdp64 => {
-                let line_count = u8::try_from(plan.files.len().max(1)).unwrap_or(u8::MAX);
-                let config = ArbiterConfig {
-                    line_count,
-                    reorder_window_ns: plan.reorder_window,
-                    is_sequence_checked: plan.is_sequence_checked,
-                    join: JoinPolicy::AtFirstPacket,
-                    ..ArbiterConfig::default()
-                };
-                Feed::Mold(Box::new(MoldFeed::new(config, decoder)?))
+            (Carrier::MoldUdp64, None) => Feed::Mold(Box::new(MoldFeed::new(config, itch()?)?)),
+            (Carrier::Mdp3, recorded) => {
+                let config = recorded.map_or(config, |recorded| recorded.arbiter_config());
+                let mut decoder = Mdp3Decoder::new(Mdp3Config {
+                    instrument_count_max: plan.symbol_count_max,
+                    order_count_max: MDP3_ORDER_COUNT_MAX,
+                    depth: plan.mdp3_depth,
+                });
+                symbols.iter().try_for_each(|symbol| decoder.register(*symbol).map(|_| ()).map_err(full))?;
+                Feed::Mdp3(Box::new(Mdp3Feed::new(config, decoder)?))
             }
         };
         Ok(Self { source, feed, recorded, session, last_offset: 0, last_time: EpochNanos::MIN })
@@ -168,6 +253,10 @@ impl Input {
                 }
                 while feed.on_packet(line, packet.bytes, packet.recv_time, out).is_err() {}
             }
+            Feed::Mdp3(feed) => {
+                let line = LineId(packet.line.0);
+                while feed.on_packet(line, packet.bytes, packet.recv_time, out).is_err() {}
+            }
             Feed::File(feed) => while feed.on_message(packet.bytes, None, out).is_err() {},
         }
         Ok(true)
@@ -175,9 +264,11 @@ impl Input {
 
     /// The input has ended: what still waits for missing messages is given up.
     pub fn finish(&mut self, out: &mut impl Sink<MarketEvent>) {
-        if let Feed::Mold(feed) = &mut self.feed {
-            let late = self.last_time.plus(Nanos::from_secs(1));
-            while feed.on_time(late, out).is_err() {}
+        let late = self.last_time.plus(Nanos::from_secs(1));
+        match &mut self.feed {
+            Feed::Mold(feed) => while feed.on_time(late, out).is_err() {},
+            Feed::Mdp3(feed) => while feed.on_time(late, out).is_err() {},
+            Feed::File(_) => {}
         }
     }
 
@@ -204,12 +295,6 @@ impl Input {
     pub fn source(&self) -> &dyn Source {
         &*self.source
     }
-}
-
-/// The feed stage of a recording.
-fn recorded_feed(recorded: Option<RecordedFeed>, decoder: Decoder) -> Result<MoldFeed, ArbiterConfigError> {
-    let Some(recorded) = recorded else { return MoldFeed::new(ArbiterConfig::default(), decoder) };
-    Ok(MoldFeed::new(recorded.arbiter_config(), decoder)?.with_recovery_line(recorded.retransmission_line()))
 }
 
 /// Opens files as one merged source, for commands that need no feed.

@@ -29,6 +29,8 @@ pub enum StampKind {
 pub enum Carrier {
     /// One UDP payload each, a MoldUDP64 packet.
     MoldUdp64,
+    /// One UDP payload each, an MDP 3.0 packet.
+    Mdp3,
     /// One ITCH message each, without any session layer.
     Itch,
 }
@@ -169,6 +171,8 @@ skip_reasons! {
     OtherDestination = "other destination or port",
     /// UDP that is no MoldUDP64 packet, where no filter says that it should be one.
     NotMoldUdp64 = "not MoldUDP64",
+    /// UDP that is no MDP 3.0 packet, where no filter says that it should be one.
+    NotMdp3 = "not MDP 3.0",
 }
 
 /// How many frames were skipped, by reason.

@@ -19,6 +19,21 @@ pub const GAP_LOST: u8 = 1;
 /// that is settled.
 pub const GAP_DIFFERS: u8 = 2;
 
+/// What every decoder counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedCounts {
+    /// Messages taken.
+    pub message_count: u64,
+    /// Messages refused as malformed.
+    pub malformed_count: u64,
+    /// Messages of types that the protocol does not know, or that are not read.
+    pub unknown_count: u64,
+    /// Messages dropped because the symbol directory was full.
+    pub directory_full_count: u64,
+    /// Receive times that lay before an earlier one and were raised to it.
+    pub recv_time_backward_count: u64,
+}
+
 /// From MoldUDP64 packets on several lines to market events.
 #[derive(Clone, Debug)]
 pub struct MoldFeed {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use peregrine_generate::{
-    GeneratorConfig, LineFaults, PacketConfig, Session, SessionReport, for_each_packet, write_binary_file,
+    GeneratorConfig, LineFaults, PacketConfig, Session, SessionReport, for_each_mdp3_packet, for_each_packet,
+    write_binary_file,
 };
 use peregrine_source::frame::FrameBuilder;
 use peregrine_source::{pcap, session};
@@ -38,7 +39,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
             refuse_line_options(args)?;
             (vec![args.out.clone()], write_itch(config, &args.out)?)
         }
-        GenerateFormat::Pcap => write_pcap(config, args)?,
+        GenerateFormat::Pcap | GenerateFormat::Mdp3 => write_pcap(config, args)?,
     };
     conclude(args, &files, &report)
 }
@@ -52,7 +53,7 @@ fn refuse_line_options(args: &GenerateArgs) -> Result<(), Failure> {
         ("reordering", args.reordering.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(Failure::usage(format_args!("--{name} is about captures; add --format pcap"))),
+        Some((name, _)) => Err(Failure::usage(format_args!("--{name} is about captures; add --format pcap or mdp3"))),
         None => Ok(()),
     }
 }
@@ -87,17 +88,22 @@ fn write_pcap(config: GeneratorConfig, args: &GenerateArgs) -> Result<(Vec<PathB
         writers.push(pcap::Writer::new(create(file)?).map_err(|error| write_failed(file, &error))?);
     }
     let mut builders = GROUPS.map(|group| FrameBuilder::new(SENDER, group));
+    let midnight = config.midnight;
     let mut session = Session::new(config).map_err(Failure::usage)?;
     let (mut frame, mut failed) = (Vec::with_capacity(2_048), None);
-    for_each_packet(&mut session, &packets, |line, time, payload| {
+    let on_packet = |line, time, payload: &[u8]| {
         let line = usize::from(line);
         let (Some(writer), Some(builder)) = (writers.get_mut(line), builders.get_mut(line)) else { return };
         if failed.is_none() {
             let built = builder.build(payload, &mut frame).map_err(std::io::Error::other);
             failed = built.and_then(|()| writer.write_packet(time, &frame)).err().map(|error| (line, error));
         }
-    })
-    .map_err(Failure::usage)?;
+    };
+    if args.format == GenerateFormat::Mdp3 {
+        for_each_mdp3_packet(&mut session, midnight, &packets, on_packet).map_err(Failure::usage)?;
+    } else {
+        for_each_packet(&mut session, &packets, on_packet).map_err(Failure::usage)?;
+    }
     if let Some((line, error)) = failed {
         return Err(write_failed(files.get(line).unwrap_or(&args.out), &error));
     }

@@ -11,9 +11,9 @@ use peregrine_types::{EpochNanos, Nanos};
 
 use crate::cli::{ReplayArgs, RunArgs};
 use crate::commands::{load_profile, note, print};
-use crate::config::Loaded;
+use crate::config::{Loaded, Mdp3Depth};
 use crate::exit::{Exit, Failure};
-use crate::input::InputPlan;
+use crate::input::{Depth, InputPlan};
 use crate::run::{Progress, Run, RunPlan, new_run_dir, write_file};
 use crate::stage::schedule::Pace;
 use crate::summary;
@@ -71,7 +71,16 @@ pub(super) fn input_plan(loaded: &Loaded, files: &[PathBuf], date: Option<&str>)
         symbol_count_max: feed.symbol_count_max,
         reorder_window: Nanos(feed.reorder_window_ns),
         is_sequence_checked: feed.is_sequence_checked,
+        mdp3_depth: mdp3_depth(feed.mdp3_depth),
     })
+}
+
+/// A choice of the configuration as the decoder takes it.
+pub(super) const fn mdp3_depth(choice: Mdp3Depth) -> Depth {
+    match choice {
+        Mdp3Depth::Orders => Depth::Orders,
+        Mdp3Depth::Levels => Depth::Levels,
+    }
 }
 
 /// A date of the command line.

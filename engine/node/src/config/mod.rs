@@ -17,7 +17,7 @@ use schema::{Entry, Reader, kind_and_bound};
 pub use schema::{KeyDoc, Violation};
 pub use sections::{
     BackendChoice, BookSection, DecideSection, DropCopySection, FeedSection, GatewaySection, GuardSection,
-    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, ModeChoice, ModelSection, OuchSection,
+    HugePagesChoice, InstrumentsSection, LiveSection, LogSection, Mdp3Depth, ModeChoice, ModelSection, OuchSection,
     PaperBurstSection, PaperKindsSection, PaperSection, PaperSpreadSection, PrecisionChoice, ProtectSection,
     RiskSection, RuntimeSection, SourceChoice, StampChoice, Wait, Wiring, XdpModeChoice,
 };

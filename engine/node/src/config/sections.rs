@@ -98,6 +98,16 @@ section! {
     }
 }
 
+choice! {
+    /// From which part of an MDP 3.0 feed books are made.
+    Mdp3Depth {
+        /// From its orders (market by order, full depth).
+        Orders = "orders",
+        /// From its ten price levels (market by price); one order stands for each level.
+        Levels = "levels",
+    }
+}
+
 section! {
     /// Lines, gaps and symbols.
     FeedSection = "feed" {
@@ -113,6 +123,8 @@ section! {
         reorder_window_ns: i64, "0 to 1000000000", |n| (0..=1_000_000_000).contains(n);
         /// Whether sequence numbers are checked; false only for doctored captures whose numbers are zero.
         is_sequence_checked: bool, "true or false", |_| true;
+        /// From which part of an MDP 3.0 feed books are made; ITCH has orders alone.
+        mdp3_depth: Mdp3Depth, "orders or levels", |_| true;
     }
 }
 

@@ -6,9 +6,11 @@ use peregrine_gateway::live::OrderClientCounters;
 use peregrine_gateway::{FifoQueue, OrderTable, PaperVenue, VenueLatency};
 use peregrine_report::format::nanos as span;
 use peregrine_report::{Fact, InputReport};
+use peregrine_source::market::itch_messages;
 use peregrine_source::{Carrier, End, Session};
-use peregrine_wire::MoldFeed;
-use peregrine_wire::itch50::Decoder;
+use peregrine_wire::Arbiter;
+use peregrine_wire::feed::FeedCounts;
+use peregrine_wire::itch50::SymbolDirectory;
 
 use super::RECORDING_NAME;
 use super::facts::InputFile;
@@ -41,24 +43,39 @@ impl From<ClockedInput> for RunInput {
 }
 
 impl RunInput {
-    /// Symbols and message counters.
+    /// Names and identifiers of symbols.
     #[must_use]
-    pub fn decoder(&self) -> &Decoder {
+    pub fn symbols(&self) -> &SymbolDirectory {
         match self {
-            Self::Files(input) => input.feed().decoder(),
-            Self::Live(live) => live.input.feed().decoder(),
+            Self::Files(input) => input.feed().symbols(),
+            Self::Live(live) => live.input.feed().decoder().symbols(),
         }
     }
 
-    /// The feed stage, where there are packets.
+    /// What the decoder counted.
     #[must_use]
-    pub fn mold(&self) -> Option<&MoldFeed> {
+    pub fn counts(&self) -> FeedCounts {
         match self {
-            Self::Files(input) => match input.feed() {
-                Feed::Mold(feed) => Some(feed),
-                Feed::File(_) => None,
-            },
-            Self::Live(live) => Some(live.input.feed()),
+            Self::Files(input) => input.feed().counts(),
+            Self::Live(live) => live.input.feed().decoder().counters().counts(),
+        }
+    }
+
+    /// Code, title and count of each kind of message.
+    #[must_use]
+    pub fn messages(&self) -> Vec<(String, &'static str, u64)> {
+        match self {
+            Self::Files(input) => input.feed().messages(),
+            Self::Live(live) => itch_messages(live.input.feed().decoder()),
+        }
+    }
+
+    /// Line statistics, gaps and losses, where there are packets.
+    #[must_use]
+    pub fn arbiter(&self) -> Option<&Arbiter> {
+        match self {
+            Self::Files(input) => input.feed().arbiter(),
+            Self::Live(live) => Some(live.input.feed().arbiter()),
         }
     }
 
@@ -101,7 +118,7 @@ impl RunInput {
     /// Where lines contradicted each other, in a sentence; nothing where none did.
     #[must_use]
     pub fn contradiction(&self) -> Option<String> {
-        let arbiter = self.mold()?.arbiter();
+        let arbiter = self.arbiter()?;
         let counters = arbiter.counters();
         let first = counters.mismatch_first?;
         let differing = arbiter.lines().iter().map(|line| line.mismatch_count);
@@ -149,9 +166,9 @@ impl RunInput {
             Self::Live(live) => sources::facts(&live.input),
         };
         if self.contradiction().is_some()
-            && let Some(feed) = self.mold()
+            && let Some(arbiter) = self.arbiter()
         {
-            let lines = feed.arbiter().lines().iter().zip(LINE_NAMES);
+            let lines = arbiter.lines().iter().zip(LINE_NAMES);
             let differing: Vec<String> = lines.map(|(line, name)| format!("{name} {}", line.mismatch_count)).collect();
             facts.push(Fact::new("feed", "copies that differ from the ones taken", differing.join(", ")));
         }
@@ -170,6 +187,9 @@ impl RunInput {
         let mut warnings = Vec::new();
         match self {
             Self::Files(input) => {
+                if let Feed::Mdp3(feed) = input.feed() {
+                    warnings.extend(feed.decoder().counters().notes().map(|(count, what)| format!("{count} {what}.")));
+                }
                 for (index, file) in files.iter().enumerate() {
                     let end = input.source().file_statistics(index).end;
                     if !end.is_clean() {
@@ -236,12 +256,11 @@ fn file_row(input: &Input, index: usize, file: &InputFile) -> InputReport {
     let format = match input.source().format() {
         Carrier::Itch => "length-prefixed ITCH 5.0",
         Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
+        Carrier::Mdp3 => "capture of MDP 3.0",
     };
-    let (packet_count, message_count) = match input.feed() {
-        Feed::Mold(feed) => {
-            feed.arbiter().lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count))
-        }
-        Feed::File(feed) => (statistics.packet_count, feed.decoder().counters().message_count()),
+    let (packet_count, message_count) = match input.feed().arbiter() {
+        Some(arbiter) => arbiter.lines().get(index).map_or((0, 0), |line| (line.packet_count, line.message_count)),
+        None => (statistics.packet_count, input.feed().counts().message_count),
     };
     InputReport {
         path: file.path.display().to_string(),

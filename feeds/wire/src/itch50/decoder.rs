@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::messages::*;
 use super::symbols::SymbolDirectory;
+use crate::feed::FeedCounts;
 
 /// Nanoseconds in a day: timestamps lie below it.
 pub const DAY_NS: u64 = 86_400_000_000_000;
@@ -122,6 +123,18 @@ impl DecoderCounters {
     #[must_use]
     pub fn unknown_count(&self) -> u64 {
         self.unknown_count_by_code.iter().sum()
+    }
+
+    /// What every decoder counts.
+    #[must_use]
+    pub fn counts(&self) -> FeedCounts {
+        FeedCounts {
+            message_count: self.message_count(),
+            malformed_count: self.malformed_count(),
+            unknown_count: self.unknown_count(),
+            directory_full_count: self.directory_full_count,
+            recv_time_backward_count: self.recv_time_backward_count,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ use super::messages::template;
 use super::orders::Orders;
 use super::packet::{Message, Messages, SCHEMA_VERSION_MIN};
 use super::trades::Trades;
+use crate::feed::FeedCounts;
 use crate::itch50::{DirectoryFull, SymbolDirectory};
 
 /// From which part of the feed books are made.
@@ -116,6 +117,33 @@ impl Mdp3Counters {
     #[must_use]
     pub fn message_count(&self) -> u64 {
         self.message_count_by_template.iter().sum()
+    }
+
+    /// What every decoder counts.
+    #[must_use]
+    pub fn counts(&self) -> FeedCounts {
+        FeedCounts {
+            message_count: self.message_count(),
+            malformed_count: self.malformed_count,
+            unknown_count: self.old_schema_count,
+            directory_full_count: self.directory_full_count,
+            recv_time_backward_count: self.recv_time_backward_count,
+        }
+    }
+
+    /// What should be known of a feed, with how often it was seen.
+    pub fn notes(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        [
+            (self.old_schema_count, "messages of a schema before version 9 were left alone"),
+            (self.refused_entry_count, "entries with a code, a quantity or a price that cannot be were left alone"),
+            (self.revived_order_count, "changes of orders that did not stand were taken as new orders"),
+            (self.unknown_rank_count, "changes of levels that the book does not have were left alone"),
+            (self.unmatched_trade_order_count, "orders of trades belong to no trade that was told"),
+            (self.order_full_count, "orders found no room"),
+            (self.late_definition_count, "definitions contradict what is known of an instrument whose orders stand"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
     }
 
     /// Messages of one template.

@@ -44,6 +44,39 @@ pub mod template {
     pub const TRADE_SUMMARY_LONG: u16 = 65;
     /// `SnapshotFullRefreshLongQty`.
     pub const SNAPSHOT_LONG: u16 = 69;
+
+    /// Every template of schema versions 9 to 13 that goes over UDP, by number.
+    pub const TITLES: &[(u16, &str)] = &[
+        (CHANNEL_RESET, "Channel reset"),
+        (HEARTBEAT, "Heartbeat"),
+        (15, "Login"),
+        (16, "Logout"),
+        (SECURITY_STATUS, "Security status"),
+        (37, "Volume"),
+        (39, "Quote request"),
+        (BOOK, "Book"),
+        (ORDER_BOOK, "Order book"),
+        (TRADE_SUMMARY, "Trade summary"),
+        (49, "Daily statistics"),
+        (50, "Limits and banding"),
+        (51, "Session statistics"),
+        (SNAPSHOT, "Snapshot of levels"),
+        (ORDER_SNAPSHOT, "Snapshot of orders"),
+        (FUTURE, "Definition of a future"),
+        (55, "Definition of an option"),
+        (56, "Definition of a spread"),
+        (57, "Definition of a fixed income"),
+        (58, "Definition of a repo"),
+        (59, "Snapshot of top orders"),
+        (60, "Workup status"),
+        (62, "Collateral value"),
+        (63, "Definition of a currency pair"),
+        (BOOK_LONG, "Book, long quantities"),
+        (TRADE_SUMMARY_LONG, "Trade summary, long quantities"),
+        (66, "Volume, long quantities"),
+        (67, "Session statistics, long quantities"),
+        (SNAPSHOT_LONG, "Snapshot of levels, long quantities"),
+    ];
 }
 
 macro_rules! blocks {

@@ -113,7 +113,7 @@ impl Scan {
         })?;
         let midnight = input.session().midnight;
         let (first, last) = span.unwrap_or((midnight, midnight));
-        let symbols = input.feed().decoder().symbols().iter();
+        let symbols = input.feed().symbols().iter();
         let instruments = symbols.map(|(id, symbol)| (number(id), symbol.to_string())).collect();
         Ok(Self { first, last, instruments })
     }
@@ -152,9 +152,9 @@ pub fn write_dbn<W: Write>(plan: &InputPlan, out: &mut W) -> Result<DbnSummary, 
         Writer { encoder, orders: HashMap::new(), is_gap_open: false, event_number: 0, summary: DbnSummary::default() };
     for_each(&mut input, |event| writer.on_event(event))?;
     writer.encoder.flush().map_err(|error| ConvertError::Dbn(error.to_string()))?;
-    let counters = input.feed().decoder().counters();
+    let counts = input.feed().counts();
     let mut summary = writer.summary;
-    summary.malformed = counters.malformed_count().saturating_add(counters.directory_full_count);
+    summary.malformed = counts.malformed_count.saturating_add(counts.directory_full_count);
     summary.is_truncated = matches!(input.source().statistics().end, End::Truncated { .. });
     summary.instruments = scan.instruments;
     if !summary.records.is_empty() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use peregrine_book::{BookAction, BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureConfig, FeatureEngine, FeatureSink, Trigger, Watch};
-use peregrine_source::market::{Input, InputPlan};
+use peregrine_source::market::{Depth, Input, InputPlan};
 use peregrine_types::{BookState, EventKind, EventSeq, Full, MarketEvent, Nanos, Sink, Symbol, SymbolId, TopOfBook};
 
 use super::config::Hours;
@@ -40,6 +40,7 @@ pub(super) fn build(
         symbol_count_max: config.capture.symbol_count_max,
         reorder_window: Nanos(i64::from(config.capture.reorder_window_ns)),
         is_sequence_checked: config.capture.is_sequence_checked,
+        mdp3_depth: Depth::Orders,
     };
     let named: &[Symbol] = match &watch {
         Watch::All => &[],
@@ -145,7 +146,7 @@ impl<'a> Builder<'a> {
     fn start_watching(&mut self, symbol: SymbolId, input: &Input) {
         let known = self.features.watched_count();
         if self.features.watch(symbol) == Ok(known) {
-            let name = input.feed().decoder().symbols().name(symbol);
+            let name = input.feed().symbols().name(symbol);
             let name = name.map_or_else(|| format!("symbol-{symbol}"), |name| name.to_string());
             self.watched.push(Watched { symbol, gate: TickGate::default(), rows: Assembler::new(&name) });
         }

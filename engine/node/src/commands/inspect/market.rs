@@ -6,7 +6,6 @@ use peregrine_report::format::{bytes, count, moments};
 use peregrine_report::table::Table;
 use peregrine_source::Carrier;
 use peregrine_types::{EpochNanos, EventKind, Full, MarketEvent, Nanos, Sink, SymbolId};
-use peregrine_wire::itch50::MessageType;
 use serde_json::json;
 
 use super::bbo::BboFile;
@@ -14,7 +13,7 @@ use crate::cli::InspectArgs;
 use crate::commands::replay::parse_date;
 use crate::commands::{print, print_json};
 use crate::exit::{Exit, Failure};
-use crate::input::{Feed, Input, InputPlan};
+use crate::input::{Depth, Feed, Input, InputPlan};
 use crate::summary;
 
 const SYMBOL_COUNT_MAX: u32 = 16_384;
@@ -92,6 +91,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         symbol_count_max: SYMBOL_COUNT_MAX,
         reorder_window: Nanos::from_millis(2),
         is_sequence_checked: true,
+        mdp3_depth: if args.mdp3_levels { Depth::Levels } else { Depth::Orders },
     };
     let mut input = Input::open(&plan, &[])?;
     let mut config = BookConfig::new(SYMBOL_COUNT_MAX, ORDER_COUNT_MAX, LEVEL_COUNT_MAX);
@@ -130,30 +130,28 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
 fn read(input: &mut Input, findings: &mut Findings) -> (Vec<String>, Option<String>) {
     let mut malformed = Vec::new();
     loop {
-        let before = input.feed().decoder().counters().malformed_count();
+        let before = input.feed().counts().malformed_count;
         match input.step(findings) {
             Ok(true) => findings.place(input.offset()),
             Ok(false) => return (malformed, None),
             Err(error) => return (malformed, Some(error.to_string())),
         }
-        let counters = input.feed().decoder().counters();
-        if counters.malformed_count() > before
+        if input.feed().counts().malformed_count > before
             && malformed.len() < PLACES_MAX
-            && let Some(error) = &counters.malformed_last
+            && let Some(error) = input.feed().malformed_last()
         {
             malformed.push(format!("packet or message at byte {}: {error}", input.offset()));
         }
         // A symbol that no directory message announced has its name in the order itself.
         if findings.names.len() < SymbolId(counters_symbols(input)).index() {
-            let symbols: Vec<_> =
-                input.feed().decoder().symbols().iter().map(|(id, name)| (id, name.to_string())).collect();
+            let symbols: Vec<_> = input.feed().symbols().iter().map(|(id, name)| (id, name.to_string())).collect();
             symbols.into_iter().for_each(|(id, name)| findings.name(id, &name));
         }
     }
 }
 
 fn counters_symbols(input: &Input) -> u32 {
-    input.feed().decoder().symbols().count()
+    input.feed().symbols().count()
 }
 
 struct Report<'a> {
@@ -168,17 +166,19 @@ impl Report<'_> {
     /// What makes the data unsound.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let counters = self.input.feed().decoder().counters();
+        let malformed_count = self.input.feed().counts().malformed_count;
         let statistics = self.input.source().statistics();
         faults.extend(self.read_error.clone());
         if statistics.packet_count == 0 {
             faults.push(match self.input.source().format() {
                 Carrier::Itch => "it holds no message".to_owned(),
-                Carrier::MoldUdp64 => "no frame of the capture holds MoldUDP64: it is not of this feed".to_owned(),
+                Carrier::MoldUdp64 | Carrier::Mdp3 => {
+                    "no frame of the capture holds MoldUDP64 or MDP 3.0: it is not of these feeds".to_owned()
+                }
             });
         }
-        if counters.malformed_count() > 0 {
-            faults.push(format!("{} malformed messages", counters.malformed_count()));
+        if malformed_count > 0 {
+            faults.push(format!("{malformed_count} malformed messages"));
         }
         if matches!(statistics.end, peregrine_source::End::Truncated { .. }) {
             faults.push(format!("the file is cut: {}", statistics.end));
@@ -187,12 +187,12 @@ impl Report<'_> {
         if anomalies > 0 {
             faults.push(format!("{anomalies} events that no whole book can see"));
         }
-        if let Feed::Mold(feed) = self.input.feed() {
-            let (lines, gaps) = summary::lines(feed);
+        if let Some(arbiter) = self.input.feed().arbiter() {
+            let (lines, gaps) = summary::lines(arbiter);
             if gaps.lost_message_count > 0 {
                 faults.push(format!("{} messages are missing in {} gaps", gaps.lost_message_count, gaps.lost_count));
             }
-            for (stats, line) in feed.arbiter().lines().iter().zip(&lines).filter(|(stats, _)| stats.far_count > 0) {
+            for (stats, line) in arbiter.lines().iter().zip(&lines).filter(|(stats, _)| stats.far_count > 0) {
                 let (count, last) = (stats.far_count, stats.far_last);
                 let name = &line.name;
                 faults
@@ -227,8 +227,11 @@ impl Report<'_> {
         if usize::try_from(statistics.destination_count).is_ok_and(|seen| seen > self.file_count) {
             warnings.push(format!("{} destinations: are several feeds mixed?", statistics.destination_count));
         }
-        let unknown = self.input.feed().decoder().counters().unknown_count();
-        if unknown > 0 {
+        if let Feed::Mdp3(feed) = self.input.feed() {
+            warnings.extend(feed.decoder().counters().notes().map(|(count, what)| format!("{count} {what}")));
+        }
+        let unknown = self.input.feed().counts().unknown_count;
+        if unknown > 0 && !matches!(self.input.feed(), Feed::Mdp3(_)) {
             warnings.push(format!("{unknown} messages of unknown types were skipped"));
         }
         if statistics.backward_step_count > 0 {
@@ -239,18 +242,19 @@ impl Report<'_> {
 
     fn to_text(&self) -> String {
         let (input, findings) = (self.input, self.findings);
-        let (statistics, counters) = (input.source().statistics(), input.feed().decoder().counters());
+        let statistics = input.source().statistics();
         let format = match input.source().format() {
             Carrier::Itch => "length-prefixed ITCH 5.0",
-            Carrier::MoldUdp64 if statistics.packet_count == 0 => "capture without MoldUDP64",
+            Carrier::MoldUdp64 if statistics.packet_count == 0 => "capture without MoldUDP64 or MDP 3.0",
             Carrier::MoldUdp64 => "capture of MoldUDP64/ITCH 5.0",
+            Carrier::Mdp3 => "capture of MDP 3.0",
         };
         let mut text = format!(
             "format     {format}, session of {}\nread       {} packets or messages, {} of payload\nmessages   {}, events {}\n",
             input.session().date,
             count(statistics.packet_count),
             bytes(statistics.payload_len),
-            count(counters.message_count()),
+            count(input.feed().counts().message_count),
             count(findings.event_count),
         );
         if let (Some(first), Some(last)) = (findings.first, findings.last) {
@@ -259,12 +263,12 @@ impl Report<'_> {
         }
         text.push_str(&format!(
             "symbols    {}; live orders at the end {}\n\n",
-            count(u64::from(input.feed().decoder().symbols().count())),
+            count(u64::from(input.feed().symbols().count())),
             count(u64::try_from(findings.books.order_count()).unwrap_or(u64::MAX)),
         ));
         text.push_str(&self.message_table());
-        if let Feed::Mold(feed) = input.feed() {
-            text.push_str(&line_table(feed));
+        if let Some(arbiter) = input.feed().arbiter() {
+            text.push_str(&line_table(arbiter));
         }
         self.places("malformed", &self.malformed, &mut text);
         self.places("impossible for the book", &findings.anomalies, &mut text);
@@ -279,13 +283,9 @@ impl Report<'_> {
     }
 
     fn message_table(&self) -> String {
-        let counters = self.input.feed().decoder().counters();
         let mut table = Table::new().left("type").left("message").right("count");
-        for kind in MessageType::ALL {
-            let seen = counters.message_count_of(*kind);
-            if seen > 0 {
-                table.row([char::from(kind.code()).to_string(), kind.title().to_owned(), count(seen)]);
-            }
+        for (code, title, seen) in self.input.feed().messages().into_iter().filter(|(_, _, seen)| *seen > 0) {
+            table.row([code, title.to_owned(), count(seen)]);
         }
         table.to_text(100)
     }
@@ -298,30 +298,25 @@ impl Report<'_> {
 
     fn to_json(&self) -> serde_json::Value {
         let (input, findings) = (self.input, self.findings);
-        let (statistics, counters) = (input.source().statistics(), input.feed().decoder().counters());
-        let messages: serde_json::Map<_, _> = MessageType::ALL
-            .iter()
-            .map(|kind| (char::from(kind.code()).to_string(), json!(counters.message_count_of(*kind))))
-            .collect();
-        let (lines, gaps) = match input.feed() {
-            Feed::Mold(feed) => summary::lines(feed),
-            Feed::File(_) => Default::default(),
-        };
+        let (statistics, counts) = (input.source().statistics(), input.feed().counts());
+        let messages: serde_json::Map<_, _> =
+            input.feed().messages().into_iter().map(|(code, _, seen)| (code, json!(seen))).collect();
+        let (lines, gaps) = input.feed().arbiter().map(summary::lines).unwrap_or_default();
         json!({
             "is_sound": self.faults().is_empty(),
             "faults": self.faults(),
             "warnings": self.warnings(),
             "date": input.session().date.to_string(),
             "packet_count": statistics.packet_count,
-            "message_count": counters.message_count(),
+            "message_count": counts.message_count,
             "event_count": findings.event_count,
             "messages": messages,
-            "malformed_count": counters.malformed_count(),
+            "malformed_count": counts.malformed_count,
             "malformed": self.malformed,
-            "unknown_count": counters.unknown_count(),
+            "unknown_count": counts.unknown_count,
             "first_exch_time_ns": findings.first.map(|time| time.0),
             "last_exch_time_ns": findings.last.map(|time| time.0),
-            "symbol_count": input.feed().decoder().symbols().count(),
+            "symbol_count": input.feed().symbols().count(),
             "anomalies": findings.anomalies,
             "lines": lines,
             "gaps": gaps,
@@ -330,8 +325,8 @@ impl Report<'_> {
     }
 }
 
-fn line_table(feed: &peregrine_wire::MoldFeed) -> String {
-    let (lines, gaps) = summary::lines(feed);
+fn line_table(arbiter: &peregrine_wire::Arbiter) -> String {
+    let (lines, gaps) = summary::lines(arbiter);
     let mut table = Table::new().left("line").right("packets").right("messages").right("first").right("duplicates");
     table = table.right("gaps").right("missing").right("late").right("malformed");
     for line in lines {
