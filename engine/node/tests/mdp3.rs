@@ -38,7 +38,10 @@ fn a_generated_session_is_the_same_market_by_either_protocol() {
     for depth in [&[][..], &["--mdp3-levels"]] {
         let found = inspect(dir, &[&[a, b], depth].concat());
         assert_eq!((&found["is_sound"], &found["warnings"]), (&true.into(), &serde_json::json!([])), "{found}");
-        assert!(found["messages"]["46"].as_u64() > Some(10_000) && found["messages"]["48"].as_u64() > Some(500), "{found}");
+        assert!(
+            found["messages"]["46"].as_u64() > Some(10_000) && found["messages"]["48"].as_u64() > Some(500),
+            "{found}"
+        );
         assert!(found["gaps"]["recovered_count"].as_u64() > Some(50), "{found}");
         assert_eq!(found["gaps"]["lost_count"], 0);
         assert_eq!(found["symbol_count"], 20);
