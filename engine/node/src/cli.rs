@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::input::KnownInstrument;
+
 /// A low-latency trading engine whose decisions come from a world model of the market.
 #[derive(Debug, Parser)]
 #[command(name = "peregrine", version, arg_required_else_help = true)]
@@ -159,6 +161,9 @@ pub struct InspectArgs {
     /// MDP 3.0: books of the feed's price levels instead of its orders.
     #[arg(long)]
     pub mdp3_levels: bool,
+    /// MDP 3.0: name and display factor of an instrument of which no definition comes, as 170506=ESU8*0.01; can be repeated.
+    #[arg(long, value_name = "ID=NAME*FACTOR")]
+    pub mdp3_instrument: Vec<KnownInstrument>,
     /// Prints the result as JSON.
     #[arg(long)]
     pub json: bool,

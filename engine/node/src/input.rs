@@ -9,7 +9,7 @@ use peregrine_types::{EventFlags, EventKind, MarketEvent, Nanos, Sink};
 
 use crate::live::{ClockFigures, ClockWatch, SilenceWatch};
 
-pub use peregrine_source::market::{Depth, Feed, Input, InputError, InputPlan, open_merged};
+pub use peregrine_source::market::{Depth, Feed, Input, InputError, InputPlan, KnownInstrument, Mdp3Plan, open_merged};
 
 /// What a step of an input brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //! and queues with `Depth::Orders`, ten levels with `Depth::Levels`; so is what traded. Lossy lines, with faults that never
 //! hit both, give the events of clean ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "most events are messages like any other")]
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use peregrine_types::{EpochNanos, MarketEvent, Nanos, Sink, Symbol};
 use peregrine_wire::arbiter::LINE_COUNT_MAX;
 use peregrine_wire::feed::FeedCounts;
 use peregrine_wire::itch50::{Decoder, DirectoryFull, MessageType, SymbolDirectory};
-pub use peregrine_wire::mdp3::Depth;
+pub use peregrine_wire::mdp3::{Depth, KnownInstrument};
 use peregrine_wire::mdp3::{Mdp3Config, Mdp3Decoder, template};
 use peregrine_wire::{
     Arbiter, ArbiterConfig, ArbiterConfigError, FileFeed, JoinPolicy, LineId, Mdp3Feed, MoldFeed, Recovery,
@@ -30,8 +30,24 @@ pub struct InputPlan {
     pub reorder_window: Nanos,
     /// Whether sequence numbers mean anything.
     pub is_sequence_checked: bool,
-    /// From which part of an MDP 3.0 feed books are made.
-    pub mdp3_depth: Depth,
+    /// How an MDP 3.0 feed is read.
+    pub mdp3: Mdp3Plan,
+}
+
+/// How an MDP 3.0 feed is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mdp3Plan {
+    /// From which part of the feed books are made.
+    pub depth: Depth,
+    /// Instruments of which no definition comes.
+    pub instruments: Vec<KnownInstrument>,
+}
+
+impl Default for Mdp3Plan {
+    /// Books of orders, no instrument known.
+    fn default() -> Self {
+        Self { depth: Depth::Orders, instruments: Vec::new() }
+    }
 }
 
 /// Orders that can stand in the books of an MDP 3.0 channel at the same time.
@@ -210,9 +226,10 @@ impl Input {
                 let mut decoder = Mdp3Decoder::new(Mdp3Config {
                     instrument_count_max: plan.symbol_count_max,
                     order_count_max: MDP3_ORDER_COUNT_MAX,
-                    depth: plan.mdp3_depth,
+                    depth: plan.mdp3.depth,
                 });
                 symbols.iter().try_for_each(|symbol| decoder.register(*symbol).map(|_| ()).map_err(full))?;
+                plan.mdp3.instruments.iter().try_for_each(|known| decoder.know(known).map(|_| ()).map_err(full))?;
                 Feed::Mdp3(Box::new(Mdp3Feed::new(config, decoder)?))
             }
         };

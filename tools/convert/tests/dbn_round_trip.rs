@@ -34,7 +34,7 @@ fn session(path: &Path, date: Option<Date>) -> InputPlan {
         symbol_count_max: 100,
         reorder_window: Nanos(1),
         is_sequence_checked: true,
-        mdp3_depth: peregrine_source::market::Depth::Orders,
+        mdp3: peregrine_source::market::Mdp3Plan::default(),
     }
 }
 

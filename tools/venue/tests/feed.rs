@@ -213,7 +213,7 @@ fn books_are_whole_over_lines_that_lose_a_third_each() {
         symbol_count_max: 64,
         reorder_window: Nanos::from_millis(2),
         is_sequence_checked: true,
-        mdp3_depth: peregrine_source::market::Depth::Orders,
+        mdp3: peregrine_source::market::Mdp3Plan::default(),
     };
     let mut replay = Input::open(&plan, &[]).unwrap();
     let mut again = Reader::new();

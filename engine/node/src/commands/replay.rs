@@ -11,9 +11,9 @@ use peregrine_types::{EpochNanos, Nanos};
 
 use crate::cli::{ReplayArgs, RunArgs};
 use crate::commands::{load_profile, note, print};
-use crate::config::{Loaded, Mdp3Depth};
+use crate::config::{FeedSection, Loaded, Mdp3Depth};
 use crate::exit::{Exit, Failure};
-use crate::input::{Depth, InputPlan};
+use crate::input::{Depth, InputPlan, Mdp3Plan};
 use crate::run::{Progress, Run, RunPlan, new_run_dir, write_file};
 use crate::stage::schedule::Pace;
 use crate::summary;
@@ -71,16 +71,19 @@ pub(super) fn input_plan(loaded: &Loaded, files: &[PathBuf], date: Option<&str>)
         symbol_count_max: feed.symbol_count_max,
         reorder_window: Nanos(feed.reorder_window_ns),
         is_sequence_checked: feed.is_sequence_checked,
-        mdp3_depth: mdp3_depth(feed.mdp3_depth),
+        mdp3: mdp3_plan(feed),
     })
 }
 
-/// A choice of the configuration as the decoder takes it.
-pub(super) const fn mdp3_depth(choice: Mdp3Depth) -> Depth {
-    match choice {
+/// How the configuration has an MDP 3.0 feed read.
+pub(super) fn mdp3_plan(feed: &FeedSection) -> Mdp3Plan {
+    let depth = match feed.mdp3_depth {
         Mdp3Depth::Orders => Depth::Orders,
         Mdp3Depth::Levels => Depth::Levels,
-    }
+    };
+    // Each was checked when the configuration was read.
+    let instruments = feed.mdp3_instruments.iter().filter_map(|known| known.parse().ok()).collect();
+    Mdp3Plan { depth, instruments }
 }
 
 /// A date of the command line.

@@ -7,7 +7,7 @@ use peregrine_runtime::StopFlag;
 use peregrine_types::Nanos;
 
 use crate::cli::{LiveArgs, ModeArg};
-use crate::commands::replay::{conclude, mdp3_depth, parse_date, run_dir};
+use crate::commands::replay::{conclude, mdp3_plan, parse_date, run_dir};
 use crate::commands::{is_terminal, load_profile, note};
 use crate::config::ModeChoice;
 use crate::exit::{Exit, Failure};
@@ -37,7 +37,7 @@ pub(super) fn run(args: &LiveArgs, interrupted: &StopFlag) -> Result<Exit, Failu
         symbol_count_max: feed.symbol_count_max,
         reorder_window: Nanos(feed.reorder_window_ns),
         is_sequence_checked: true,
-        mdp3_depth: mdp3_depth(feed.mdp3_depth),
+        mdp3: mdp3_plan(feed),
     };
     let dir = run_dir(&args.run, &loaded, "run");
     let plan = RunPlan {

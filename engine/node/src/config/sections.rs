@@ -5,6 +5,7 @@ use peregrine_types::Price;
 
 use super::schema::{choice, section};
 use super::ticks::{TickRule, hold_together};
+use crate::input::KnownInstrument;
 
 choice! {
     /// Which roles share a thread.
@@ -125,6 +126,8 @@ section! {
         is_sequence_checked: bool, "true or false", |_| true;
         /// From which part of an MDP 3.0 feed books are made; ITCH has orders alone.
         mdp3_depth: Mdp3Depth, "orders or levels", |_| true;
+        /// Names and display factors of MDP 3.0 instruments of which no definition comes.
+        mdp3_instruments: Vec<String>, "ID=NAME or ID=NAME*FACTOR each, as 170506=ESU8*0.01", |all| all.iter().all(|known| known.parse::<KnownInstrument>().is_ok());
     }
 }
 

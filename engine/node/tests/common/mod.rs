@@ -67,7 +67,7 @@ pub(crate) fn run_plan(dir: &Path, name: &str, input: &Path, wiring: Wiring) -> 
         symbol_count_max: feed.symbol_count_max,
         reorder_window: Nanos(feed.reorder_window_ns),
         is_sequence_checked: true,
-        mdp3_depth: peregrine_source::market::Depth::Orders,
+        mdp3: peregrine_source::market::Mdp3Plan::default(),
     };
     RunPlan {
         dir: dir.join(name),

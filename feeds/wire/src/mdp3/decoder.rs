@@ -27,7 +27,7 @@
 use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Sink, Symbol, SymbolId};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::instruments::{Index, Instruments};
+use super::instruments::{Index, Instruments, KnownInstrument};
 use super::levels::Levels;
 use super::messages::template;
 use super::orders::Orders;
@@ -267,6 +267,15 @@ impl Mdp3Decoder {
     /// [`DirectoryFull`] when there is no room for it.
     pub fn register(&mut self, symbol: Symbol) -> Result<SymbolId, DirectoryFull> {
         self.instruments.symbols.insert(symbol)
+    }
+
+    /// Takes what the user knows of an instrument, whose symbol gets its identifier now when it has none. To be called before
+    /// the first packet.
+    ///
+    /// # Errors
+    /// [`DirectoryFull`] when there is no room for it.
+    pub fn know(&mut self, known: &KnownInstrument) -> Result<SymbolId, DirectoryFull> {
+        self.instruments.know(known)
     }
 
     /// Begins a session (a week): nothing stands any more, instruments and names stay. The books are emptied by the event

@@ -1,7 +1,9 @@
 //! The instruments of a channel: the exchange's numbers to dense indices and to the engine's symbols. Every table has its
 //! full size from construction.
 
-use peregrine_types::{Price, Symbol, SymbolId};
+use core::str::FromStr;
+
+use peregrine_types::{Price, Symbol, SymbolId, parse_decimal};
 
 use super::messages::DefinitionRoot;
 use crate::itch50::{DirectoryFull, SymbolDirectory};
@@ -14,6 +16,37 @@ const ONE: i64 = 1_000_000_000;
 /// An instrument by its place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Index(pub(super) u32);
+
+/// An instrument as the user knows it, where no definition comes: `ID=NAME` or `ID=NAME*FACTOR`, as `170506=ESU8*0.01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownInstrument {
+    /// The exchange's number (`SecurityID`).
+    pub security_id: i32,
+    /// Its name.
+    pub symbol: Symbol,
+    /// By which prices are multiplied, in 10⁻⁹; above zero.
+    pub display_factor: i64,
+}
+
+/// Text that names no instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write ID=NAME or ID=NAME*FACTOR, as 170506=ESU8*0.01: a name of 1 to 8 characters, a factor above 0")]
+pub struct NoInstrument;
+
+impl FromStr for KnownInstrument {
+    type Err = NoInstrument;
+
+    fn from_str(text: &str) -> Result<Self, NoInstrument> {
+        let (id, name) = text.split_once('=').ok_or(NoInstrument)?;
+        let (name, factor) = name.split_once('*').unwrap_or((name, "1"));
+        let factor = parse_decimal(factor).ok().filter(|factor| *factor > 0);
+        Ok(Self {
+            security_id: id.parse().map_err(|_| NoInstrument)?,
+            symbol: Symbol::new(name).filter(|_| !name.is_empty()).ok_or(NoInstrument)?,
+            display_factor: factor.ok_or(NoInstrument)?,
+        })
+    }
+}
 
 /// What is known of an instrument.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +162,22 @@ impl Instruments {
         Ok((index, *place))
     }
 
+    /// Takes what the user knows of an instrument.
+    ///
+    /// # Errors
+    /// [`DirectoryFull`].
+    pub(super) fn know(&mut self, known: &KnownInstrument) -> Result<SymbolId, DirectoryFull> {
+        let symbol = self.symbols.insert(known.symbol)?;
+        let index = match self.find(known.security_id) {
+            Ok((index, _)) => index,
+            Err(slot) => self.push(known.security_id, slot, symbol)?.0,
+        };
+        if let Some(place) = self.list.get_mut(usize::try_from(index.0).unwrap_or(usize::MAX)) {
+            (place.symbol, place.display_factor) = (symbol, known.display_factor);
+        }
+        Ok(symbol)
+    }
+
     /// Takes a definition: name, display factor, group and product. A name of more than eight characters is not taken, its
     /// number stays. Where the instrument `has_orders` already, only what contradicts nothing is taken.
     ///
@@ -205,6 +254,25 @@ mod tests {
         (root.security_id, root.display_factor) = (security_id.into(), factor.into());
         root.symbol[..name.len()].copy_from_slice(name.as_bytes());
         root
+    }
+
+    #[test]
+    fn what_the_user_knows_stands_until_a_definition_comes() {
+        for wrong in ["", "170506", "170506=", "x=ESU8", "1=TOOLONGNAME", "1=A*0", "1=A*-1", "1=A*x"] {
+            assert_eq!(wrong.parse::<KnownInstrument>(), Err(NoInstrument), "{wrong}");
+        }
+        let mut instruments = Instruments::new(2);
+        assert_eq!(instruments.know(&"170506=ESU8*0.01".parse().unwrap()), Ok(SymbolId(0)));
+        assert_eq!(instruments.know(&"7=NQU8".parse().unwrap()), Ok(SymbolId(1)));
+        let (_, instrument) = instruments.resolve(170_506).unwrap();
+        assert_eq!(
+            (instrument.symbol, instrument.price(290_025_000_000_000)),
+            (SymbolId(0), Some(Price(2_900_250_000_000)))
+        );
+        assert_eq!(instruments.resolve(7).unwrap().1.price(5), Some(Price(5)));
+        assert!(instruments.know(&"8=YMU8".parse().unwrap()).is_err(), "two symbols");
+        instruments.define(&definition(170_506, "ESU8", ONE), |_| false).unwrap();
+        assert_eq!(instruments.resolve(170_506).unwrap().1.price(5), Some(Price(5)));
     }
 
     #[test]

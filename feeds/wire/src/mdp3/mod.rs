@@ -15,6 +15,7 @@ mod state;
 mod trades;
 
 pub use decoder::{Depth, Mdp3Config, Mdp3Counters, Mdp3Decoder};
+pub use instruments::{KnownInstrument, NoInstrument};
 pub use messages::*;
 pub use packet::{
     Entries, Groups, MESSAGE_HEADER_LEN, Message, MessageHeader, Messages, PACKET_HEADER_LEN, PacketBuilder,

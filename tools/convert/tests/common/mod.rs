@@ -92,7 +92,7 @@ impl Written {
             symbol_count_max: 8,
             reorder_window: Nanos(1),
             is_sequence_checked: true,
-            mdp3_depth: peregrine_source::market::Depth::Orders,
+            mdp3: peregrine_source::market::Mdp3Plan::default(),
         };
         let replay = Replay::of(&input);
         assert_eq!(replay.end, peregrine_source::End::Complete);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use peregrine_book::{BookAction, BookUpdate, Books, MarketBooks};
 use peregrine_decide::{FeatureConfig, FeatureEngine, FeatureSink, Trigger, Watch};
-use peregrine_source::market::{Depth, Input, InputPlan};
+use peregrine_source::market::{Input, InputPlan, Mdp3Plan};
 use peregrine_types::{BookState, EventKind, EventSeq, Full, MarketEvent, Nanos, Sink, Symbol, SymbolId, TopOfBook};
 
 use super::config::Hours;
@@ -40,7 +40,7 @@ pub(super) fn build(
         symbol_count_max: config.capture.symbol_count_max,
         reorder_window: Nanos(i64::from(config.capture.reorder_window_ns)),
         is_sequence_checked: config.capture.is_sequence_checked,
-        mdp3_depth: Depth::Orders,
+        mdp3: Mdp3Plan::default(),
     };
     let named: &[Symbol] = match &watch {
         Watch::All => &[],

@@ -101,7 +101,7 @@ fn to_dbn(args: &ConvertArgs, date: Option<Date>) -> Result<Exit, Failure> {
         symbol_count_max: SYMBOL_COUNT_MAX,
         reorder_window: Nanos::from_millis(REORDER_WINDOW_MS),
         is_sequence_checked: true,
-        mdp3_depth: peregrine_source::market::Depth::Orders,
+        mdp3: peregrine_source::market::Mdp3Plan::default(),
     };
     let summary = written(&args.out, |file| {
         let mut buffer = BufWriter::new(file);

@@ -13,7 +13,7 @@ use crate::cli::InspectArgs;
 use crate::commands::replay::parse_date;
 use crate::commands::{print, print_json};
 use crate::exit::{Exit, Failure};
-use crate::input::{Depth, Feed, Input, InputPlan};
+use crate::input::{Depth, Feed, Input, InputPlan, Mdp3Plan};
 use crate::summary;
 
 const SYMBOL_COUNT_MAX: u32 = 16_384;
@@ -91,7 +91,10 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         symbol_count_max: SYMBOL_COUNT_MAX,
         reorder_window: Nanos::from_millis(2),
         is_sequence_checked: true,
-        mdp3_depth: if args.mdp3_levels { Depth::Levels } else { Depth::Orders },
+        mdp3: Mdp3Plan {
+            depth: if args.mdp3_levels { Depth::Levels } else { Depth::Orders },
+            instruments: args.mdp3_instrument.clone(),
+        },
     };
     let mut input = Input::open(&plan, &[])?;
     let mut config = BookConfig::new(SYMBOL_COUNT_MAX, ORDER_COUNT_MAX, LEVEL_COUNT_MAX);
