@@ -29,6 +29,9 @@ pub enum TapeError {
     /// The file cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The file is no session of this venue's protocol.
+    #[error("the tape is a capture of MDP 3.0: give ITCH 5.0, as a file or as a capture of MoldUDP64")]
+    OtherProtocol,
     /// The file announces no instrument.
     #[error("no stock directory among the first messages of the tape: it cannot be traded")]
     NoDirectory,
@@ -131,6 +134,7 @@ impl Tape {
 fn unpack(carrier: Carrier, bytes: &[u8], next_sequence_number: &mut u64, messages: &mut VecDeque<Vec<u8>>) {
     match carrier {
         Carrier::Itch => messages.push_back(bytes.to_vec()),
+        Carrier::Mdp3 => {}
         Carrier::MoldUdp64 => {
             let Ok(packet) = Packet::parse(bytes) else { return };
             for (number, message) in (packet.sequence_number()..).zip(packet.blocks()) {
@@ -165,10 +169,11 @@ fn instrument(name: Symbol, price: Price, round_lot: u32, ticks: TickTable) -> S
     SymbolConfig { name, ticks, round_lot, reference_price }
 }
 
-fn open_tape(path: &Path) -> Result<Box<dyn Source>, SourceError> {
+fn open_tape(path: &Path) -> Result<Box<dyn Source>, TapeError> {
     // Any day will do: the tape's times of day are the messages' own.
     let date = Some(jiff::civil::date(2000, 1, 3));
-    open(path, &OpenOptions { date, ..OpenOptions::default() })
+    let source = open(path, &OpenOptions { date, ..OpenOptions::default() })?;
+    if source.format() == Carrier::Mdp3 { Err(TapeError::OtherProtocol) } else { Ok(source) }
 }
 
 /// The instruments that a file announces, by locate, each with the price of its first displayed order.
