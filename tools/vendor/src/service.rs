@@ -301,7 +301,12 @@ impl Service {
         for _ in 0..EVENTS_PER_TURN_MAX {
             match self.events.try_recv() {
                 Ok(event) => self.on_event(event, out)?,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(false),
+                Err(TryRecvError::Empty) => return Ok(false),
+                // The link's last word is that it was refused; without it its thread failed.
+                Err(TryRecvError::Disconnected) if self.refused.is_some() => return Ok(false),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(std::io::Error::other("the link's thread ended").into());
+                }
             }
         }
         Ok(true)
@@ -398,7 +403,7 @@ impl Service {
         self.refused.take().map_or(Ok(()), |reason| Err(ServiceError::Refused(reason)))
     }
 
-    /// The link's last words: its counts.
+    /// The link's last words: its counts, and what became of a connection in the last moment.
     fn drain(&mut self, out: &mut impl Write) -> Result<(), ServiceError> {
         let begin = wall();
         let patience = self.settings.connect;
@@ -406,7 +411,11 @@ impl Service {
             match self.events.recv_timeout(SLEEP_MAX) {
                 Ok(Event::Counted(counters)) => self.counters = counters,
                 Ok(Event::Notes(notes)) => notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))?,
-                Ok(Event::Ready | Event::Heard(..) | Event::Lost { .. } | Event::Refused(_))
+                Ok(Event::Lost { reason, .. }) => {
+                    self.lost_count = self.lost_count.saturating_add(1);
+                    writeln!(out, "not connected: {reason}")?;
+                }
+                Ok(Event::Ready | Event::Heard(..) | Event::Refused(_))
                 | Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             }

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nano
 use peregrine_vendor::{Addresses, Service, ServiceError, Settings, Summary};
 use peregrine_venue::end_of_snapshot;
 use peregrine_wire::itch50::Decoder;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::{Message, WebSocket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,7 +77,20 @@ impl Vendor {
 
     /// Takes a websocket.
     pub(crate) fn accept(&self) -> Client {
-        Client(tungstenite::accept(self.take()).unwrap())
+        self.try_accept(None).unwrap()
+    }
+
+    /// Takes a websocket, under TLS where there is a configuration for it; the error says why there is none.
+    pub(crate) fn try_accept(&self, tls: Option<&Arc<ServerConfig>>) -> Result<Client, String> {
+        let stream = self.take();
+        let wire: Box<dyn Wire> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                Box::new(StreamOwned::new(connection, stream))
+            }
+        };
+        tungstenite::accept(wire).map(Client).map_err(|error| error.to_string())
     }
 
     /// Takes a connection of the TWS API.
@@ -84,8 +99,13 @@ impl Vendor {
     }
 }
 
+/// What a websocket runs over.
+pub(crate) trait Wire: Read + Write {}
+
+impl<T: Read + Write> Wire for T {}
+
 /// The vendor's end of a websocket.
-pub(crate) struct Client(WebSocket<TcpStream>);
+pub(crate) struct Client(WebSocket<Box<dyn Wire>>);
 
 impl Client {
     pub(crate) fn say(&mut self, text: &str) {
@@ -98,7 +118,7 @@ impl Client {
             match self.0.read().unwrap() {
                 Message::Text(text) => return text.as_str().to_owned(),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?}"),
+                other @ (Message::Binary(_) | Message::Close(_) | Message::Frame(_)) => panic!("{other:?}"),
             }
         }
     }
@@ -214,6 +234,8 @@ pub(crate) struct Plan {
     pub(crate) silence_ms: u32,
     pub(crate) stale_after_ms: u32,
     pub(crate) message_count_max: u32,
+    /// Under TLS: the file of authorities, empty for the usual ones.
+    pub(crate) authorities: Option<&'static str>,
 }
 
 impl Plan {
@@ -225,18 +247,23 @@ impl Plan {
             silence_ms: 20_000,
             stale_after_ms: 60_000,
             message_count_max: 20_000,
+            authorities: None,
         }
     }
 
     /// The shipped configuration with what differs; keys are in `keys`.
     pub(crate) fn text(&self) -> String {
-        let Self { kind, address, lines, silence_ms, stale_after_ms, message_count_max } = self;
+        let Self { kind, address, lines, silence_ms, stale_after_ms, message_count_max, authorities } = self;
         let mut text = include_str!("../../../../configs/vendor.toml").to_owned();
         let mut set = |from: &str, to: &str| {
             assert_eq!(text.matches(from).count(), 1, "{from}");
             text = text.replace(from, to);
         };
         set("ws://127.0.0.1:30090/", &if *kind == "ib" { address.to_string() } else { format!("ws://{address}/") });
+        if let Some(file) = authorities {
+            set("ws://127", "wss://127");
+            set("authority_file = \"\"", &format!("authority_file = \"{file}\""));
+        }
         set("kind = \"alpaca\"", &format!("kind = \"{kind}\""));
         match *kind {
             "alpaca" => {}
