@@ -24,7 +24,6 @@ use crate::session::{Day, Print};
 use crate::text::Lines;
 use crate::time::{TimeColumn, Times, moment};
 use crate::{ConvertError, Finding, Place, Plan, SymbolEntry, TickerCheck};
-pub(crate) use line::decimal;
 use line::{Event, Trade};
 use market::Market;
 
@@ -169,6 +168,6 @@ impl<W: Write> Converter<W> {
         if qty == 0 {
             return self.desk.find(Finding::NoQuantity, place, || "a trade".to_owned());
         }
-        self.desk.session.trade(Print { locate, side: trade.resting, qty, price })
+        self.desk.session.trade(Print { locate, side: trade.resting, qty, price }).map(|_| ())
     }
 }

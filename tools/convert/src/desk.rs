@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use peregrine_source::binaryfile::Writer;
+
 use crate::findings::Findings;
 use crate::scale::{Lot, PriceScale};
 use crate::session::{Day, Instrument, Phase, Session};
@@ -11,7 +13,7 @@ use crate::{ConvertError, Finding, Place, Plan};
 
 /// See the file's head.
 pub(crate) struct Desk<W: Write> {
-    pub(crate) session: Session<W>,
+    pub(crate) session: Session<Writer<W>>,
     pub(crate) clock: Clock,
     pub(crate) scale: PriceScale,
     pub(crate) lot: Lot,
@@ -28,7 +30,7 @@ impl<W: Write> Desk<W> {
         out: W,
     ) -> Result<Self, ConvertError> {
         Ok(Self {
-            session: Session::new(out, day, instruments)?,
+            session: Session::new(Writer::new(out), day, instruments)?,
             clock: Clock::new(plan.stamp, plan.clock_bound),
             scale: plan.price_scale,
             lot,

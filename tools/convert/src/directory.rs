@@ -55,7 +55,7 @@ impl Directory {
                 findings.add(Finding::SymbolRenamed, Place::Byte(0), || format!("{source} is {symbol}"))?;
             }
             taken.insert(symbol);
-            directory.instruments.push(Instrument { symbol, round_lot: 1 });
+            directory.instruments.push(Instrument { symbol, round_lot: 1, state: b'T' });
             directory.entries.push(SymbolEntry { locate, symbol: symbol.to_string(), source: source.clone() });
             directory.locates.push(Some(locate));
         }

@@ -16,7 +16,7 @@ use std::io::Write;
 use peregrine_types::Side;
 
 use crate::desk::Desk;
-use crate::session::NewOrder;
+use crate::session::{MessageSink, NewOrder, Session};
 use crate::{ConvertError, Finding, Place};
 
 /// A level as an update tells it: the quantity that it has now, 0 when it is gone.
@@ -29,11 +29,24 @@ pub(crate) struct LevelChange {
     pub(crate) qty: i64,
 }
 
-/// A level in the session's units: price in 10⁻⁴, lots.
+/// A level in the session's units: the quantity that it has now, 0 when it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BestLevel {
-    pub(crate) price: u32,
-    pub(crate) qty: u32,
+pub struct Level {
+    /// Its side.
+    pub side: Side,
+    /// Price in 10⁻⁴.
+    pub price: u32,
+    /// Lots.
+    pub qty: u32,
+}
+
+/// A best level in the session's units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BestLevel {
+    /// Price in 10⁻⁴.
+    pub price: u32,
+    /// Lots.
+    pub qty: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +57,11 @@ struct LevelOrder {
 
 /// References of orders that stand for levels, for all books of a session.
 #[derive(Debug, Default)]
-pub(crate) struct References(u64);
+pub struct References(u64);
 
 impl References {
-    fn next(&mut self) -> u64 {
+    /// One that was never given out.
+    pub const fn next(&mut self) -> u64 {
         self.0 = self.0.saturating_add(1);
         self.0
     }
@@ -55,35 +69,50 @@ impl References {
 
 /// The levels of one instrument.
 #[derive(Debug)]
-pub(crate) struct LevelBook {
+pub struct LevelBook {
     locate: u16,
     bids: BTreeMap<u32, LevelOrder>,
     asks: BTreeMap<u32, LevelOrder>,
 }
 
 impl LevelBook {
-    pub(crate) const fn new(locate: u16) -> Self {
+    /// An empty book.
+    #[must_use]
+    pub const fn new(locate: u16) -> Self {
         Self { locate, bids: BTreeMap::new(), asks: BTreeMap::new() }
     }
 
-    pub(crate) const fn locate(&self) -> u16 {
+    /// The locate of its instrument.
+    #[must_use]
+    pub const fn locate(&self) -> u16 {
         self.locate
     }
 
     /// Best bid and ask.
-    pub(crate) fn best(&self) -> [Option<BestLevel>; 2] {
+    #[must_use]
+    pub fn best(&self) -> [Option<BestLevel>; 2] {
         let level = |(price, order): (&u32, &LevelOrder)| BestLevel { price: *price, qty: order.qty };
         [self.bids.last_key_value().map(level), self.asks.first_key_value().map(level)]
     }
 
-    /// Everything goes.
-    pub(crate) fn clear<W: Write>(&mut self, desk: &mut Desk<W>) -> Result<(), ConvertError> {
-        self.bids.clear();
-        self.asks.clear();
-        desk.session.clear(self.locate).map(|_| ())
+    /// Every level: bids, then asks, each by price.
+    pub fn levels(&self) -> impl Iterator<Item = Level> {
+        let level =
+            |side: Side| move |(price, order): (&u32, &LevelOrder)| Level { side, price: *price, qty: order.qty };
+        self.bids.iter().map(level(Side::Buy)).chain(self.asks.iter().map(level(Side::Sell)))
     }
 
-    /// One update. Of several changes of one level the last one counts.
+    /// Everything goes.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn clear<S: MessageSink>(&mut self, session: &mut Session<S>) -> Result<(), ConvertError> {
+        self.bids.clear();
+        self.asks.clear();
+        session.clear(self.locate).map(|_| ())
+    }
+
+    /// One update of a source: see [`LevelBook::set`].
     pub(crate) fn apply<W: Write>(
         &mut self,
         desk: &mut Desk<W>,
@@ -91,20 +120,14 @@ impl LevelBook {
         changes: &[LevelChange],
         place: Place,
     ) -> Result<(), ConvertError> {
-        let mut last = BTreeMap::new();
-        for change in changes {
-            let price = desk.scale.price4(change.price, place)?;
-            let qty = desk.lot.lots(change.qty, place, &mut desk.findings)?;
-            last.insert((change.side == Side::Sell, price), qty);
+        let mut levels = Vec::with_capacity(changes.len());
+        for LevelChange { side, price, qty } in changes {
+            let price = desk.scale.price4(*price, place)?;
+            let qty = desk.lot.lots(*qty, place, &mut desk.findings)?;
+            levels.push(Level { side: *side, price, qty });
         }
-        for is_growing in [false, true] {
-            for ((is_sell, price), qty) in &last {
-                let side = if *is_sell { Side::Sell } else { Side::Buy };
-                let known = self.side(side).get(price).copied();
-                if (known.map_or(0, |order| order.qty) < *qty) == is_growing {
-                    self.set(desk, references, (side, *price, *qty), place)?;
-                }
-            }
+        for unknown in self.set(&mut desk.session, references, &levels)? {
+            desk.find(Finding::UnknownLevel, place, || format!("{} (10^-4)", unknown.price))?;
         }
         if let [Some(bid), Some(ask)] = self.best()
             && bid.price >= ask.price
@@ -114,36 +137,65 @@ impl LevelBook {
         Ok(())
     }
 
-    fn set<W: Write>(
+    /// One update. Of several changes of one level the last one counts. Returns levels that were said to be gone and are
+    /// not known.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`]; [`ConvertError::Fault`] for a price of 0.
+    pub fn set<S: MessageSink>(
         &mut self,
-        desk: &mut Desk<W>,
+        session: &mut Session<S>,
         references: &mut References,
-        (side, price, qty): (Side, u32, u32),
-        place: Place,
+        changes: &[Level],
+    ) -> Result<Vec<Level>, ConvertError> {
+        let last: BTreeMap<(bool, u32), Level> =
+            changes.iter().map(|level| ((level.side == Side::Sell, level.price), *level)).collect();
+        let mut unknown = Vec::new();
+        for is_growing in [false, true] {
+            for level in last.values() {
+                let known = self.side(level.side).get(&level.price).copied();
+                if (known.map_or(0, |order| order.qty) < level.qty) != is_growing {
+                    continue;
+                }
+                if known.is_none() && level.qty == 0 {
+                    unknown.push(*level);
+                } else {
+                    self.set_one(session, references, *level)?;
+                }
+            }
+        }
+        Ok(unknown)
+    }
+
+    fn set_one<S: MessageSink>(
+        &mut self,
+        session: &mut Session<S>,
+        references: &mut References,
+        Level { side, price, qty }: Level,
     ) -> Result<(), ConvertError> {
         let locate = self.locate;
         let levels = self.side(side);
         match levels.get_mut(&price) {
-            None if qty == 0 => desk.find(Finding::UnknownLevel, place, || format!("{price} (10^-4)")),
+            None if qty == 0 => Ok(()),
             None => {
                 let order_ref = references.next();
                 levels.insert(price, LevelOrder { order_ref, qty });
-                desk.session.add(order_ref, NewOrder { locate, side, qty, price })
+                session.add(order_ref, NewOrder { locate, side, qty, price })
             }
             Some(order) if qty == 0 => {
                 let order_ref = order.order_ref;
                 levels.remove(&price);
-                desk.session.delete(order_ref)
+                session.delete(order_ref)
             }
             Some(order) if qty < order.qty => {
                 let removed = order.qty.saturating_sub(qty);
                 order.qty = qty;
-                desk.session.cancel(order.order_ref, removed)
+                session.cancel(order.order_ref, removed)
             }
             Some(order) if qty > order.qty => {
                 let old_ref = core::mem::replace(&mut order.order_ref, references.next());
                 order.qty = qty;
-                desk.session.replace(old_ref, order.order_ref, (qty, price))
+                session.replace(old_ref, order.order_ref, (qty, price))
             }
             Some(_) => Ok(()),
         }

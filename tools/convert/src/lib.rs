@@ -4,9 +4,12 @@
 //! directory, session events, and the flow, as length-prefixed messages. What was dropped, mended or is suspicious comes
 //! back in a [`Summary`], by kind and with the first few places; times are checked for their unit, their order and the
 //! distance of the two clocks. Mappings and what they lose: `docs/convert.md`.
+//!
+//! [`Session`] and [`LevelBook`], which write it, serve a feed under way too (`tools/vendor`).
 
 mod binance;
 mod databento;
+mod decimal;
 mod desk;
 mod directory;
 mod error;
@@ -28,9 +31,12 @@ use peregrine_types::Nanos;
 use serde::Serialize;
 
 pub use databento::{DbnSummary, write_dbn};
+pub use decimal::decimal;
 pub use error::{ConvertError, Place};
 pub use findings::{Action, Finding, FindingEntry, PLACE_COUNT_MAX};
+pub use levels::{BestLevel, Level, LevelBook, References};
 pub use scale::{Lot, PriceScale};
+pub use session::{Day, Instrument, Live, MessageSink, NewOrder, Phase, Print, Session};
 pub use time::StampClock;
 
 /// A format that is read.
@@ -154,6 +160,7 @@ pub fn convert<W: Write>(plan: &Plan, out: W) -> Result<(Summary, W), ConvertErr
     let findings = findings.into_entries();
     let (day, counts_before_end) = (session.day(), session.span());
     let (messages, out) = session.finish()?;
+    let out = out.finish().map_err(ConvertError::Write)?;
     let summary = Summary {
         format: plan.format,
         date: day.date.to_string(),

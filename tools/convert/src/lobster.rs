@@ -19,7 +19,7 @@ use peregrine_types::{EpochNanos, Nanos, Side, Symbol};
 use crate::desk::Desk;
 use crate::findings::Findings;
 use crate::scale::Lot;
-use crate::session::{Day, Instrument, NewOrder, Phase, Print};
+use crate::session::{Day, Instrument, NO_REASON, NewOrder, Phase, Print};
 use crate::text::Lines;
 use crate::time::Times;
 use crate::{ConvertError, Finding, Place, Plan, SymbolEntry};
@@ -160,7 +160,7 @@ pub(crate) fn convert<W: Write>(plan: &Plan, out: W) -> Result<(Desk<W>, Vec<Sym
     let day = Day::new(date_of(plan)?, &plan.zone)?;
     let (symbol, source) = symbol_of(plan)?;
     let scan = Scan::of(&plan.input)?;
-    let instrument = Instrument { symbol, round_lot: ROUND_LOT };
+    let instrument = Instrument { symbol, round_lot: ROUND_LOT, state: b'T' };
     let desk = Desk::new(plan, day, (vec![instrument], Lot::ONE), Findings::new(plan.is_strict), out)?;
     let mut converter = Converter { desk, pending: scan.earlier, first_new: scan.first_new.unwrap_or(u64::MAX) };
     let mut lines = Lines::open(&plan.input)?;
@@ -206,15 +206,15 @@ impl<W: Write> Converter<W> {
                 let price = self.desk.scale.price4(row.nanos_price(), place)?;
                 let print = Print { locate: 1, side: row.side, qty: row.size, price };
                 if row.kind == 5 {
-                    self.desk.session.trade(print)
+                    self.desk.session.trade(print).map(|_| ())
                 } else {
                     self.desk.session.cross(print, cross_type(row.time))
                 }
             }
             _ => match row.price {
-                -1 => self.desk.session.trading_state(1, b'H'),
-                0 => self.desk.session.trading_state(1, b'Q'),
-                1 => self.desk.session.trading_state(1, b'T'),
+                -1 => self.desk.session.trading_state(1, (b'H', NO_REASON)),
+                0 => self.desk.session.trading_state(1, (b'Q', NO_REASON)),
+                1 => self.desk.session.trading_state(1, (b'T', NO_REASON)),
                 other => self.desk.find(Finding::Malformed, place, || format!("trading state {other}")),
             },
         }

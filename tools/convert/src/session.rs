@@ -2,32 +2,52 @@
 //! about an order that is not there. Every order is followed, so that what would be unsound is refused here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write;
+use std::io::{self, Write};
 
 use jiff::civil::Date;
 use peregrine_source::{binaryfile, session_midnight};
 use peregrine_types::{EpochNanos, Side, Symbol};
 use peregrine_wire::itch50::{
-    AddOrder, CrossTrade, DAY_NS, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice, OrderReplace,
-    Price4, StockDirectory, StockTradingAction, SystemEvent, TradeNonCross,
+    AddOrder, BrokenTrade, CrossTrade, DAY_NS, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice,
+    OrderReplace, Price4, StockDirectory, StockTradingAction, SystemEvent, TradeNonCross,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::ConvertError;
 
+/// Where the messages of a session go: a file, or a feed under way.
+pub trait MessageSink {
+    /// Takes the next message of the session.
+    ///
+    /// # Errors
+    /// What the place says; the session is not whole from then on.
+    fn on_message(&mut self, message: &[u8]) -> io::Result<()>;
+}
+
+impl<W: Write> MessageSink for binaryfile::Writer<W> {
+    fn on_message(&mut self, message: &[u8]) -> io::Result<()> {
+        self.write_message(message)
+    }
+}
+
 /// The trading day and where it begins and ends.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Day {
-    pub(crate) date: Date,
-    pub(crate) midnight: EpochNanos,
+pub struct Day {
+    /// Its date.
+    pub date: Date,
+    /// Its first moment.
+    pub midnight: EpochNanos,
     /// The first moment that is not of the day.
-    pub(crate) end: EpochNanos,
+    pub end: EpochNanos,
 }
 
 impl Day {
     /// `date` in `zone`, from its midnight to the next one, at most the 24 hours that ITCH can stamp.
-    pub(crate) fn new(date: Date, zone: &str) -> Result<Self, ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Zone`] for a zone that is not known, and a day that it does not have.
+    pub fn new(date: Date, zone: &str) -> Result<Self, ConvertError> {
         let refuse = || ConvertError::Zone { zone: zone.to_owned(), date };
         let next = date.tomorrow().map_err(|_| refuse())?;
         let midnight = session_midnight(date, zone).map_err(|_| refuse())?;
@@ -39,54 +59,80 @@ impl Day {
 
 /// Where a moment lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
+    /// Before the day's midnight.
     Before,
+    /// In the day.
     Within,
+    /// Behind its end.
     After,
 }
 
 /// An instrument of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Instrument {
-    pub(crate) symbol: Symbol,
-    pub(crate) round_lot: u32,
+pub struct Instrument {
+    /// Its name.
+    pub symbol: Symbol,
+    /// Shares in a round lot.
+    pub round_lot: u32,
+    /// The trading state that it begins the session with (ITCH 5.0, Stock Trading Action).
+    pub state: u8,
 }
 
 /// A displayed order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) locate: u16,
-    pub(crate) side: Side,
-    pub(crate) qty: u32,
-    pub(crate) price: u32,
+pub struct Live {
+    /// The locate of its instrument.
+    pub locate: u16,
+    /// Its side.
+    pub side: Side,
+    /// Shares that are left.
+    pub qty: u32,
+    /// Price in 10⁻⁴.
+    pub price: u32,
     /// Orders of a smaller number joined the book earlier.
-    pub(crate) rank: u64,
+    pub rank: u64,
 }
 
 /// An order to add.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NewOrder {
-    pub(crate) locate: u16,
-    pub(crate) side: Side,
-    pub(crate) qty: u32,
-    pub(crate) price: u32,
+pub struct NewOrder {
+    /// The locate of its instrument.
+    pub locate: u16,
+    /// Its side.
+    pub side: Side,
+    /// Shares, above 0.
+    pub qty: u32,
+    /// Price in 10⁻⁴, above 0.
+    pub price: u32,
 }
 
 /// A print that leaves the displayed book alone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Print {
-    pub(crate) locate: u16,
+pub struct Print {
+    /// The locate of its instrument.
+    pub locate: u16,
     /// Side of the resting order.
-    pub(crate) side: Side,
-    pub(crate) qty: u32,
-    pub(crate) price: u32,
+    pub side: Side,
+    /// Shares.
+    pub qty: u32,
+    /// Price in 10⁻⁴.
+    pub price: u32,
 }
 
-/// A session on its way into a file.
-pub(crate) struct Session<W: Write> {
-    out: binaryfile::Writer<W>,
+/// A trading state and its reason.
+type State = (u8, [u8; 4]);
+
+/// A reason that says nothing.
+pub(crate) const NO_REASON: [u8; 4] = *b"    ";
+
+/// A session on its way into a file, or onto the lines of a feed.
+pub struct Session<S: MessageSink> {
+    out: S,
     day: Day,
     instruments: Vec<Instrument>,
+    /// What each instrument was last said to be.
+    states: Vec<State>,
     live: HashMap<u64, Live>,
     /// The references of each instrument's orders, by locate.
     refs: HashMap<u16, HashSet<u64>>,
@@ -99,15 +145,19 @@ pub(crate) struct Session<W: Write> {
     is_open: bool,
 }
 
-impl<W: Write> Session<W> {
+impl<S: MessageSink> Session<S> {
     /// A session of `instruments`, whose locate codes are 1, 2, … in their order.
-    pub(crate) fn new(out: W, day: Day, instruments: Vec<Instrument>) -> Result<Self, ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Instruments`] for more than there are locate codes.
+    pub fn new(out: S, day: Day, instruments: Vec<Instrument>) -> Result<Self, ConvertError> {
         if instruments.len() > usize::from(u16::MAX) {
             return Err(ConvertError::Instruments(instruments.len()));
         }
         Ok(Self {
-            out: binaryfile::Writer::new(out),
+            out,
             day,
+            states: instruments.iter().map(|instrument| (instrument.state, NO_REASON)).collect(),
             instruments,
             live: HashMap::new(),
             refs: HashMap::new(),
@@ -122,7 +172,10 @@ impl<W: Write> Session<W> {
 
     /// Lets time come to `time`, which is never before an earlier one. The first moment within the day begins the
     /// session; until then orders are followed and nothing is written.
-    pub(crate) fn at(&mut self, time: EpochNanos) -> Result<Phase, ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn at(&mut self, time: EpochNanos) -> Result<Phase, ConvertError> {
         if time >= self.day.end {
             return Ok(Phase::After);
         }
@@ -136,33 +189,49 @@ impl<W: Write> Session<W> {
         Ok(Phase::Within)
     }
 
+    /// Where its messages go.
+    pub const fn out(&mut self) -> &mut S {
+        &mut self.out
+    }
+
     /// The order of this reference.
-    pub(crate) fn live(&self, order_ref: u64) -> Option<Live> {
+    #[must_use]
+    pub fn live(&self, order_ref: u64) -> Option<Live> {
         self.live.get(&order_ref).copied()
     }
 
     /// First and last moment of the flow.
-    pub(crate) const fn span(&self) -> Option<(EpochNanos, EpochNanos)> {
+    #[must_use]
+    pub const fn span(&self) -> Option<(EpochNanos, EpochNanos)> {
         self.span
     }
 
-    pub(crate) const fn day(&self) -> Day {
+    /// The day that it is of.
+    #[must_use]
+    pub const fn day(&self) -> Day {
         self.day
     }
 
     /// An order joins the book.
-    pub(crate) fn add(&mut self, order_ref: u64, order: NewOrder) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn add(&mut self, order_ref: u64, order: NewOrder) -> Result<(), ConvertError> {
         if self.live.contains_key(&order_ref) || order.qty == 0 || order.price == 0 {
             return Err(ConvertError::Fault("an order added twice, or of nothing"));
         }
         let NewOrder { locate, side, qty, price } = order;
         self.rank_last = self.rank_last.saturating_add(1);
         self.insert(order_ref, Live { locate, side, qty, price, rank: self.rank_last });
-        self.write_add(order_ref, order)
+        let message = self.add_message(order_ref, order);
+        self.write(&message)
     }
 
     /// An order is executed at its price.
-    pub(crate) fn execute(&mut self, order_ref: u64, qty: u32) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn execute(&mut self, order_ref: u64, qty: u32) -> Result<(), ConvertError> {
         let order = self.reduce(order_ref, qty)?;
         let match_number = self.next_match();
         let mut message = OrderExecuted::new(order.locate, self.stamp);
@@ -173,7 +242,10 @@ impl<W: Write> Session<W> {
     }
 
     /// An order is executed at another price, or without a print.
-    pub(crate) fn execute_at(
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn execute_at(
         &mut self,
         order_ref: u64,
         qty: u32,
@@ -191,7 +263,10 @@ impl<W: Write> Session<W> {
     }
 
     /// An order shrinks by `qty`, which is less than it has, and keeps its place.
-    pub(crate) fn cancel(&mut self, order_ref: u64, qty: u32) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn cancel(&mut self, order_ref: u64, qty: u32) -> Result<(), ConvertError> {
         if self.live(order_ref).is_some_and(|order| order.qty == qty) {
             return self.delete(order_ref);
         }
@@ -203,7 +278,10 @@ impl<W: Write> Session<W> {
     }
 
     /// An order leaves the book.
-    pub(crate) fn delete(&mut self, order_ref: u64) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn delete(&mut self, order_ref: u64) -> Result<(), ConvertError> {
         let order = self.remove(order_ref).ok_or(ConvertError::Fault("a delete of no order"))?;
         let mut message = OrderDelete::new(order.locate, self.stamp);
         message.order_ref = U64::new(order_ref);
@@ -211,12 +289,10 @@ impl<W: Write> Session<W> {
     }
 
     /// An order takes the place of another, behind all others of its price.
-    pub(crate) fn replace(
-        &mut self,
-        order_ref: u64,
-        new_ref: u64,
-        (qty, price): (u32, u32),
-    ) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn replace(&mut self, order_ref: u64, new_ref: u64, (qty, price): (u32, u32)) -> Result<(), ConvertError> {
         let old = self.remove(order_ref).ok_or(ConvertError::Fault("a replacement of no order"))?;
         if self.live.contains_key(&new_ref) || qty == 0 || price == 0 {
             return Err(ConvertError::Fault("a replacement by an order that is there, or of nothing"));
@@ -232,7 +308,10 @@ impl<W: Write> Session<W> {
     }
 
     /// Every order of an instrument leaves the book, the oldest first. Returns how many.
-    pub(crate) fn clear(&mut self, locate: u16) -> Result<usize, ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Fault`] for what no sound session has, [`ConvertError::Write`].
+    pub fn clear(&mut self, locate: u16) -> Result<usize, ConvertError> {
         let refs = self.refs.remove(&locate).unwrap_or_default();
         let orders = self.standing(refs.iter());
         for (order_ref, _) in &orders {
@@ -241,10 +320,13 @@ impl<W: Write> Session<W> {
         Ok(orders.len())
     }
 
-    /// A trade that no displayed order took part in.
-    pub(crate) fn trade(&mut self, print: Print) -> Result<(), ConvertError> {
+    /// A trade that no displayed order took part in: its match number, `None` for one of nothing.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn trade(&mut self, print: Print) -> Result<Option<u64>, ConvertError> {
         if print.qty == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let match_number = self.next_match();
         let mut message = TradeNonCross::new(print.locate, self.stamp);
@@ -253,11 +335,25 @@ impl<W: Write> Session<W> {
         message.stock = self.symbol(print.locate);
         message.price = Price4::new(print.price);
         message.match_number = match_number;
+        self.write(&message)?;
+        Ok(Some(match_number.get()))
+    }
+
+    /// A print that was told is not to count.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn broken(&mut self, locate: u16, match_number: u64) -> Result<(), ConvertError> {
+        let mut message = BrokenTrade::new(locate, self.stamp);
+        message.match_number = U64::new(match_number);
         self.write(&message)
     }
 
     /// The print of an auction. `cross_type` is `O`, `C` or `H`.
-    pub(crate) fn cross(&mut self, print: Print, cross_type: u8) -> Result<(), ConvertError> {
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn cross(&mut self, print: Print, cross_type: u8) -> Result<(), ConvertError> {
         let match_number = self.next_match();
         let mut message = CrossTrade::new(print.locate, self.stamp);
         message.shares = U64::new(u64::from(print.qty));
@@ -268,56 +364,100 @@ impl<W: Write> Session<W> {
         self.write(&message)
     }
 
-    /// The trading state of an instrument: `H`, `Q` or `T`.
-    pub(crate) fn trading_state(&mut self, locate: u16, state: u8) -> Result<(), ConvertError> {
-        let mut message = StockTradingAction::new(locate, self.stamp);
-        message.stock = self.symbol(locate);
-        message.trading_state = state;
-        message.reserved = b' ';
-        message.reason = *b"    ";
+    /// The trading state of an instrument: `H`, `P`, `Q` or `T`, and its reason.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn trading_state(&mut self, locate: u16, (state, reason): (u8, [u8; 4])) -> Result<(), ConvertError> {
+        let index = usize::from(locate).checked_sub(1);
+        if let Some(known) = index.and_then(|index| self.states.get_mut(index)) {
+            *known = (state, reason);
+        }
+        let message = self.state_message(locate, (state, reason));
         self.write(&message)
     }
 
-    /// Ends the session and gives back how many messages of each type it has, and what it was written to.
-    pub(crate) fn finish(mut self) -> Result<(BTreeMap<char, u64>, W), ConvertError> {
+    /// Ends the session and gives back how many messages of each type it has, and where they went.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn finish(mut self) -> Result<(BTreeMap<char, u64>, S), ConvertError> {
+        self.end()?;
+        Ok((self.counts, self.out))
+    }
+
+    /// Writes the last steps of the day.
+    ///
+    /// # Errors
+    /// [`ConvertError::Write`].
+    pub fn end(&mut self) -> Result<(), ConvertError> {
         if !self.is_open {
             self.open()?;
         }
-        for code in *b"MEC" {
-            self.system_event(code)?;
+        (*b"MEC").into_iter().try_for_each(|code| self.system_event(code))
+    }
+
+    /// The session as it stands, for whoever joins late: the latest step of the day, directory and trading state of every
+    /// instrument, then the orders, the oldest first. Nothing before it began.
+    pub fn snapshot(&self, on_message: &mut impl FnMut(&[u8])) {
+        if !self.is_open {
+            return;
         }
-        let out = self.out.finish().map_err(ConvertError::Write)?;
-        Ok((self.counts, out))
+        let mut step = SystemEvent::new(0, self.stamp);
+        step.event_code = b'Q';
+        on_message(step.as_bytes());
+        for ((locate, instrument), state) in (1_u16..).zip(&self.instruments).zip(&self.states) {
+            on_message(self.directory_message(locate, *instrument).as_bytes());
+            on_message(self.state_message(locate, *state).as_bytes());
+        }
+        for (order_ref, Live { locate, side, qty, price, .. }) in self.standing(self.live.keys()) {
+            on_message(self.add_message(order_ref, NewOrder { locate, side, qty, price }).as_bytes());
+        }
     }
 
     /// System events O, directory, trading states, system events S and Q, and the orders that stand already.
     fn open(&mut self) -> Result<(), ConvertError> {
         self.is_open = true;
         self.system_event(b'O')?;
-        for (locate, instrument) in (1_u16..).zip(self.instruments.clone()) {
-            let mut message = StockDirectory::new(locate, self.stamp);
-            message.stock = instrument.symbol;
-            message.market_category = b' ';
-            message.financial_status = b'N';
-            message.round_lot_size = U32::new(instrument.round_lot);
-            message.round_lots_only = b'N';
-            message.issue_classification = b'C';
-            message.issue_subtype = *b"Z ";
-            message.authenticity = b'P';
-            message.short_sale_threshold = b' ';
-            message.ipo_flag = b' ';
-            message.luld_tier = b' ';
-            message.etp_flag = b' ';
-            message.inverse_indicator = b'N';
+        for ((locate, instrument), state) in (1_u16..).zip(self.instruments.clone()).zip(self.states.clone()) {
+            let message = self.directory_message(locate, instrument);
             self.write(&message)?;
-            self.trading_state(locate, b'T')?;
+            self.trading_state(locate, state)?;
         }
         self.system_event(b'S')?;
         self.system_event(b'Q')?;
         for (order_ref, Live { locate, side, qty, price, .. }) in self.standing(self.live.keys()) {
-            self.write_add(order_ref, NewOrder { locate, side, qty, price })?;
+            let message = self.add_message(order_ref, NewOrder { locate, side, qty, price });
+            self.write(&message)?;
         }
         Ok(())
+    }
+
+    fn directory_message(&self, locate: u16, instrument: Instrument) -> StockDirectory {
+        let mut message = StockDirectory::new(locate, self.stamp);
+        message.stock = instrument.symbol;
+        message.market_category = b' ';
+        message.financial_status = b'N';
+        message.round_lot_size = U32::new(instrument.round_lot);
+        message.round_lots_only = b'N';
+        message.issue_classification = b'C';
+        message.issue_subtype = *b"Z ";
+        message.authenticity = b'P';
+        message.short_sale_threshold = b' ';
+        message.ipo_flag = b' ';
+        message.luld_tier = b' ';
+        message.etp_flag = b' ';
+        message.inverse_indicator = b'N';
+        message
+    }
+
+    fn state_message(&self, locate: u16, (state, reason): State) -> StockTradingAction {
+        let mut message = StockTradingAction::new(locate, self.stamp);
+        message.stock = self.symbol(locate);
+        message.trading_state = state;
+        message.reserved = b' ';
+        message.reason = reason;
+        message
     }
 
     /// The orders of these references, the oldest first.
@@ -356,14 +496,14 @@ impl<W: Write> Session<W> {
         Ok(before)
     }
 
-    fn write_add(&mut self, order_ref: u64, order: NewOrder) -> Result<(), ConvertError> {
+    fn add_message(&self, order_ref: u64, order: NewOrder) -> AddOrder {
         let mut message = AddOrder::new(order.locate, self.stamp);
         message.order_ref = U64::new(order_ref);
         message.side = side_code(order.side);
         message.shares = U32::new(order.qty);
         message.stock = self.symbol(order.locate);
         message.price = Price4::new(order.price);
-        self.write(&message)
+        message
     }
 
     fn system_event(&mut self, code: u8) -> Result<(), ConvertError> {
@@ -390,7 +530,7 @@ impl<W: Write> Session<W> {
         let code = bytes.first().copied().map_or('?', char::from);
         let count = self.counts.entry(code).or_insert(0);
         *count = count.saturating_add(1);
-        self.out.write_message(bytes).map_err(ConvertError::Write)
+        self.out.on_message(bytes).map_err(ConvertError::Write)
     }
 }
 
@@ -405,10 +545,10 @@ const fn side_code(side: Side) -> u8 {
 mod tests {
     use super::*;
 
-    fn session() -> Session<Vec<u8>> {
+    fn session() -> Session<binaryfile::Writer<Vec<u8>>> {
         let day = Day::new(jiff::civil::date(2024, 8, 8), "UTC").unwrap();
-        let instrument = Instrument { symbol: Symbol::new("ACME").unwrap(), round_lot: 1 };
-        Session::new(Vec::new(), day, vec![instrument]).unwrap()
+        let instrument = Instrument { symbol: Symbol::new("ACME").unwrap(), round_lot: 1, state: b'T' };
+        Session::new(binaryfile::Writer::new(Vec::new()), day, vec![instrument]).unwrap()
     }
 
     const ORDER: NewOrder = NewOrder { locate: 1, side: Side::Buy, qty: 10, price: 5 };
@@ -427,7 +567,8 @@ mod tests {
         assert_eq!(session.at(midnight).unwrap(), Phase::Within);
         assert_eq!(session.at(EpochNanos(midnight.0 + 86_400_000_000_000)).unwrap(), Phase::After);
         assert_eq!(session.counts[&'A'], 2);
-        let (_, bytes) = session.finish().unwrap();
+        let (_, out) = session.finish().unwrap();
+        let bytes = out.finish().unwrap();
         let adds: Vec<&[u8]> = bytes.windows(38).filter(|bytes| bytes.starts_with(&[0, 36, b'A'])).collect();
         assert_eq!((adds[0][20], adds[0][25]), (9, 6), "the older order first, with what is left of it");
         assert_eq!((adds[1][20], adds[1][25]), (5, 10));

@@ -9,7 +9,7 @@ use std::io::Write;
 use peregrine_source::session::date_of;
 use peregrine_types::{EpochNanos, Side};
 
-use crate::binance::decimal;
+use crate::decimal::decimal;
 use crate::desk::Desk;
 use crate::directory::{Directory, Name};
 use crate::findings::Findings;
@@ -204,7 +204,7 @@ impl<W: Write> Converter<W> {
             return self.desk.find(Finding::SymbolFiltered, place, || name);
         };
         if is_snapshot && !market.is_in_snapshot {
-            market.book.clear(&mut self.desk)?;
+            market.book.clear(&mut self.desk.session)?;
             market.is_told = true;
         }
         market.is_in_snapshot = is_snapshot;

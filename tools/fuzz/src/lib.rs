@@ -11,3 +11,4 @@ pub mod mutate;
 pub mod order_entry;
 pub mod run;
 pub mod targets;
+pub mod vendor;

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::{corpus, order_entry};
+use crate::{corpus, order_entry, vendor};
 
 /// A fuzz body and where its inputs begin.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 18] = [
     Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
     Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
     Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
@@ -36,6 +36,9 @@ pub const ALL: [Target; 15] = [
     Target { name: "fix", body: peregrine_fix::fuzz::fix, corpus: order_entry::fix },
     Target { name: "port", body: peregrine_venue::fuzz::port_messages, corpus: order_entry::port },
     Target { name: "port42", body: peregrine_venue::fuzz::port42_messages, corpus: order_entry::port42 },
+    Target { name: "alpaca", body: peregrine_vendor::fuzz::alpaca, corpus: vendor::alpaca },
+    Target { name: "massive", body: peregrine_vendor::fuzz::massive, corpus: vendor::massive },
+    Target { name: "ib", body: peregrine_vendor::fuzz::ib, corpus: vendor::ib },
 ];
 
 /// A negative control, run only when it is named: asks for a gibibyte at every second length.

@@ -60,7 +60,8 @@ impl From<Incident> for Control {
 }
 
 /// The name of the session behind `session`: its last digits count on; a name without digits at its end gets one.
-pub(crate) fn next_session(session: Session) -> Session {
+#[must_use]
+pub fn next_session(session: Session) -> Session {
     let mut name = session.0;
     for byte in name.iter_mut().rev() {
         match *byte {

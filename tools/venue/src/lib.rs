@@ -80,9 +80,10 @@ pub use drop_copy::{CopyFaults, DropCopy, DropCopyConfig, DropCopyCounters};
 pub use exchange::{Exchange, Feed};
 pub use faults::{FaultyLine, LineCounters, LineFaults, PortFaultCounters, PortFaults};
 pub use hash::EventHash;
-pub use incidents::Incident;
+pub use incidents::{Incident, next_session};
 pub use live::{
-    Addresses, ControlSummary, EndpointCounters, LineReport, PortSummary, Server, ServerError, Summary, TapeError, ask,
+    Addresses, ControlSummary, EndpointCounters, Line, LineReport, PortSummary, RequestServer, Server, ServerError,
+    SnapshotServer, Summary, TapeError, Tell, VISITOR_COUNT_MAX, ask,
 };
 pub use orders::{
     AccountId, Auction, Bands, Command, Display, FirmId, Lifetime, NewOrder, OrderEvent, SelfTrade, Terms, TimeOfDay,
@@ -96,7 +97,7 @@ pub use settings::{
     ControlSettings, DropCopySettings, FlowSettings, LineSettings, PortSettings, RetransmissionSettings, Settings,
     SettingsError, SnapshotSettings, TickRules,
 };
-pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot};
+pub use snapshot::{END_OF_SNAPSHOT, END_OF_SNAPSHOT_LEN, end_of_snapshot, snapshot_end};
 pub use stream::{FeedStream, StreamConfig, StreamCounters};
 pub use supervisor::{BandReference, BandRules, DayRules, ImbalanceRules};
 pub use tape::{TapeCounters, TapeFlow};

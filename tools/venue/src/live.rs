@@ -37,14 +37,13 @@ use crate::tape::TapeFlow;
 
 use control::ControlDesk;
 use copies::CopyEndpoint;
-use lines::{Line, RequestServer};
 use ports::Endpoint;
-use snapshots::{SnapshotServer, VISITOR_COUNT_MAX};
 use tape::Tape;
 
 pub use control::{ControlSummary, ask};
-pub use lines::LineReport;
+pub use lines::{Line, LineReport, RequestServer};
 pub use ports::EndpointCounters;
+pub use snapshots::{SnapshotServer, Tell, VISITOR_COUNT_MAX};
 pub use summary::{PortSummary, Summary};
 
 use summary::Digest;
@@ -332,7 +331,9 @@ impl Server {
         match token {
             REQUESTS => self.requests.set_readable(),
             SNAPSHOTS => {
-                self.snapshots.accept((self.poll.registry(), VISITORS), self.exchange.venue(), next, now);
+                let venue = self.exchange.venue();
+                let tell = |on_message: &mut dyn FnMut(&[u8])| venue.snapshot(next, &mut |message| on_message(message));
+                self.snapshots.accept((self.poll.registry(), VISITORS), &tell, now);
             }
             Token(visitor) if visitor < PORTS => self.snapshots.set_ready(visitor - VISITORS, is_ready),
             Token(port) => {

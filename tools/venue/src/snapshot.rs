@@ -50,11 +50,17 @@ impl Venue {
                 }
             }
         }
-        let number = AsciiNumber::<20>::new(next_sequence_number).unwrap_or(AsciiNumber([b'9'; 20]));
-        let mut end = [END_OF_SNAPSHOT; END_OF_SNAPSHOT_LEN];
-        end[1..].copy_from_slice(&number.0);
-        on_message(&end);
+        on_message(&snapshot_end(next_sequence_number));
     }
+}
+
+/// The message that ends a snapshot: the feed goes on from the message with this number.
+#[must_use]
+pub fn snapshot_end(next_sequence_number: u64) -> [u8; END_OF_SNAPSHOT_LEN] {
+    let number = AsciiNumber::<20>::new(next_sequence_number).unwrap_or(AsciiNumber([b'9'; 20]));
+    let mut end = [END_OF_SNAPSHOT; END_OF_SNAPSHOT_LEN];
+    end[1..].copy_from_slice(&number.0);
+    end
 }
 
 /// The number that the end of a snapshot gives, `None` for any other message.

@@ -137,7 +137,7 @@ impl Market {
                     State::Waiting => (Finding::BeforeSnapshot, 0),
                 };
                 desk.find(finding, place, || format!("{}; the book is at {last}", numbers()))?;
-                self.book.clear(desk)?;
+                self.book.clear(&mut desk.session)?;
                 self.state = State::Waiting;
                 self.keep(desk, depth, place)
             }

@@ -345,5 +345,5 @@ fn print<W: Write>(
     place: Place,
 ) -> Result<(), ConvertError> {
     let price = desk.scale.price4(price, place)?;
-    desk.session.trade(Print { locate, side: side.unwrap_or(Side::Buy), qty, price })
+    desk.session.trade(Print { locate, side: side.unwrap_or(Side::Buy), qty, price }).map(|_| ())
 }

@@ -32,7 +32,7 @@ pub struct LineReport {
 }
 
 /// One line of the feed.
-pub(super) struct Line {
+pub struct Line {
     socket: UdpSocket,
     destination: SocketAddr,
     is_clean: bool,
@@ -42,7 +42,10 @@ pub(super) struct Line {
 
 impl Line {
     /// A socket on the interface: what it sends to a group leaves by that interface.
-    pub(super) fn bind(settings: &LineSettings, (interface, ttl): (Ipv4Addr, u32), seed: u64) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind(settings: &LineSettings, (interface, ttl): (Ipv4Addr, u32), seed: u64) -> std::io::Result<Self> {
         let socket = UdpSocket::bind((interface, 0))?;
         socket.set_multicast_ttl_v4(ttl)?;
         socket.set_multicast_loop_v4(true)?;
@@ -56,7 +59,8 @@ impl Line {
         })
     }
 
-    pub(super) fn send(&mut self, packet: &[u8], now: EpochNanos) {
+    /// Sends a packet, or leaves it to the line's faults.
+    pub fn send(&mut self, packet: &[u8], now: EpochNanos) {
         if self.is_clean {
             transmit(&self.socket, packet, self.destination, &mut self.report);
         } else {
@@ -77,16 +81,20 @@ impl Line {
     }
 
     /// Sends what is due of the packets that were held back.
-    pub(super) fn poll(&mut self, now: EpochNanos) {
+    pub fn poll(&mut self, now: EpochNanos) {
         let (socket, destination, report) = (&self.socket, self.destination, &mut self.report);
         self.faulty.poll(now, &mut |packet| transmit(socket, packet, destination, report));
     }
 
-    pub(super) fn next_deadline(&self) -> Option<EpochNanos> {
+    /// When something that was held back is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<EpochNanos> {
         self.faulty.next_deadline()
     }
 
-    pub(super) const fn report(&self) -> LineReport {
+    /// What it sent.
+    #[must_use]
+    pub const fn report(&self) -> LineReport {
         LineReport { faults: self.faulty.counters(), ..self.report }
     }
 }
@@ -99,18 +107,22 @@ fn transmit(socket: &UdpSocket, packet: &[u8], destination: SocketAddr, report: 
 }
 
 /// The server that sends messages again.
-pub(super) struct RequestServer {
+pub struct RequestServer {
     socket: mio::net::UdpSocket,
     faulty: FaultyLine,
     lie_ppm: u32,
     chance: ChaCha8Rng,
     is_readable: bool,
-    pub(super) report: LineReport,
+    report: LineReport,
     pub(super) lie_count: u64,
 }
 
 impl RequestServer {
-    pub(super) fn bind(
+    /// Listens; `token` is its socket's.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind(
         settings: &RetransmissionSettings,
         (registry, token): (&Registry, Token),
         seed: u64,
@@ -128,16 +140,27 @@ impl RequestServer {
         })
     }
 
-    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+    /// What it sent.
+    #[must_use]
+    pub const fn report(&self) -> LineReport {
+        self.report
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    pub(super) const fn set_readable(&mut self) {
+    /// Requests wait.
+    pub const fn set_readable(&mut self) {
         self.is_readable = true;
     }
 
     /// Answers the requests that wait, and sends what is due. Returns whether requests are left.
-    pub(super) fn serve(&mut self, stream: &mut FeedStream, now: EpochNanos) -> bool {
+    pub fn serve(&mut self, stream: &mut FeedStream, now: EpochNanos) -> bool {
         let mut buffer = [0; 64];
         for _ in 0..REQUESTS_PER_TURN_MAX {
             if !self.is_readable {
@@ -171,7 +194,9 @@ impl RequestServer {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<EpochNanos> {
+    /// When something that was held back is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<EpochNanos> {
         self.faulty.next_deadline()
     }
 

@@ -11,10 +11,12 @@ use peregrine_types::EpochNanos;
 
 use super::connection::{Connection, Moved};
 use crate::settings::SnapshotSettings;
-use crate::venue::Venue;
+
+/// Hands out the messages of a snapshot, its end among them.
+pub type Tell<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
 
 /// Connections at once; more are not accepted.
-pub(super) const VISITOR_COUNT_MAX: usize = 64;
+pub const VISITOR_COUNT_MAX: usize = 64;
 const PACKET_LEN_MAX: usize = 256;
 const OUTBOX_LEN_MAX: usize = 1 << 18;
 
@@ -24,16 +26,20 @@ struct Visitor {
 }
 
 /// See the module.
-pub(super) struct SnapshotServer {
+pub struct SnapshotServer {
     listener: TcpListener,
     settings: SnapshotSettings,
     session: SessionId,
     visitors: Vec<Option<Visitor>>,
-    pub(super) served_count: u64,
+    served_count: u64,
 }
 
 impl SnapshotServer {
-    pub(super) fn bind(
+    /// Listens; `token` is its listener's.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind(
         settings: SnapshotSettings,
         session: SessionId,
         (registry, token): (&Registry, Token),
@@ -45,34 +51,40 @@ impl SnapshotServer {
     }
 
     /// Snapshots are of that session of the feed from now on.
-    pub(super) const fn set_session(&mut self, session: SessionId) {
+    pub const fn set_session(&mut self, session: SessionId) {
         self.session = session;
     }
 
-    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+    /// Snapshots that were handed out.
+    #[must_use]
+    pub const fn served_count(&self) -> u64 {
+        self.served_count
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Takes every connection that waits: token `first` and those behind it are the connections'.
-    pub(super) fn accept(
-        &mut self,
-        (registry, first): (&Registry, usize),
-        venue: &Venue,
-        next_sequence_number: u64,
-        now: EpochNanos,
-    ) {
+    /// Takes every connection that waits, each gets what `tell` has: token `first` and those behind it, up to
+    /// [`VISITOR_COUNT_MAX`], are the connections'.
+    pub fn accept(&mut self, (registry, first): (&Registry, usize), tell: Tell<'_>, now: EpochNanos) {
         while let Ok((stream, _)) = self.listener.accept() {
             let free = self.visitors.iter_mut().enumerate().find(|(_, visitor)| visitor.is_none());
             let Some((slot, visitor)) = free else { continue };
             let Ok(connection) = Connection::new(stream, registry, Token(first + slot)) else { continue };
-            let mut session = session_of(&self.settings, self.session, venue, next_sequence_number, now);
+            let mut session = session_of(&self.settings, self.session, tell, now);
             session.connect(now);
             *visitor = Some(Visitor { connection, session });
             self.served_count += 1;
         }
     }
 
-    pub(super) fn set_ready(&mut self, slot: usize, (is_readable, is_writable): (bool, bool)) {
+    /// Bytes can be read from, or written to, the connection with this place behind the first token.
+    pub fn set_ready(&mut self, slot: usize, (is_readable, is_writable): (bool, bool)) {
         if let Some(Some(visitor)) = self.visitors.get_mut(slot) {
             visitor.connection.is_readable |= is_readable;
             visitor.connection.is_writable |= is_writable;
@@ -80,7 +92,7 @@ impl SnapshotServer {
     }
 
     /// Moves the bytes of every connection. Returns whether bytes are left to be read.
-    pub(super) fn serve(&mut self, now: EpochNanos, buffer: &mut [u8]) -> bool {
+    pub fn serve(&mut self, now: EpochNanos, buffer: &mut [u8]) -> bool {
         let mut is_busy = false;
         for slot in &mut self.visitors {
             let Some(visitor) = slot else { continue };
@@ -93,7 +105,9 @@ impl SnapshotServer {
         is_busy
     }
 
-    pub(super) fn next_deadline(&self) -> Option<EpochNanos> {
+    /// When a session has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<EpochNanos> {
         self.visitors.iter().flatten().filter_map(|visitor| visitor.session.next_deadline()).min()
     }
 }
@@ -120,15 +134,9 @@ impl Visitor {
 }
 
 /// A session that holds the snapshot.
-fn session_of(
-    settings: &SnapshotSettings,
-    session: SessionId,
-    venue: &Venue,
-    next_sequence_number: u64,
-    now: EpochNanos,
-) -> ServerSession {
+fn session_of(settings: &SnapshotSettings, session: SessionId, tell: Tell<'_>, now: EpochNanos) -> ServerSession {
     let (mut message_count_max, mut byte_count_max) = (0, 0);
-    venue.snapshot(next_sequence_number, &mut |message| {
+    tell(&mut |message| {
         message_count_max += 1;
         byte_count_max += message.len();
     });
@@ -144,7 +152,7 @@ fn session_of(
         message_count_max,
         byte_count_max,
     });
-    venue.snapshot(next_sequence_number, &mut |message| {
+    tell(&mut |message| {
         // The store was made for exactly these.
         let pushed = session.sequence(message, now);
         debug_assert!(pushed.is_ok(), "{pushed:?}");
