@@ -42,11 +42,19 @@ struct LevelOrder {
     qty: u32,
 }
 
+/// Lots by whether the level is an ask, and its price in 10⁻⁴.
+type Levels = BTreeMap<(bool, u32), u32>;
+
 /// References of orders that stand for levels, for all books of a session.
 #[derive(Debug, Default)]
 pub(crate) struct References(u64);
 
 impl References {
+    /// References from `first` on.
+    pub(crate) const fn starting(first: u64) -> Self {
+        Self(first.saturating_sub(1))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.saturating_add(1);
         self.0
@@ -91,25 +99,65 @@ impl LevelBook {
         changes: &[LevelChange],
         place: Place,
     ) -> Result<(), ConvertError> {
-        let mut last = BTreeMap::new();
+        let mut last = Levels::new();
         for change in changes {
             let price = desk.scale.price4(change.price, place)?;
             let qty = desk.lot.lots(change.qty, place, &mut desk.findings)?;
             last.insert((change.side == Side::Sell, price), qty);
         }
+        self.settle(desk, references, &last, place)?;
+        self.check_crossed(desk, Finding::Crossed, place)
+    }
+
+    /// The book becomes these levels and no others.
+    pub(crate) fn become_levels<W: Write>(
+        &mut self,
+        desk: &mut Desk<W>,
+        references: &mut References,
+        levels: &[LevelChange],
+        place: Place,
+    ) -> Result<(), ConvertError> {
+        let gone = |is_sell| move |price: &u32| ((is_sell, *price), 0);
+        let mut all: Levels = self.bids.keys().map(gone(false)).chain(self.asks.keys().map(gone(true))).collect();
+        for level in levels {
+            let price = desk.scale.price4(level.price, place)?;
+            let qty = desk.lot.lots(level.qty, place, &mut desk.findings)?;
+            all.insert((level.side == Side::Sell, price), qty);
+        }
+        self.settle(desk, references, &all, place)
+    }
+
+    /// Says so where bid and ask cross or touch.
+    pub(crate) fn check_crossed<W: Write>(
+        &self,
+        desk: &mut Desk<W>,
+        finding: Finding,
+        place: Place,
+    ) -> Result<(), ConvertError> {
+        match self.best() {
+            [Some(bid), Some(ask)] if bid.price >= ask.price => {
+                desk.find(finding, place, || format!("bid {} ask {} (10^-4)", bid.price, ask.price))
+            }
+            [_, _] => Ok(()),
+        }
+    }
+
+    /// Writes the changes: what shrinks or goes first.
+    fn settle<W: Write>(
+        &mut self,
+        desk: &mut Desk<W>,
+        references: &mut References,
+        changes: &Levels,
+        place: Place,
+    ) -> Result<(), ConvertError> {
         for is_growing in [false, true] {
-            for ((is_sell, price), qty) in &last {
+            for ((is_sell, price), qty) in changes {
                 let side = if *is_sell { Side::Sell } else { Side::Buy };
                 let known = self.side(side).get(price).copied();
                 if (known.map_or(0, |order| order.qty) < *qty) == is_growing {
                     self.set(desk, references, (side, *price, *qty), place)?;
                 }
             }
-        }
-        if let [Some(bid), Some(ask)] = self.best()
-            && bid.price >= ask.price
-        {
-            desk.find(Finding::Crossed, place, || format!("bid {} ask {} (10^-4)", bid.price, ask.price))?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use peregrine_types::{EpochNanos, Nanos, Side, Symbol};
 use crate::desk::Desk;
 use crate::findings::Findings;
 use crate::scale::Lot;
-use crate::session::{Day, Instrument, NewOrder, Phase, Print};
+use crate::session::{Day, Instrument, NO_REASON, NewOrder, Phase, Print};
 use crate::text::Lines;
 use crate::time::Times;
 use crate::{ConvertError, Finding, Place, Plan, SymbolEntry};
@@ -212,9 +212,9 @@ impl<W: Write> Converter<W> {
                 }
             }
             _ => match row.price {
-                -1 => self.desk.session.trading_state(1, b'H'),
-                0 => self.desk.session.trading_state(1, b'Q'),
-                1 => self.desk.session.trading_state(1, b'T'),
+                -1 => self.desk.session.trading_state(1, b'H', NO_REASON),
+                0 => self.desk.session.trading_state(1, b'Q', NO_REASON),
+                1 => self.desk.session.trading_state(1, b'T', NO_REASON),
                 other => self.desk.find(Finding::Malformed, place, || format!("trading state {other}")),
             },
         }

@@ -1,6 +1,8 @@
 //! Writes a sound ITCH 5.0 session: directory and session events around the flow, stamps that never go back, and no message
 //! about an order that is not there. Every order is followed, so that what would be unsound is refused here.
 
+mod states;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 
@@ -9,12 +11,14 @@ use peregrine_source::{binaryfile, session_midnight};
 use peregrine_types::{EpochNanos, Side, Symbol};
 use peregrine_wire::itch50::{
     AddOrder, CrossTrade, DAY_NS, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice, OrderReplace,
-    Price4, StockDirectory, StockTradingAction, SystemEvent, TradeNonCross,
+    Price4, StockDirectory, SystemEvent, TradeNonCross,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::ConvertError;
+pub(crate) use states::{NO_REASON, NewImbalance};
+use states::Standing;
 
 /// The trading day and where it begins and ends.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +94,8 @@ pub(crate) struct Session<W: Write> {
     live: HashMap<u64, Live>,
     /// The references of each instrument's orders, by locate.
     refs: HashMap<u16, HashSet<u64>>,
+    /// What was heard of instruments' states, by locate.
+    standings: HashMap<u16, Standing>,
     counts: BTreeMap<char, u64>,
     rank_last: u64,
     match_last: u64,
@@ -111,6 +117,7 @@ impl<W: Write> Session<W> {
             instruments,
             live: HashMap::new(),
             refs: HashMap::new(),
+            standings: HashMap::new(),
             counts: BTreeMap::new(),
             rank_last: 0,
             match_last: 0,
@@ -268,16 +275,6 @@ impl<W: Write> Session<W> {
         self.write(&message)
     }
 
-    /// The trading state of an instrument: `H`, `Q` or `T`.
-    pub(crate) fn trading_state(&mut self, locate: u16, state: u8) -> Result<(), ConvertError> {
-        let mut message = StockTradingAction::new(locate, self.stamp);
-        message.stock = self.symbol(locate);
-        message.trading_state = state;
-        message.reserved = b' ';
-        message.reason = *b"    ";
-        self.write(&message)
-    }
-
     /// Ends the session and gives back how many messages of each type it has, and what it was written to.
     pub(crate) fn finish(mut self) -> Result<(BTreeMap<char, u64>, W), ConvertError> {
         if !self.is_open {
@@ -310,7 +307,7 @@ impl<W: Write> Session<W> {
             message.etp_flag = b' ';
             message.inverse_indicator = b'N';
             self.write(&message)?;
-            self.trading_state(locate, b'T')?;
+            self.open_state(locate)?;
         }
         self.system_event(b'S')?;
         self.system_event(b'Q')?;
