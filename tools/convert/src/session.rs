@@ -17,8 +17,8 @@ use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::ConvertError;
-pub(crate) use states::{NO_REASON, NewImbalance};
 use states::Standing;
+pub(crate) use states::{NO_REASON, NewImbalance};
 
 /// The trading day and where it begins and ends.
 #[derive(Clone, Copy, Debug)]

@@ -166,12 +166,6 @@ impl Scan {
 const fn is_session(schema: Schema) -> bool {
     matches!(
         schema,
-        Schema::Mbo
-            | Schema::Mbp1
-            | Schema::Mbp10
-            | Schema::Tbbo
-            | Schema::Trades
-            | Schema::Status
-            | Schema::Imbalance
+        Schema::Mbo | Schema::Mbp1 | Schema::Mbp10 | Schema::Tbbo | Schema::Trades | Schema::Status | Schema::Imbalance
     )
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+pub(crate) mod sessions;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 

@@ -119,7 +119,12 @@ impl Orders {
         Some((resting, taken))
     }
 
-    fn on_execution<W: Write>(&mut self, out: &mut Out<W>, event: &MarketEvent, price: Option<Price>) -> Result<(), ConvertError> {
+    fn on_execution<W: Write>(
+        &mut self,
+        out: &mut Out<W>,
+        event: &MarketEvent,
+        price: Option<Price>,
+    ) -> Result<(), ConvertError> {
         let Some((resting, size)) = self.take(out, event, Some(event.qty.0)) else { return Ok(()) };
         let (side, order) = (Some(resting.side), event.id_a);
         let traded = price.unwrap_or(resting.price).0;
@@ -132,7 +137,12 @@ impl Orders {
         write(out, event, Part { action: Action::Cancel, price: resting.price.0, is_last: true, ..part })
     }
 
-    fn on_reduction<W: Write>(&mut self, out: &mut Out<W>, event: &MarketEvent, qty: Option<u64>) -> Result<(), ConvertError> {
+    fn on_reduction<W: Write>(
+        &mut self,
+        out: &mut Out<W>,
+        event: &MarketEvent,
+        qty: Option<u64>,
+    ) -> Result<(), ConvertError> {
         let Some((resting, size)) = self.take(out, event, qty) else { return Ok(()) };
         let (action, side, price) = (Action::Cancel, Some(resting.side), resting.price.0);
         write(out, event, Part { action, side, order: event.id_a, price, size, is_last: true })
