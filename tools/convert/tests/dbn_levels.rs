@@ -10,7 +10,7 @@ use std::path::Path;
 use common::sessions::{self, Messages};
 use common::{Collected, Replay, Written, plan, real_data};
 use dbn::decode::{DbnDecoder, DbnMetadata as _, DecodeRecord as _, DynDecoder};
-use dbn::{BidAskPair, MboMsg, Mbp1Msg, Mbp10Msg, Schema, TradeMsg, UNDEF_PRICE, VersionUpgradePolicy};
+use dbn::{BidAskPair, MboMsg, Mbp1Msg, Mbp10Msg, TradeMsg, UNDEF_PRICE, VersionUpgradePolicy};
 use jiff::civil::{Date, date};
 use peregrine_convert::{DbnSchema, Format};
 use peregrine_generate::{GeneratorConfig, Session, write_binary_file};
@@ -65,13 +65,13 @@ fn decoded(bytes: &[u8], schema: DbnSchema) -> Vec<Row> {
     let mut decoder = DbnDecoder::with_upgrade_policy(bytes, VersionUpgradePolicy::AsIs).unwrap();
     assert_eq!(decoder.metadata().schema.unwrap().as_str(), schema.name());
     let mut rows = Vec::new();
-    match decoder.metadata().schema.unwrap() {
-        Schema::Mbp10 => {
+    match schema.name() {
+        "mbp-10" => {
             while let Some(record) = decoder.decode_record::<Mbp10Msg>().unwrap() {
                 rows.push(row!(record, record.levels.iter().map(pair).collect()));
             }
         }
-        Schema::Mbp1 | Schema::Tbbo => {
+        "mbp-1" | "tbbo" => {
             while let Some(record) = decoder.decode_record::<Mbp1Msg>().unwrap() {
                 rows.push(row!(record, record.levels.iter().map(pair).collect()));
             }
