@@ -73,7 +73,7 @@ pub(crate) fn convert<W: Write>(plan: &Plan, out: W) -> Result<Converted<W>, Con
     let told = || scan.first.and_then(|first| date_of(first, &plan.zone));
     let date = plan.date.or_else(told).ok_or_else(|| ConvertError::NoDate(plan.input.clone()))?;
     let mut findings = Findings::new(plan.is_strict);
-    let name = |symbol: &String| Name { source: symbol.clone(), other: symbol.chars().take(8).collect() };
+    let name = |symbol: &String| Name { source: symbol.clone(), other: symbol.chars().take(8).collect(), round_lot: 1 };
     let names: Vec<Name> = scan.symbols.iter().map(name).collect();
     let directory = Directory::new(plan, &names, &mut findings)?;
     let lot = plan.lot.unwrap_or_else(|| scan.finest.lot());

@@ -15,6 +15,8 @@ pub(crate) struct Name {
     pub(crate) source: String,
     /// What else it may be called, where that is no ITCH symbol.
     pub(crate) other: String,
+    /// Shares in a round lot; 1 where the source does not say.
+    pub(crate) round_lot: u32,
 }
 
 /// The instruments that are converted.
@@ -38,7 +40,7 @@ impl Directory {
         }
         let mut directory = Self { instruments: Vec::new(), entries: Vec::new(), locates: Vec::new() };
         let mut taken = HashSet::new();
-        for Name { source, other } in names {
+        for Name { source, other, round_lot } in names {
             if !plan.symbols.is_empty() && !plan.symbols.contains(source) {
                 directory.locates.push(None);
                 continue;
@@ -55,7 +57,7 @@ impl Directory {
                 findings.add(Finding::SymbolRenamed, Place::Byte(0), || format!("{source} is {symbol}"))?;
             }
             taken.insert(symbol);
-            directory.instruments.push(Instrument { symbol, round_lot: 1, state: b'T' });
+            directory.instruments.push(Instrument { symbol, round_lot: *round_lot, state: b'T' });
             directory.entries.push(SymbolEntry { locate, symbol: symbol.to_string(), source: source.clone() });
             directory.locates.push(Some(locate));
         }

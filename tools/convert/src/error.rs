@@ -64,6 +64,17 @@ pub enum ConvertError {
     /// Nothing says which day the file belongs to.
     #[error("the session's date is unknown ({}): neither its rows nor its name tell it: give it with --date YYYY-MM-DD", .0.display())]
     NoDate(PathBuf),
+    /// Nothing in the file can be told as a session.
+    #[error(
+        "no session can be made of this file ({}): it holds {holds} alone: convert the file of the same day whose schema is mbo, mbp-10, \
+         mbp-1, tbbo, trades, status or imbalance", path.display()
+    )]
+    NoSession {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        holds: String,
+    },
     /// A setting that cannot be.
     #[error("{setting}: {reason}")]
     Setting {

@@ -74,7 +74,7 @@ kinds! {
     AfterSession = "after_session", Dropped, false, "a row past the session's day: choose --date or --zone so that the day holds it, or convert it as another session";
     Malformed = "malformed_row", Dropped, false, "a row that is not what the format says";
     Truncated = "truncated", Dropped, false, "the file stops in the middle of a row";
-    OtherRecord = "other_record", Dropped, true, "a record that a book of orders has no use for";
+    OtherRecord = "other_record", Dropped, true, "a record that the session has no message for, or that other records tell already";
     SymbolFiltered = "symbol_filtered", Dropped, true, "a row of an instrument that --symbols does not name";
     SymbolRenamed = "symbol_renamed", Mended, true, "a name that is no ITCH symbol (one to eight printable characters): another stands for it";
     UnknownOrder = "unknown_order", Dropped, false, "a change of an order that is not in the book";
@@ -102,6 +102,11 @@ kinds! {
     SnapshotMissing = "snapshot_missing", Noted, false, "no snapshot ever told the book of a symbol";
     UnknownLevel = "unknown_level", Dropped, true, "the removal of a price level that is not in the book";
     Crossed = "crossed", Noted, false, "bid at or above ask behind a whole update";
+    CrossedShown = "crossed_shown", Noted, true, "bid at or above ask in the source's own levels behind an event: an auction's book is";
+    BookAtTrades = "book_at_trades", Noted, true, "the source tells its best levels at trades alone: between them the book stands still";
+    StateUnchanged = "state_unchanged", Dropped, true, "a status that says nothing about trading, quoting or short selling";
+    ReasonUnknown = "reason_unknown", Mended, true, "a reason of a trading state that ITCH has no code for: left out";
+    PriceStepFiner = "price_step_finer", Noted, true, "an instrument whose least price step cannot be written: prices on it end the conversion, see --price-scale";
     TickerDiffers = "ticker_differs", Noted, false, "the book differs from the exchange's own best bid and ask at the same update number";
     OffMarketTrade = "off_market_trade", Dropped, true, "a trade outside of the book (insurance fund, deleveraging)";
 }

@@ -60,6 +60,11 @@ struct LevelOrder {
 pub struct References(u64);
 
 impl References {
+    /// References from `first` on.
+    pub(crate) const fn starting(first: u64) -> Self {
+        Self(first.saturating_sub(1))
+    }
+
     /// One that was never given out.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.saturating_add(1);
@@ -120,19 +125,60 @@ impl LevelBook {
         changes: &[LevelChange],
         place: Place,
     ) -> Result<(), ConvertError> {
-        let mut levels = Vec::with_capacity(changes.len());
-        for LevelChange { side, price, qty } in changes {
+        let levels = Self::in_session_units(desk, changes, place)?;
+        self.settle(desk, references, &levels, place)?;
+        self.check_crossed(desk, Finding::Crossed, place)
+    }
+
+    /// The book becomes these levels and no others.
+    pub(crate) fn become_levels<W: Write>(
+        &mut self,
+        desk: &mut Desk<W>,
+        references: &mut References,
+        levels: &[LevelChange],
+        place: Place,
+    ) -> Result<(), ConvertError> {
+        let mut all: Vec<Level> = self.levels().map(|level| Level { qty: 0, ..level }).collect();
+        all.extend(Self::in_session_units(desk, levels, place)?);
+        self.settle(desk, references, &all, place)
+    }
+
+    /// Says so where bid and ask cross or touch.
+    pub(crate) fn check_crossed<W: Write>(
+        &self,
+        desk: &mut Desk<W>,
+        finding: Finding,
+        place: Place,
+    ) -> Result<(), ConvertError> {
+        match self.best() {
+            [Some(bid), Some(ask)] if bid.price >= ask.price => {
+                desk.find(finding, place, || format!("bid {} ask {} (10^-4)", bid.price, ask.price))
+            }
+            [_, _] => Ok(()),
+        }
+    }
+
+    fn in_session_units<W: Write>(
+        desk: &mut Desk<W>,
+        changes: &[LevelChange],
+        place: Place,
+    ) -> Result<Vec<Level>, ConvertError> {
+        let level = |LevelChange { side, price, qty }: &LevelChange| -> Result<Level, ConvertError> {
             let price = desk.scale.price4(*price, place)?;
-            let qty = desk.lot.lots(*qty, place, &mut desk.findings)?;
-            levels.push(Level { side: *side, price, qty });
-        }
-        for unknown in self.set(&mut desk.session, references, &levels)? {
+            Ok(Level { side: *side, price, qty: desk.lot.lots(*qty, place, &mut desk.findings)? })
+        };
+        changes.iter().map(level).collect()
+    }
+
+    fn settle<W: Write>(
+        &mut self,
+        desk: &mut Desk<W>,
+        references: &mut References,
+        levels: &[Level],
+        place: Place,
+    ) -> Result<(), ConvertError> {
+        for unknown in self.set(&mut desk.session, references, levels)? {
             desk.find(Finding::UnknownLevel, place, || format!("{} (10^-4)", unknown.price))?;
-        }
-        if let [Some(bid), Some(ask)] = self.best()
-            && bid.price >= ask.price
-        {
-            desk.find(Finding::Crossed, place, || format!("bid {} ask {} (10^-4)", bid.price, ask.price))?;
         }
         Ok(())
     }

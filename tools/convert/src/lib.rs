@@ -1,7 +1,8 @@
 //! Captures of other formats as ITCH 5.0 sessions that the engine can replay, and sessions as DBN.
 //!
-//! [`convert`] reads DBN (schema `mbo`), LOBSTER messages, Binance lines or Tardis rows and writes a sound session: stock
-//! directory, session events, and the flow, as length-prefixed messages. What was dropped, mended or is suspicious comes
+//! [`convert`] reads DBN (orders, price levels, trades, trading states, imbalances), LOBSTER messages, Binance lines or Tardis
+//! rows and writes a sound session: stock directory, session events, and the flow, as length-prefixed messages. [`write_dbn`]
+//! writes a session as DBN of one [`DbnSchema`]. What was dropped, mended or is suspicious comes
 //! back in a [`Summary`], by kind and with the first few places; times are checked for their unit, their order and the
 //! distance of the two clocks. Mappings and what they lose: `docs/convert.md`.
 //!
@@ -30,7 +31,7 @@ use jiff::civil::Date;
 use peregrine_types::Nanos;
 use serde::Serialize;
 
-pub use databento::{DbnSummary, write_dbn};
+pub use databento::{DbnSchema, DbnSummary, write_dbn};
 pub use decimal::decimal;
 pub use error::{ConvertError, Place};
 pub use findings::{Action, Finding, FindingEntry, PLACE_COUNT_MAX};
@@ -43,7 +44,7 @@ pub use time::StampClock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// Databento's DBN, schema `mbo`.
+    /// Databento's DBN.
     Dbn,
     /// LOBSTER's message file.
     Lobster,

@@ -212,9 +212,9 @@ impl<W: Write> Converter<W> {
                 }
             }
             _ => match row.price {
-                -1 => self.desk.session.trading_state(1, (b'H', NO_REASON)),
-                0 => self.desk.session.trading_state(1, (b'Q', NO_REASON)),
-                1 => self.desk.session.trading_state(1, (b'T', NO_REASON)),
+                -1 => self.desk.session.trading_state(1, b'H', NO_REASON),
+                0 => self.desk.session.trading_state(1, b'Q', NO_REASON),
+                1 => self.desk.session.trading_state(1, b'T', NO_REASON),
                 other => self.desk.find(Finding::Malformed, place, || format!("trading state {other}")),
             },
         }

@@ -1,6 +1,8 @@
 //! Writes a sound ITCH 5.0 session: directory and session events around the flow, stamps that never go back, and no message
 //! about an order that is not there. Every order is followed, so that what would be unsound is refused here.
 
+mod states;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 
@@ -9,12 +11,14 @@ use peregrine_source::{binaryfile, session_midnight};
 use peregrine_types::{EpochNanos, Side, Symbol};
 use peregrine_wire::itch50::{
     AddOrder, BrokenTrade, CrossTrade, DAY_NS, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice,
-    OrderReplace, Price4, StockDirectory, StockTradingAction, SystemEvent, TradeNonCross,
+    OrderReplace, Price4, StockDirectory, SystemEvent, TradeNonCross,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::ConvertError;
+use states::Standing;
+pub(crate) use states::{NO_REASON, NewImbalance};
 
 /// Where the messages of a session go: a file, or a feed under way.
 pub trait MessageSink {
@@ -120,19 +124,13 @@ pub struct Print {
     pub price: u32,
 }
 
-/// A trading state and its reason.
-type State = (u8, [u8; 4]);
-
-/// A reason that says nothing.
-pub(crate) const NO_REASON: [u8; 4] = *b"    ";
-
 /// A session on its way into a file, or onto the lines of a feed.
 pub struct Session<S: MessageSink> {
     out: S,
     day: Day,
     instruments: Vec<Instrument>,
-    /// What each instrument was last said to be.
-    states: Vec<State>,
+    /// What holds for each instrument.
+    standings: Vec<Standing>,
     live: HashMap<u64, Live>,
     /// The references of each instrument's orders, by locate.
     refs: HashMap<u16, HashSet<u64>>,
@@ -157,7 +155,7 @@ impl<S: MessageSink> Session<S> {
         Ok(Self {
             out,
             day,
-            states: instruments.iter().map(|instrument| (instrument.state, NO_REASON)).collect(),
+            standings: instruments.iter().map(|instrument| Standing::new(instrument.state)).collect(),
             instruments,
             live: HashMap::new(),
             refs: HashMap::new(),
@@ -364,19 +362,6 @@ impl<S: MessageSink> Session<S> {
         self.write(&message)
     }
 
-    /// The trading state of an instrument: `H`, `P`, `Q` or `T`, and its reason.
-    ///
-    /// # Errors
-    /// [`ConvertError::Write`].
-    pub fn trading_state(&mut self, locate: u16, (state, reason): (u8, [u8; 4])) -> Result<(), ConvertError> {
-        let index = usize::from(locate).checked_sub(1);
-        if let Some(known) = index.and_then(|index| self.states.get_mut(index)) {
-            *known = (state, reason);
-        }
-        let message = self.state_message(locate, (state, reason));
-        self.write(&message)
-    }
-
     /// Ends the session and gives back how many messages of each type it has, and where they went.
     ///
     /// # Errors
@@ -406,9 +391,9 @@ impl<S: MessageSink> Session<S> {
         let mut step = SystemEvent::new(0, self.stamp);
         step.event_code = b'Q';
         on_message(step.as_bytes());
-        for ((locate, instrument), state) in (1_u16..).zip(&self.instruments).zip(&self.states) {
+        for (locate, instrument) in (1_u16..).zip(&self.instruments) {
             on_message(self.directory_message(locate, *instrument).as_bytes());
-            on_message(self.state_message(locate, *state).as_bytes());
+            self.state_snapshot(locate, on_message);
         }
         for (order_ref, Live { locate, side, qty, price, .. }) in self.standing(self.live.keys()) {
             on_message(self.add_message(order_ref, NewOrder { locate, side, qty, price }).as_bytes());
@@ -419,10 +404,10 @@ impl<S: MessageSink> Session<S> {
     fn open(&mut self) -> Result<(), ConvertError> {
         self.is_open = true;
         self.system_event(b'O')?;
-        for ((locate, instrument), state) in (1_u16..).zip(self.instruments.clone()).zip(self.states.clone()) {
+        for (locate, instrument) in (1_u16..).zip(self.instruments.clone()) {
             let message = self.directory_message(locate, instrument);
             self.write(&message)?;
-            self.trading_state(locate, state)?;
+            self.open_state(locate)?;
         }
         self.system_event(b'S')?;
         self.system_event(b'Q')?;
@@ -448,15 +433,6 @@ impl<S: MessageSink> Session<S> {
         message.luld_tier = b' ';
         message.etp_flag = b' ';
         message.inverse_indicator = b'N';
-        message
-    }
-
-    fn state_message(&self, locate: u16, (state, reason): State) -> StockTradingAction {
-        let mut message = StockTradingAction::new(locate, self.stamp);
-        message.stock = self.symbol(locate);
-        message.trading_state = state;
-        message.reserved = b' ';
-        message.reason = reason;
         message
     }
 

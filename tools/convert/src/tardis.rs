@@ -103,6 +103,7 @@ pub(crate) fn convert<W: Write>(plan: &Plan, out: W) -> Result<(Desk<W>, Vec<Sym
     let name = |(exchange, symbol): &(String, String)| Name {
         source: if is_one_exchange { symbol.clone() } else { format!("{exchange}:{symbol}") },
         other: symbol.chars().take(8).collect(),
+        round_lot: 1,
     };
     let names: Vec<Name> = scan.symbols.iter().map(name).collect();
     let mut findings = Findings::new(plan.is_strict);

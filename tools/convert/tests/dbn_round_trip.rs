@@ -11,7 +11,7 @@ use dbn::decode::{DbnDecoder, DbnMetadata as _, DecodeRecord as _};
 use dbn::{MboMsg, VersionUpgradePolicy};
 use jiff::civil::{Date, date};
 use peregrine_book::MarketBooks as _;
-use peregrine_convert::{ConvertError, DbnSummary, Format, write_dbn};
+use peregrine_convert::{ConvertError, DbnSchema, DbnSummary, Format, write_dbn};
 use peregrine_generate::{GeneratorConfig, Session, write_binary_file};
 use peregrine_source::market::InputPlan;
 use peregrine_types::{Nanos, Side, SymbolId};
@@ -47,7 +47,7 @@ struct AsDbn {
 impl AsDbn {
     fn of(plan: &InputPlan) -> Result<Self, ConvertError> {
         let mut bytes = Vec::new();
-        let summary = write_dbn(plan, &mut bytes)?;
+        let summary = write_dbn(plan, DbnSchema::Mbo, &mut bytes)?;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("day.mbo.dbn"), bytes).unwrap();
         Ok(Self { summary, folder })
@@ -153,8 +153,8 @@ fn round_trip(plan: &InputPlan) -> (DbnSummary, Written) {
 fn a_generated_session_of_every_type_comes_back_with_the_same_books() {
     let folder = tempfile::tempdir().unwrap();
     let (summary, back) = round_trip(&generated(folder.path(), GeneratorConfig::every_type(3, 5, 20_000)));
-    let count = |action: char| summary.records.get(&action).copied().unwrap_or(0);
-    assert!(count('A') > 1_000 && count('F') > 100 && count('T') > 100, "{summary:?}");
+    let count = |action: &str| summary.records.get(action).copied().unwrap_or(0);
+    assert!(count("A") > 1_000 && count("F") > 100 && count("T") > 100, "{summary:?}");
     let messages = &back.summary.messages;
     assert!(messages.contains_key(&'E') && messages.contains_key(&'C') && messages.contains_key(&'X'), "{messages:?}");
     assert_eq!((back.summary.date.as_str(), back.summary.zone.as_str()), ("2026-01-05", "America/New_York"));

@@ -306,6 +306,9 @@ pub(crate) struct ConvertArgs {
     /// What to write.
     #[arg(long, value_enum, default_value = "itch50")]
     pub(crate) to: TargetFormat,
+    /// Which records a DBN file has (--to dbn); mbo where it is not given.
+    #[arg(long, value_enum)]
+    pub(crate) schema: Option<TargetSchema>,
     /// The session's date, such as 2026-01-05, where neither the first row nor the name tells it.
     #[arg(long)]
     pub(crate) date: Option<String>,
@@ -338,7 +341,7 @@ pub(crate) struct ConvertArgs {
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SourceFormat {
-    /// Databento's DBN, schema mbo.
+    /// Databento's DBN: orders, price levels, trades, states, imbalances.
     Dbn,
     /// LOBSTER's message file.
     Lobster,
@@ -353,8 +356,33 @@ pub(crate) enum SourceFormat {
 pub(crate) enum TargetFormat {
     /// A session of length-prefixed ITCH 5.0 messages.
     Itch50,
-    /// Databento's DBN, schema mbo, uncompressed.
+    /// Databento's DBN of one schema, uncompressed.
     Dbn,
+}
+
+/// Which records a DBN file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetSchema {
+    /// Every order.
+    Mbo,
+    /// Changes of the best level, and trades.
+    #[value(name = "mbp-1")]
+    Mbp1,
+    /// Changes of the ten best levels, and trades.
+    #[value(name = "mbp-10")]
+    Mbp10,
+    /// Trades, with the best level that each of them met.
+    Tbbo,
+    /// Trades.
+    Trades,
+    /// Instruments.
+    Definition,
+    /// Trading states, price tests and halts.
+    Status,
+    /// Auction prices, and what the session's trades come to.
+    Statistics,
+    /// Imbalances of auctions.
+    Imbalance,
 }
 
 /// Whose clock.

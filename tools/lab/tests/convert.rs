@@ -81,6 +81,7 @@ fn the_exit_status_says_what_became_of_it() {
         ("convert ACME.csv ACME.csv --out a.itch50", "one at a time"),
         ("convert ACME.csv --out a.dbn --to dbn --strict", "--strict"),
         ("convert day-20260106.itch50 --out a.dbn.zst --to dbn", ".dbn"),
+        ("convert ACME.csv --out a.itch50 --date 2026-01-05 --schema mbp-10", "--to dbn"),
     ];
     for (words, needle) in usage {
         let (_, said) = folder.ends(words, 2);
@@ -93,4 +94,42 @@ fn the_exit_status_says_what_became_of_it() {
         folder.ends(words, 3);
     }
     assert!(!folder.path("a.itch50").exists() && !folder.path("a.dbn").exists());
+}
+
+const SCHEMAS: [&str; 9] =
+    ["mbo", "mbp-1", "mbp-10", "tbbo", "trades", "definition", "status", "statistics", "imbalance"];
+
+#[test]
+fn a_session_becomes_dbn_of_every_schema_and_what_can_be_one_becomes_a_session_again() {
+    let folder = Folder::new();
+    folder.write("ACME_2026-01-05_message.csv", ROWS);
+    folder.ends("convert ACME_2026-01-05_message.csv --out acme-20260105.itch50", 0);
+    for schema in SCHEMAS {
+        let dbn = format!("acme.{schema}.dbn");
+        let words = format!("convert acme-20260105.itch50 --to dbn --schema {schema} --out {dbn}");
+        let (text, said) = folder.ends(&words, 0);
+        assert!(text.contains(&format!("DBN, schema {schema},")) && text.ends_with("  sound\n"), "{text}{said}");
+        let manifest = std::fs::read_to_string(folder.path(&format!("{dbn}.manifest.json"))).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(manifest["conversion"]["schema"], schema);
+        let back = format!("convert {dbn} --out {schema}-20260105.itch50 --date 2026-01-05");
+        if matches!(schema, "definition" | "statistics") {
+            let (_, said) = folder.ends(&back, 2);
+            assert!(said.contains("no session can be made") && said.contains(schema), "{said}");
+            assert!(!folder.path(&format!("{schema}-20260105.itch50")).exists());
+        } else {
+            let (text, _) = folder.ends(&back, 0);
+            assert!(text.ends_with("  sound\n"), "{text}");
+        }
+    }
+    let rows = |name: &str| {
+        let manifest = std::fs::read_to_string(folder.path(&format!("{name}-20260105.itch50.manifest.json"))).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        manifest["conversion"]["messages"].clone()
+    };
+    // Two orders and an execution: two levels, and of the execution a print and a smaller level.
+    assert_eq!((&rows("mbp-10")["A"], &rows("mbp-10")["P"], &rows("mbp-10")["X"]), (&2.into(), &1.into(), &1.into()));
+    assert_eq!((&rows("trades")["P"], &rows("status")["H"]), (&1.into(), &2.into()));
+    let (_, said) = folder.ends("convert acme-20260105.itch50 --to dbn --schema ohlcv-1s --out a.dbn", 2);
+    assert!(SCHEMAS.iter().all(|schema| said.contains(schema)), "{said}");
 }

@@ -227,7 +227,7 @@ impl<S: MessageSink> Desk<S> {
             What::Broken { id } => self.broken(instrument, id),
             What::State { state, reason } => {
                 self.counters.state_count = self.counters.state_count.saturating_add(1);
-                self.session.trading_state(locate_of(instrument), (state.code(), four_letters(&reason)))
+                self.session.trading_state(locate_of(instrument), state.code(), four_letters(&reason))
             }
             What::UnmappedState => {
                 self.counters.unmapped_state_count = self.counters.unmapped_state_count.saturating_add(1);

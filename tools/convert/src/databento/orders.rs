@@ -21,7 +21,7 @@ use std::io::Write;
 
 use peregrine_types::Side;
 
-use super::read::Mbo;
+use super::record::{Head, Mbo};
 use crate::desk::Desk;
 use crate::session::{NewOrder, Print};
 use crate::{ConvertError, Finding, Place};
@@ -80,7 +80,7 @@ impl Orders {
 
     /// Writes the events that end with the record `next`, which is of another time. To be called while the session's time is
     /// still theirs.
-    pub(super) fn end_events<W: Write>(&mut self, desk: &mut Desk<W>, next: &Mbo) -> Result<(), ConvertError> {
+    pub(super) fn end_events<W: Write>(&mut self, desk: &mut Desk<W>, next: &Head) -> Result<(), ConvertError> {
         // An event has one time: where the source does not flag its end, the next time is it.
         let time = next.ts_event.or(next.ts_recv);
         if core::mem::replace(&mut self.event_time, time) == time {
@@ -97,7 +97,7 @@ impl Orders {
         }
         let event = self.events.entry(locate).or_default();
         event.push(told);
-        if mbo.flags.is_last() || event.len() >= EVENT_LEN_MAX {
+        if mbo.head.flags.is_last() || event.len() >= EVENT_LEN_MAX {
             let event = self.events.remove(&locate).unwrap_or_default();
             self.on_event(desk, &event)?;
         }

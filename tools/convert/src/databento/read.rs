@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use dbn::decode::{DbnDecoder, DecodeRecordRef, DynReader};
-use dbn::{
-    FlagSet, MboMsg, Metadata, Record, SType, UNDEF_ORDER_SIZE, UNDEF_PRICE, UNDEF_TIMESTAMP, VersionUpgradePolicy,
-};
+use dbn::{Metadata, Record, SType, VersionUpgradePolicy};
 use jiff::civil::Date;
-use peregrine_types::Side;
 
+use super::record::Entry;
 use crate::{ConvertError, Place, text};
 
 /// Magic, version and length of the metadata.
@@ -30,52 +28,6 @@ const LENGTH_UNIT: u64 = 4;
 const HEADER_LEN: u64 = 16;
 /// Every record's length is a multiple of this.
 const ALIGNMENT: u64 = 8;
-
-/// One MBO record; prices in 10⁻⁹, undefined values as `None`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mbo {
-    pub(super) instrument: u32,
-    pub(super) ts_event: Option<u64>,
-    pub(super) ts_recv: Option<u64>,
-    pub(super) order: u64,
-    pub(super) price: Option<i64>,
-    pub(super) size: Option<u32>,
-    pub(super) flags: FlagSet,
-    pub(super) action: u8,
-    pub(super) side: Option<Side>,
-}
-
-impl Mbo {
-    fn of(record: &MboMsg) -> Self {
-        let time = |time: u64| (time != UNDEF_TIMESTAMP).then_some(time);
-        Self {
-            instrument: record.hd.instrument_id,
-            ts_event: time(record.hd.ts_event),
-            ts_recv: time(record.ts_recv),
-            order: record.order_id,
-            price: (record.price != UNDEF_PRICE).then_some(record.price),
-            size: (record.size != UNDEF_ORDER_SIZE).then_some(record.size),
-            flags: record.flags,
-            action: u8::try_from(record.action).unwrap_or(0),
-            side: match u8::try_from(record.side) {
-                Ok(b'B') => Some(Side::Buy),
-                Ok(b'A') => Some(Side::Sell),
-                Ok(_) | Err(_) => None,
-            },
-        }
-    }
-}
-
-/// One record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// An order's.
-    Mbo(Mbo),
-    /// Of another kind, by its `rtype`.
-    Other(u8),
-    /// An MBO record that is too short for one.
-    Short,
-}
 
 /// What went through a reader.
 #[derive(Debug, Default)]
@@ -120,7 +72,8 @@ impl<R> Framed<R> {
 impl<R: Read> Read for Framed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(length) = self.bad {
-            let reason = format!("a record of {} bytes", u64::from(length) * LENGTH_UNIT);
+            let (len, at) = (u64::from(length) * LENGTH_UNIT, self.passed.len.get());
+            let reason = format!("a record of {len} bytes at byte {at} (of the file as it is uncompressed)");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         match self.inner.read(buffer) {
@@ -144,6 +97,7 @@ type Bytes = Framed<io::Chain<Cursor<[u8; PRELUDE_LEN]>, DynReader<'static, BufR
 pub(super) struct Records {
     path: PathBuf,
     decoder: DbnDecoder<Bytes>,
+    version: u8,
     passed: Rc<Passed>,
     consumed: u64,
     number: u64,
@@ -187,7 +141,7 @@ impl Records {
         let reader = Framed { inner, passed: Rc::clone(&passed), left: consumed, bad: None };
         let decoder = DbnDecoder::with_upgrade_policy(reader, VersionUpgradePolicy::AsIs)
             .map_err(|error| damaged(format!("metadata: {error}")))?;
-        Ok(Self { path: path.to_path_buf(), decoder, passed, consumed, number: 0 })
+        Ok(Self { path: path.to_path_buf(), decoder, version, passed, consumed, number: 0 })
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
@@ -210,12 +164,7 @@ impl Records {
         let Some(record) = record else { return Ok(None) };
         let len = u64::try_from(record.record_size()).unwrap_or(u64::MAX);
         self.consumed = self.consumed.saturating_add(len);
-        let entry = match record.try_get::<MboMsg>() {
-            Ok(mbo) => Entry::Mbo(Mbo::of(mbo)),
-            Err(_) if record.has::<MboMsg>() => Entry::Short,
-            Err(_) => Entry::Other(record.header().rtype),
-        };
-        Ok(Some((place, entry)))
+        Ok(Some((place, Entry::of(&record, self.version))))
     }
 
     /// Bytes behind the last whole record, and whether the compressed stream stopped before its end.

@@ -2,13 +2,15 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+pub(crate) mod sessions;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use peregrine_book::{BookConfig, BookUpdate, Books, MarketBooks};
 use peregrine_convert::{ConvertError, Format, Lot, Plan, PriceScale, StampClock, Summary};
-use peregrine_source::market::{Input, InputPlan};
+use peregrine_source::market::{Feed, Input, InputPlan};
 use peregrine_types::{Full, Level, MarketEvent, Nanos, Side, Sink, SymbolId};
 use tempfile::TempDir;
 
@@ -124,7 +126,12 @@ impl Replay {
         let mut input = Input::open(plan, &[]).unwrap();
         let mut events = Collected::default();
         while input.step(&mut events).unwrap() {}
-        let counters = input.feed().decoder().counters();
+        let decoder = match input.feed() {
+            Feed::File(feed) => feed.decoder(),
+            Feed::Mold(feed) => feed.decoder(),
+            Feed::Mdp3(_) => unreachable!("sessions are ITCH"),
+        };
+        let counters = decoder.counters();
         assert_eq!((counters.malformed_count(), counters.unknown_count()), (0, 0), "{:?}", counters.malformed_last);
         assert_eq!(counters.unannounced_locate_count, 0, "every symbol is announced first");
         assert_eq!(counters.recv_time_backward_count, 0, "time never goes back");

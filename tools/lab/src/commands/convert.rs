@@ -5,7 +5,9 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use jiff::civil::Date;
-use peregrine_convert::{Action, ConvertError, DbnSummary, Format, Lot, Plan, PriceScale, StampClock, Summary};
+use peregrine_convert::{
+    Action, ConvertError, DbnSchema, DbnSummary, Format, Lot, Plan, PriceScale, StampClock, Summary,
+};
 use peregrine_dataset::{Partial, SourceDigest, digest_file};
 use peregrine_node::commands::{note, print, print_json};
 use peregrine_node::exit::{Exit, Failure};
@@ -14,7 +16,7 @@ use peregrine_source::session::date_in_name;
 use peregrine_types::Nanos;
 use serde_json::{Value, json};
 
-use crate::cli::{CLOCK_BOUND_MS, ConvertArgs, SourceFormat, Stamp, TargetFormat};
+use crate::cli::{CLOCK_BOUND_MS, ConvertArgs, SourceFormat, Stamp, TargetFormat, TargetSchema};
 use crate::commands::dataset::folder;
 use crate::commands::write;
 use crate::fold::{refused, time};
@@ -29,6 +31,9 @@ const REORDER_WINDOW_MS: i64 = 2;
 pub(super) fn run(args: &ConvertArgs) -> Result<Exit, Failure> {
     let date = args.date.as_deref().map(str::parse::<Date>).transpose();
     let date = date.map_err(|error| Failure::usage(format_args!("--date: {error}; write it as 2026-01-05")))?;
+    if args.to == TargetFormat::Itch50 && args.schema.is_some() {
+        return Err(Failure::usage("--schema says which records a DBN file has; leave it out without --to dbn"));
+    }
     match (args.to, args.files.as_slice()) {
         (TargetFormat::Itch50, [input]) => to_session(args, input, date),
         (TargetFormat::Itch50, _) => Err(Failure::usage("a session is made of one file: convert one at a time")),
@@ -103,9 +108,10 @@ fn to_dbn(args: &ConvertArgs, date: Option<Date>) -> Result<Exit, Failure> {
         is_sequence_checked: true,
         mdp3: peregrine_source::market::Mdp3Plan::default(),
     };
+    let schema = args.schema.map_or(DbnSchema::Mbo, schema_of);
     let summary = written(&args.out, |file| {
         let mut buffer = BufWriter::new(file);
-        Ok((peregrine_convert::write_dbn(&plan, &mut buffer)?, buffer))
+        Ok((peregrine_convert::write_dbn(&plan, schema, &mut buffer)?, buffer))
     })?;
     let mut sources = Vec::new();
     for file in &args.files {
@@ -120,16 +126,31 @@ fn to_dbn(args: &ConvertArgs, date: Option<Date>) -> Result<Exit, Failure> {
     Ok(if summary.is_sound { Exit::Done } else { Exit::No })
 }
 
+const fn schema_of(schema: TargetSchema) -> DbnSchema {
+    match schema {
+        TargetSchema::Mbo => DbnSchema::Mbo,
+        TargetSchema::Mbp1 => DbnSchema::Mbp1,
+        TargetSchema::Mbp10 => DbnSchema::Mbp10,
+        TargetSchema::Tbbo => DbnSchema::Tbbo,
+        TargetSchema::Trades => DbnSchema::Trades,
+        TargetSchema::Definition => DbnSchema::Definition,
+        TargetSchema::Status => DbnSchema::Status,
+        TargetSchema::Statistics => DbnSchema::Statistics,
+        TargetSchema::Imbalance => DbnSchema::Imbalance,
+    }
+}
+
 fn text_of_dbn(summary: &DbnSummary, out: &Path) -> String {
     let span = summary
         .time_span_ns
         .map_or_else(|| "no record".to_owned(), |(first, last)| format!("{} … {}", time(first), time(last)));
     let list = |counts: Vec<String>| if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
-    let records = summary.records.iter().map(|(action, count)| format!("{count} {action}")).collect();
+    let records = summary.records.iter().map(|(what, count)| format!("{count} {what}")).collect();
     let left_out = summary.left_out.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let mut text = format!(
-        "{}\n  DBN, schema mbo, {span}\n  {} instruments\n  records   {}\n  left out  {}\n",
+        "{}\n  DBN, schema {}, {span}\n  {} instruments\n  records   {}\n  left out  {}\n",
         out.display(),
+        summary.schema.name(),
         summary.instruments.len(),
         list(records),
         list(left_out),
@@ -240,6 +261,7 @@ fn text_of(summary: &Summary, out: &Path) -> String {
 fn not_converted(error: ConvertError) -> Failure {
     match error {
         ConvertError::NoDate(_)
+        | ConvertError::NoSession { .. }
         | ConvertError::Setting { .. }
         | ConvertError::Price { .. }
         | ConvertError::Quantity { .. }
