@@ -162,6 +162,8 @@ pub struct Mdp3Decoder {
     pub(super) counters: Mdp3Counters,
     /// Ranks that a refused deletion of several still has to take.
     pub(super) rank_left: Option<usize>,
+    /// The instrument at which a refused status of a group goes on.
+    pub(super) status_next: Index,
     /// Steps of the packet that were done before the sink refused.
     progress: u32,
     recv_time: EpochNanos,
@@ -209,6 +211,7 @@ impl Mdp3Decoder {
             pending: Pending::default(),
             counters: Mdp3Counters::ZERO,
             rank_left: None,
+            status_next: Index(0),
             progress: 0,
             recv_time: EpochNanos::MIN,
         }
