@@ -204,7 +204,7 @@ impl Mdp3Decoder {
         let instruments = Instruments::new(config.instrument_count_max);
         Self {
             depth: config.depth,
-            orders: Orders::new(config.order_count_max),
+            orders: Orders::new(config.order_count_max, instruments.symbols.capacity()),
             levels: Levels::new(instruments.symbols.capacity()),
             instruments,
             trades: Trades::new(),
@@ -367,7 +367,7 @@ impl Mdp3Decoder {
 
     /// Whether anything of the instrument stands.
     pub(super) fn has_orders(&self, instrument: Index) -> bool {
-        self.levels.has_any(instrument) || self.orders.any_of(instrument).is_some()
+        self.levels.has_any(instrument) || self.orders.has_any(instrument)
     }
 
     /// Everything of the instrument goes.
@@ -378,8 +378,7 @@ impl Mdp3Decoder {
         walk: &mut Walk<'_, impl Sink<MarketEvent>>,
     ) -> Result<(), Full<()>> {
         let Some(symbol) = self.instruments.get(instrument).map(|instrument| instrument.symbol) else { return Ok(()) };
-        while let Some(order) = self.orders.any_of(instrument) {
-            self.orders.remove(order.order_id);
+        while let Some(order) = self.orders.pop_any(instrument) {
             self.pending.push(MarketEvent { id_a: order.order_ref, ..walk.event(EventKind::DeleteOrder, symbol) });
             self.flush(walk)?;
         }
