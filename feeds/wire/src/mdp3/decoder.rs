@@ -40,7 +40,7 @@ use crate::itch50::{DirectoryFull, SymbolDirectory};
 pub enum Depth {
     /// From its orders.
     Orders,
-    /// From its price levels, ten at most; implied ones as orders of their own.
+    /// From its price levels, ten at most; implied ones, two at most, as orders of their own.
     Levels,
 }
 
