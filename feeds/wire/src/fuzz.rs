@@ -1,11 +1,14 @@
 //! Bodies for fuzzers: any bytes go in, and what must hold for any bytes is asserted.
 
-use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nanos};
+use std::collections::BTreeMap;
+
+use peregrine_types::{EpochNanos, EventFlags, EventKind, Full, MarketEvent, Nanos, SymbolId};
 use zerocopy::IntoBytes;
 
 use crate::arbiter::{ArbiterConfig, Framing, JoinPolicy, LineId, LossPolicy};
 use crate::feed::{GAP_DETECTED, GAP_DIFFERS, MoldFeed};
 use crate::itch50::{DAY_NS, Decoded, Decoder, Message, check, parse};
+use crate::mdp3::{self, Depth, Mdp3Config, Mdp3Decoder};
 use crate::moldudp64::{BLOCK_HEADER_LEN, HEADER_LEN, Header, Packet, PacketBuilder, PacketKind, Session};
 
 /// How often one message or packet can meet a sink that refuses every other event: what one packet here can set free
@@ -113,6 +116,89 @@ fn rebuild<'b>(buffer: &'b mut [u8], packet: &Packet<'_>) -> &'b [u8] {
         assert!(builder.push(message).is_ok());
     }
     builder.finish()
+}
+
+/// One packet of MDP 3.0: refused with an offset inside it, or rebuilt to the same bytes. What stands behind its header is
+/// decoded in any case, twice in a row and from orders and levels: what the events say of orders is true, and a sink that
+/// refuses changes nothing.
+pub fn mdp3(data: &[u8]) {
+    match mdp3::parse(data) {
+        Ok(packet) => rebuild_mdp3(data, packet.sequence_number()),
+        Err(error) => assert!(error.offset <= data.len()),
+    }
+    let body = data.get(mdp3::PACKET_HEADER_LEN..).unwrap_or_default();
+    for depth in [Depth::Orders, Depth::Levels] {
+        let config = Mdp3Config { instrument_count_max: 8, order_count_max: 32, depth };
+        let (mut decoder, mut retried) = (Mdp3Decoder::new(config), Mdp3Decoder::new(config));
+        let (mut events, mut again, mut has_room) = (Vec::new(), Vec::new(), false);
+        for _ in 0..2 {
+            let mut sink = |event: MarketEvent| {
+                events.push(event);
+                Ok(())
+            };
+            assert!(decoder.decode(body, EpochNanos(0), EventFlags::NONE, &mut sink).is_ok());
+            let mut refusing = |event: MarketEvent| {
+                has_room = !has_room;
+                if !has_room {
+                    return Err(Full(event));
+                }
+                again.push(event);
+                Ok(())
+            };
+            until_room(|| retried.decode(body, EpochNanos(0), EventFlags::NONE, &mut refusing));
+        }
+        assert!(events == again && decoder.counters() == retried.counters());
+        let mut live = BTreeMap::new();
+        events.iter().for_each(|event| follow(&mut live, event));
+        assert!(depth == Depth::Levels || decoder.order_count() == live.len());
+        assert!(decoder.order_count() <= 32 && decoder.symbols().count() <= 8);
+    }
+}
+
+fn rebuild_mdp3(data: &[u8], sequence_number: u64) {
+    let Some((header, mut body)) = data.split_first_chunk::<{ mdp3::PACKET_HEADER_LEN }>() else {
+        panic_with("a packet is shorter than its header")
+    };
+    let [.., a, b, c, d, e, f, g, h] = *header;
+    let sending_time = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let mut buffer = vec![0; data.len()];
+    let number = u32::try_from(sequence_number).unwrap_or(0);
+    let Ok(mut builder) = mdp3::PacketBuilder::new(&mut buffer, number, sending_time) else {
+        panic_with("the buffer holds a header")
+    };
+    for message in mdp3::Messages(body) {
+        let header = message.header;
+        let (bytes, rest) = body.split_at_checked(usize::from(header.msg_size.get())).unwrap_or_default();
+        let groups = bytes.get(mdp3::MESSAGE_HEADER_LEN + message.root.len()..).unwrap_or_default();
+        let (template, version) = (header.template_id.get(), header.version.get());
+        assert!(builder.push(template, version, message.root, groups).is_ok());
+        body = rest;
+    }
+    assert_eq!(builder.finish(), data);
+}
+
+/// Symbol and quantity of each order that stands, by its reference: events take from orders that stand, no more than they
+/// have, and add what does not stand yet.
+fn follow(live: &mut BTreeMap<u64, (SymbolId, u64)>, event: &MarketEvent) {
+    let (id, fresh) = (event.id_a, (event.symbol, event.qty.0));
+    let is_placed = matches!(event.kind, EventKind::AddOrder | EventKind::ReplaceOrder);
+    let is_taken =
+        matches!(event.kind, EventKind::ExecuteOrder | EventKind::ExecuteOrderAtPrice | EventKind::CancelOrder);
+    if matches!(event.kind, EventKind::DeleteOrder | EventKind::ReplaceOrder) {
+        assert!(live.remove(&id).is_some_and(|order| order.0 == event.symbol));
+    }
+    if is_placed {
+        let id = if event.kind == EventKind::AddOrder { id } else { event.id_b };
+        assert!(event.qty.0 > 0 && live.insert(id, fresh).is_none());
+    }
+    if is_taken {
+        let Some(order) = live.get_mut(&id) else { panic_with("an order is taken from that does not stand") };
+        assert!(event.qty.0 > 0 && event.qty.0 <= order.1 && order.0 == event.symbol);
+        order.1 -= event.qty.0;
+        if order.1 == 0 {
+            live.remove(&id);
+        }
+    }
 }
 
 /// A conversation: each step takes four bytes (line and kind, time, number, length) and what they ask for. Events come

@@ -99,7 +99,7 @@ pub struct PacketError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketErrorKind {
     /// Shorter than a header.
-    #[error("shorter than the 20 bytes of a header")]
+    #[error("shorter than a header")]
     HeaderTruncated,
     /// A block's length leads past the end of the payload, or the payload ends before the last block.
     #[error("block {0} does not fit the payload")]

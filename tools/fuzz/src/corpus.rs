@@ -14,6 +14,7 @@ use peregrine_source::frame::FrameBuilder;
 use peregrine_source::{ByteOrder, pcap as pcap_file, pcapng as pcapng_file};
 use peregrine_types::{EpochNanos, Nanos};
 use peregrine_wire::itch50::MessageType;
+use peregrine_wire::mdp3;
 
 pub(crate) type Inputs = anyhow::Result<Vec<Vec<u8>>>;
 
@@ -81,6 +82,45 @@ pub fn itch() -> Inputs {
 pub fn moldudp64() -> Inputs {
     let mut inputs: Vec<Vec<u8>> = packets()?.into_iter().map(|(_, payload)| payload).collect();
     inputs.extend(real("pcap/nasdaq_itch50")?.into_iter().filter_map(|file| file.get(82..).map(<[u8]>::to_vec)));
+    Ok(inputs)
+}
+
+/// One packet each: a message of every template that is acted on, with two entries in each group; all of them in one; and the
+/// payloads of real ones.
+///
+/// # Errors
+/// When a packet has no room for them.
+pub fn mdp3() -> Inputs {
+    // Template, length of the root, lengths of the entries: of the second group behind the longer dimension.
+    let shapes: [(u16, usize, &[u8]); 9] = [
+        (4, 9, &[2]),
+        (12, 0, &[]),
+        (30, 30, &[]),
+        (46, 11, &[32, 24]),
+        (47, 11, &[40]),
+        (48, 11, &[32, 16]),
+        (54, 224, &[9]),
+        (64, 11, &[32, 24]),
+        (65, 11, &[40, 16]),
+    ];
+    let groups = |lens: &[u8]| -> Vec<u8> {
+        let entries = |len: u8| vec![1; usize::from(len) * 2];
+        let group = |(len, dimension): (u8, &[u8])| -> Vec<u8> {
+            core::iter::once(len).chain(dimension.iter().copied()).chain(entries(len)).collect()
+        };
+        lens.iter().copied().zip([&[0, 2][..], &[0, 0, 0, 0, 0, 0, 2]]).flat_map(group).collect()
+    };
+    let (mut inputs, mut buffer) = (Vec::new(), vec![0; 4_096]);
+    let full = |_| anyhow::anyhow!("the packet is full");
+    for chosen in shapes.chunks(1).chain([&shapes[..]]) {
+        let mut packet = mdp3::PacketBuilder::new(&mut buffer, 1, 1_536_753_600_000_000_000).map_err(full)?;
+        for (template, root_len, lens) in chosen {
+            packet.push(*template, 12, &vec![1; *root_len], &groups(lens)).map_err(full)?;
+        }
+        inputs.push(packet.finish().to_vec());
+    }
+    // Behind the headers of file, record, Ethernet, IP and UDP.
+    inputs.extend(real("pcap/cme")?.into_iter().filter_map(|file| file.get(82..).map(<[u8]>::to_vec)));
     Ok(inputs)
 }
 

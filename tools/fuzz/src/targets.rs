@@ -16,9 +16,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 18] = [
+pub const ALL: [Target; 19] = [
     Target { name: "itch", body: peregrine_wire::fuzz::itch, corpus: corpus::itch },
     Target { name: "moldudp64", body: peregrine_wire::fuzz::moldudp64, corpus: corpus::moldudp64 },
+    Target { name: "mdp3", body: peregrine_wire::fuzz::mdp3, corpus: corpus::mdp3 },
     Target { name: "feed", body: peregrine_wire::fuzz::feed, corpus: corpus::feed },
     Target { name: "pcap", body: |data| count(peregrine_source::fuzz::pcap(data)), corpus: corpus::pcap },
     Target { name: "pcapng", body: |data| count(peregrine_source::fuzz::pcapng(data)), corpus: corpus::pcapng },

@@ -41,7 +41,7 @@ use crate::itch50::{DirectoryFull, SymbolDirectory};
 pub enum Depth {
     /// From its orders.
     Orders,
-    /// From its price levels, ten at most; implied ones as orders of their own.
+    /// From its price levels, ten at most; implied ones, two at most, as orders of their own.
     Levels,
 }
 
@@ -190,6 +190,8 @@ pub struct Mdp3Decoder {
     pub(super) counters: Mdp3Counters,
     /// Ranks that a refused deletion of several still has to take.
     pub(super) rank_left: Option<usize>,
+    /// The instrument at which a refused status of a group goes on.
+    pub(super) status_next: Index,
     /// Steps of the packet that were done before the sink refused.
     progress: u32,
     recv_time: EpochNanos,
@@ -230,13 +232,14 @@ impl Mdp3Decoder {
         let instruments = Instruments::new(config.instrument_count_max);
         Self {
             depth: config.depth,
-            orders: Orders::new(config.order_count_max),
+            orders: Orders::new(config.order_count_max, instruments.symbols.capacity()),
             levels: Levels::new(instruments.symbols.capacity()),
             instruments,
             trades: Trades::new(),
             pending: Pending::default(),
             counters: Mdp3Counters::ZERO,
             rank_left: None,
+            status_next: Index(0),
             progress: 0,
             recv_time: EpochNanos::MIN,
         }
@@ -401,7 +404,7 @@ impl Mdp3Decoder {
 
     /// Whether anything of the instrument stands.
     pub(super) fn has_orders(&self, instrument: Index) -> bool {
-        self.levels.has_any(instrument) || self.orders.any_of(instrument).is_some()
+        self.levels.has_any(instrument) || self.orders.has_any(instrument)
     }
 
     /// Everything of the instrument goes.
@@ -412,8 +415,7 @@ impl Mdp3Decoder {
         walk: &mut Walk<'_, impl Sink<MarketEvent>>,
     ) -> Result<(), Full<()>> {
         let Some(symbol) = self.instruments.get(instrument).map(|instrument| instrument.symbol) else { return Ok(()) };
-        while let Some(order) = self.orders.any_of(instrument) {
-            self.orders.remove(order.order_id);
+        while let Some(order) = self.orders.pop_any(instrument) {
             self.pending.push(MarketEvent { id_a: order.order_ref, ..walk.event(EventKind::DeleteOrder, symbol) });
             self.flush(walk)?;
         }

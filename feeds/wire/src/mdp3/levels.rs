@@ -7,8 +7,10 @@
 
 use super::instruments::Index;
 
-/// Levels of a real book; of an implied one two are used (practice; a level beyond is refused).
-pub(super) const DEPTH_MAX: usize = 10;
+/// Levels of a real book.
+const DEPTH_MAX: usize = 10;
+/// Levels of an implied book.
+const IMPLIED_DEPTH_MAX: usize = 2;
 /// Real bids, real offers, implied bids, implied offers.
 const SIDE_COUNT: usize = 4;
 
@@ -28,6 +30,16 @@ pub(super) enum BookSide {
     Offer = 1,
     ImpliedBid = 2,
     ImpliedOffer = 3,
+}
+
+impl BookSide {
+    /// How many levels the exchange tells: one that is moved beyond goes without a word.
+    const fn depth(self) -> usize {
+        match self {
+            Self::Bid | Self::Offer => DEPTH_MAX,
+            Self::ImpliedBid | Self::ImpliedOffer => IMPLIED_DEPTH_MAX,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +93,10 @@ impl Levels {
         level: Level,
     ) -> Result<Option<Level>, usize> {
         let ranks = self.ranks_mut(instrument, side).ok_or(rank)?;
-        let at = rank.checked_sub(1).filter(|at| *at <= ranks.count && *at < DEPTH_MAX).ok_or(rank)?;
-        let fallen = if ranks.count == DEPTH_MAX { ranks.levels.last().copied() } else { None };
-        ranks.count = ranks.count.saturating_add(1).min(DEPTH_MAX);
+        let at = rank.checked_sub(1).filter(|at| *at <= ranks.count && *at < side.depth()).ok_or(rank)?;
+        let last = side.depth().saturating_sub(1);
+        let fallen = if ranks.count > last { ranks.levels.get(last).copied() } else { None };
+        ranks.count = ranks.count.saturating_add(1).min(side.depth());
         if let Some(moved) = ranks.levels.get_mut(at..ranks.count).filter(|moved| !moved.is_empty()) {
             moved.rotate_right(1);
         }

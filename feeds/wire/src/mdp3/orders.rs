@@ -38,10 +38,14 @@ pub(super) struct Orders {
     count: usize,
     count_max: usize,
     own_ref_next: u64,
+    /// Orders of each instrument.
+    instrument_counts: Box<[u32]>,
+    /// Where the search for an instrument's orders goes on.
+    sweep: usize,
 }
 
 impl Orders {
-    pub(super) fn new(count_max: u32) -> Self {
+    pub(super) fn new(count_max: u32, instrument_count: usize) -> Self {
         let count_max = usize::try_from(count_max).unwrap_or(usize::MAX).clamp(1, 1 << 24);
         let len = count_max.saturating_mul(2).next_power_of_two();
         Self {
@@ -50,6 +54,8 @@ impl Orders {
             count: 0,
             count_max,
             own_ref_next: OWN_REF_FIRST,
+            instrument_counts: vec![0; instrument_count].into_boxed_slice(),
+            sweep: 0,
         }
     }
 
@@ -99,10 +105,34 @@ impl Orders {
         self.slots.get(self.position(order_id)?).copied()
     }
 
-    /// Any order of the instrument. Looks through the whole table: for what happens once a day.
+    /// Whether any order of the instrument stands.
+    pub(super) fn has_any(&self, instrument: Index) -> bool {
+        let count = usize::try_from(instrument.0).ok().and_then(|index| self.instrument_counts.get(index));
+        count.is_some_and(|count| *count > 0)
+    }
+
+    /// Takes any order of the instrument out. Until none is left the search goes on where it was, so that all of them cost
+    /// one walk through the table.
     #[cold]
-    pub(super) fn any_of(&self, instrument: Index) -> Option<Order> {
-        self.slots.iter().find(|slot| slot.qty != 0 && slot.instrument == instrument).copied()
+    pub(super) fn pop_any(&mut self, instrument: Index) -> Option<Order> {
+        if !self.has_any(instrument) {
+            self.sweep = 0;
+            return None;
+        }
+        for _ in 0..=self.mask {
+            let slot = self.slots.get(self.sweep & self.mask).copied();
+            if let Some(order) = slot.filter(|slot| slot.qty != 0 && slot.instrument == instrument) {
+                // What shifts back into the slot is looked at next.
+                self.remove(order.order_id);
+                return Some(order);
+            }
+            self.sweep = self.sweep.wrapping_add(1);
+        }
+        None
+    }
+
+    fn count_of(&mut self, instrument: Index) -> Option<&mut u32> {
+        self.instrument_counts.get_mut(usize::try_from(instrument.0).ok()?)
     }
 
     /// Puts an order in, or in the place of the one with its number; `false` when there is no room. Its quantity must not
@@ -122,7 +152,15 @@ impl Orders {
                 }
                 self.count = self.count.saturating_add(1);
             }
-            *slot = order;
+            let before = core::mem::replace(slot, order);
+            if before.qty != 0
+                && let Some(count) = self.count_of(before.instrument)
+            {
+                *count = count.saturating_sub(1);
+            }
+            if let Some(count) = self.count_of(order.instrument) {
+                *count = count.saturating_add(1);
+            }
             return true;
         }
         false
@@ -133,6 +171,10 @@ impl Orders {
     pub(super) fn remove(&mut self, order_id: u64) {
         let Some(mut hole) = self.position(order_id) else { return };
         self.count = self.count.saturating_sub(1);
+        let instrument = self.slots.get(hole).map(|slot| slot.instrument);
+        if let Some(count) = instrument.and_then(|instrument| self.count_of(instrument)) {
+            *count = count.saturating_sub(1);
+        }
         let first = hole;
         for step in 1..=self.mask {
             let position = first.wrapping_add(step) & self.mask;
@@ -155,6 +197,7 @@ impl Orders {
     pub(super) fn clear(&mut self) {
         if self.count > 0 {
             self.slots.fill(EMPTY);
+            self.instrument_counts.fill(0);
         }
         self.count = 0;
     }
@@ -168,9 +211,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_equals_a_map(steps in prop::collection::vec((0_u64..24, 0_u32..4), 0..200)) {
-            let (mut table, mut map) = (Orders::new(8), BTreeMap::new());
-            for (number, qty) in steps {
+        fn the_table_equals_a_map(
+            steps in prop::collection::vec((0_u64..24, 0_u32..4, 0_u32..3), 0..200),
+            emptied in 0_u32..3,
+        ) {
+            let (mut table, mut map) = (Orders::new(8, 3), BTreeMap::new());
+            for (number, qty, instrument) in steps {
+                let instrument = Index(instrument);
                 // Numbers that meet in few slots.
                 let order_id = number.wrapping_mul(1 << 33);
                 if qty == 0 {
@@ -178,19 +225,28 @@ mod tests {
                     map.remove(&order_id);
                 } else {
                     let has_room = map.contains_key(&order_id) || map.len() < 8;
-                    prop_assert_eq!(table.put(Order { order_id, qty, ..EMPTY }), has_room);
+                    prop_assert_eq!(table.put(Order { order_id, qty, instrument, ..EMPTY }), has_room);
                     if has_room {
-                        map.insert(order_id, qty);
+                        map.insert(order_id, (qty, instrument));
                     }
                 }
                 prop_assert_eq!(table.count(), map.len());
                 for number in 0_u64..24 {
                     let order_id = number.wrapping_mul(1 << 33);
-                    prop_assert_eq!(table.get(order_id).map(|order| order.qty), map.get(&order_id).copied());
+                    let found = table.get(order_id).map(|order| (order.qty, order.instrument));
+                    prop_assert_eq!(found, map.get(&order_id).copied());
+                }
+                for index in (0..3).map(Index) {
+                    prop_assert_eq!(table.has_any(index), map.values().any(|order| order.1 == index));
                 }
             }
+            while let Some(order) = table.pop_any(Index(emptied)) {
+                prop_assert_eq!(map.remove(&order.order_id), Some((order.qty, Index(emptied))));
+            }
+            prop_assert!(map.values().all(|order| order.1 != Index(emptied)));
+            prop_assert_eq!(table.count(), map.len());
             table.clear();
-            prop_assert!(table.count() == 0 && table.any_of(Index(0)).is_none());
+            prop_assert!(table.count() == 0 && (0..3).all(|index| table.pop_any(Index(index)).is_none()));
         }
     }
 }

@@ -43,16 +43,20 @@ impl Mdp3Decoder {
             return Ok(Some(()));
         }
         let is_any = |name: &[u8; 6]| name.iter().all(|byte| matches!(byte, 0 | b' '));
-        let mut next = Index(0);
-        while let Some(instrument) = self.instruments.get(next).copied() {
-            next = Index(next.0.saturating_add(1));
-            let is_meant = instrument.is_defined
-                && (is_any(&root.security_group) || instrument.group == root.security_group)
-                && (is_any(&root.asset) || instrument.asset == root.asset);
-            if is_meant && self.is_due(walk) {
-                self.tell_state(instrument.symbol, state, walk);
-                self.done(walk)?;
+        // One step, whatever the number of instruments: messages behind this one can bring more of them.
+        if self.is_due(walk) {
+            while let Some(instrument) = self.instruments.get(self.status_next).copied() {
+                self.status_next = Index(self.status_next.0.saturating_add(1));
+                let is_meant = instrument.is_defined
+                    && (is_any(&root.security_group) || instrument.group == root.security_group)
+                    && (is_any(&root.asset) || instrument.asset == root.asset);
+                if is_meant {
+                    self.tell_state(instrument.symbol, state, walk);
+                    self.flush(walk)?;
+                }
             }
+            self.status_next = Index(0);
+            self.done(walk)?;
         }
         Ok(Some(()))
     }
@@ -107,13 +111,14 @@ impl Mdp3Decoder {
     ) -> Result<Option<()>, Full<()>> {
         let Some(root) = root::<ChannelResetRoot>(message) else { return Ok(None) };
         walk.set_time(root.transact_time.get());
-        let mut next = Index(0);
-        while self.instruments.get(next).is_some() {
-            if self.is_due(walk) {
+        // One step, as above; what is empty already stays so when the sink refuses in between.
+        if self.is_due(walk) {
+            let mut next = Index(0);
+            while self.instruments.get(next).is_some() {
                 self.empty(next, walk)?;
-                self.done(walk)?;
+                next = Index(next.0.saturating_add(1));
             }
-            next = Index(next.0.saturating_add(1));
+            self.done(walk)?;
         }
         Ok(Some(()))
     }

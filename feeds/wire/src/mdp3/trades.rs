@@ -117,6 +117,14 @@ impl Trades {
         Some(trade)
     }
 
+    /// The orders of a trade that is not read are not those of the next one.
+    fn pass_over(&mut self, order_count: u32, exch_time: EpochNanos) {
+        if order_count > 0 {
+            // Without room for it nothing behind it has room either.
+            let _is_noted = self.push(OpenTrade { order_count, is_corrected: true, exch_time, ..EMPTY });
+        }
+    }
+
     /// `false` when there is no room.
     fn push(&mut self, trade: OpenTrade) -> bool {
         let Some(place) = self.list.get_mut(self.end) else { return false };
@@ -181,6 +189,13 @@ impl Mdp3Decoder {
     ) -> Result<Option<()>, Full<()>> {
         let Some(root) = root::<RefreshRoot>(message).filter(|_| orders.fits::<TradeOrder>()) else { return Ok(None) };
         walk.set_time(root.transact_time.get());
+        if self.is_due(walk) {
+            // Trades that wait are of an event whose end was lost.
+            if self.trades.first().is_some_and(|trade| trade.exch_time != walk.exch_time) {
+                self.close_trades(walk)?;
+            }
+            self.done(walk)?;
+        }
         for trade in trades {
             if self.is_due(walk) {
                 self.on_trade(trade, walk);
@@ -202,8 +217,11 @@ impl Mdp3Decoder {
 
     /// A trade, whose orders follow.
     fn on_trade<S>(&mut self, change: TradeChange, walk: &Walk<'_, S>) {
-        let Some((instrument, known)) = self.resolve(change.security_id) else { return };
+        let Some((instrument, known)) = self.resolve(change.security_id) else {
+            return self.trades.pass_over(change.order_count, walk.exch_time);
+        };
         let (Some(price), Some(qty)) = (known.price(change.mantissa), change.qty) else {
+            self.trades.pass_over(change.order_count, walk.exch_time);
             return count(&mut self.counters.refused_entry_count);
         };
         if matches!(change.action, CHANGE | DELETE) {
