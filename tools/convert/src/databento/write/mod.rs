@@ -16,6 +16,8 @@ mod orders;
 mod scan;
 mod states;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -182,7 +184,8 @@ pub fn write_dbn<W: Write>(plan: &InputPlan, schema: DbnSchema, out: &mut W) -> 
         out.begin(event);
         writer.on_event(&mut out, event)
     })?;
-    writer.finish(&mut out, scan.last)?;
+    let (first, last) = scan.span();
+    writer.finish(&mut out, last)?;
     out.encoder.flush().map_err(|error| ConvertError::Dbn(error.to_string()))?;
     let counts = input.feed().counts();
     let mut summary = out.summary;
@@ -191,7 +194,7 @@ pub fn write_dbn<W: Write>(plan: &InputPlan, schema: DbnSchema, out: &mut W) -> 
     summary.is_truncated = matches!(input.source().statistics().end, End::Truncated { .. });
     summary.instruments = scan.instruments;
     if !summary.records.is_empty() {
-        summary.time_span_ns = Some((scan.first.0, scan.last.0));
+        summary.time_span_ns = Some((first.0, last.0));
     }
     let faults = summary.impossible.saturating_add(summary.malformed).saturating_add(summary.gaps);
     summary.is_sound = faults == 0 && !summary.is_truncated;

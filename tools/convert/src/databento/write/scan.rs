@@ -13,9 +13,12 @@ use super::{DbnSchema, for_each, nanos, number};
 use crate::ConvertError;
 
 /// See the file's head.
+#[derive(Default)]
 pub(super) struct Scan {
-    pub(super) first: EpochNanos,
-    pub(super) last: EpochNanos,
+    /// First and last time of receipt; `None` without an event.
+    span: Option<(EpochNanos, EpochNanos)>,
+    /// Where the day begins: the span of a session without an event.
+    midnight: EpochNanos,
     pub(super) instruments: BTreeMap<u32, String>,
     /// Match numbers of trades that are broken.
     pub(super) broken: HashSet<u64>,
@@ -24,33 +27,41 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn of(plan: &InputPlan, schema: DbnSchema) -> Result<Self, ConvertError> {
-        let mut input = Input::open(plan, &[])?;
-        let mut span: Option<(EpochNanos, EpochNanos)> = None;
-        let (mut broken, mut peaks) = (HashSet::new(), Peaks::default());
+        let (mut input, mut scan) = (Input::open(plan, &[])?, Self::default());
         for_each(&mut input, |event| {
-            let (first, last) = span.unwrap_or((event.recv_time, event.recv_time));
-            span = Some((first.min(event.recv_time), last.max(event.recv_time)));
-            if schema.needs_books() {
-                peaks.follow(event);
-            }
-            if event.kind == EventKind::BrokenTrade {
-                broken.insert(event.id_b);
-            }
+            scan.take(event, schema);
             Ok(())
         })?;
-        let midnight = input.session().midnight;
-        let (first, last) = span.unwrap_or((midnight, midnight));
+        scan.midnight = input.session().midnight;
         let symbols = input.feed().symbols().iter();
-        let instruments = symbols.map(|(id, symbol)| (number(id), symbol.to_string())).collect();
-        Ok(Self { first, last, instruments, broken, peaks })
+        scan.instruments = symbols.map(|(id, symbol)| (number(id), symbol.to_string())).collect();
+        Ok(scan)
+    }
+
+    /// Takes one event.
+    pub(super) fn take(&mut self, event: &MarketEvent, schema: DbnSchema) {
+        let (first, last) = self.span.unwrap_or((event.recv_time, event.recv_time));
+        self.span = Some((first.min(event.recv_time), last.max(event.recv_time)));
+        if schema.needs_books() {
+            self.peaks.follow(event);
+        }
+        if event.kind == EventKind::BrokenTrade {
+            self.broken.insert(event.id_b);
+        }
+    }
+
+    /// First and last time of receipt.
+    pub(super) fn span(&self) -> (EpochNanos, EpochNanos) {
+        self.span.unwrap_or((self.midnight, self.midnight))
     }
 
     pub(super) fn metadata(&self, schema: DbnSchema) -> Metadata {
+        let (first, last) = self.span();
         let mut metadata = Metadata::builder()
             .dataset("XNAS.ITCH".to_owned())
             .schema(Some(schema.schema()))
-            .start(nanos(self.first))
-            .end(NonZeroU64::new(nanos(self.last).saturating_add(1)))
+            .start(nanos(first))
+            .end(NonZeroU64::new(nanos(last).saturating_add(1)))
             .stype_in(Some(SType::RawSymbol))
             .stype_out(SType::InstrumentId)
             .symbols(self.instruments.values().cloned().collect())
