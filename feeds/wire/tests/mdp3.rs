@@ -1,5 +1,6 @@
 //! MDP 3.0 end to end: an exchange tells what happens, and behind each event the engine's books are the exchange's own,
 //! over lines that lose, repeat and reorder, and into a sink that refuses.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 #[path = "mdp3/delivery.rs"]
 mod delivery;

@@ -260,7 +260,7 @@ fn level_changes(before: &Levels, after: &Levels, depth: usize, style: &mut u64)
 
 /// The orders of an instrument that changed, in the order of their priorities.
 fn order_changes(instrument: usize, before: &Book, after: &Book, style: &mut u64) -> Vec<Change> {
-    let is_again = chance(style) % 2 == 0;
+    let is_again = chance(style).is_multiple_of(2);
     let change = |order: &super::exchange::Order, action| Change {
         instrument,
         entry_type: if order.side == Side::Buy { b'0' } else { b'1' },
@@ -312,7 +312,7 @@ pub(crate) fn diff(before: &[Book], after: &[Book], trades: &[Trade], time: u64,
         }
     }
     let mut messages = trade_messages(trades, time, style);
-    let is_long = chance(style) % 3 == 0;
+    let is_long = chance(style).is_multiple_of(3);
     let at_levels = chance(style);
     let mut books = Vec::new();
     let len = usize::try_from(chance(style) % 6).unwrap() + 1;
@@ -334,7 +334,7 @@ pub(crate) fn diff(before: &[Book], after: &[Book], trades: &[Trade], time: u64,
 }
 
 fn trade_messages(trades: &[Trade], time: u64, style: &mut u64) -> Vec<Message> {
-    let is_long = chance(style) % 3 == 0;
+    let is_long = chance(style).is_multiple_of(3);
     let len = usize::try_from(chance(style) % 4).unwrap() + 1;
     summary(trades, len, is_long, time)
 }

@@ -86,6 +86,8 @@ pub(crate) struct Exchange {
     next_trade: u32,
     time: u64,
     pending: Vec<Message>,
+    /// Of the event.
+    trades: Vec<Trade>,
     /// Each packet, and behind the last of an event the books as they are then.
     pub(crate) packets: Vec<(Vec<u8>, Option<Vec<Book>>)>,
 }
@@ -100,6 +102,7 @@ impl Exchange {
             next_trade: 341_412,
             time: START,
             pending: Vec::new(),
+            trades: Vec::new(),
             packets: Vec::new(),
         };
         exchange.define(0);
@@ -134,8 +137,8 @@ impl Exchange {
         if INSTRUMENTS[instrument].1.is_some() && !self.books[instrument].is_defined {
             self.define(instrument);
         }
-        let (before, mut trades) = (self.books.clone(), Vec::new());
-        let side = if which % 2 == 0 { Side::Buy } else { Side::Sell };
+        let before = self.books.clone();
+        let side = if which.is_multiple_of(2) { Side::Buy } else { Side::Sell };
         let own = if side == Side::Buy { 0 } else { 20 };
         let price = (1_000 + own + i64::from(price % 22)) * TICK;
         let qty = u32::from(qty % 20) + 1;
@@ -144,11 +147,11 @@ impl Exchange {
             (!ids.is_empty()).then(|| self.books[instrument].orders[&ids[usize::from(which / 2) % ids.len()]]);
         match (kind % 32, standing) {
             (0..=12, _) | (13..=22, None) => {
-                let peak = if style % 5 == 0 { qty } else { 0 };
+                let peak = if style.is_multiple_of(5) { qty } else { 0 };
                 let hidden = if peak > 0 { u32::from(which % 60) } else { 0 };
                 self.next_order += 1 + style % 3;
                 let order = Order { id: self.next_order, side, price, qty, priority: 0, peak, hidden };
-                self.take(instrument, order, &mut style, &mut trades);
+                self.take(instrument, order, &mut style);
             }
             (13 | 14, Some(order)) => drop(self.books[instrument].orders.remove(&order.id)),
             // Less of it keeps its place, more of it does not.
@@ -160,7 +163,7 @@ impl Exchange {
                 self.books[instrument].orders.remove(&order.id);
                 let own = if order.side == Side::Buy { 0 } else { 20 };
                 let price = (1_000 + own + (price / TICK) % 22) * TICK;
-                self.take(instrument, Order { price, qty, ..order }, &mut style, &mut trades);
+                self.take(instrument, Order { price, qty, ..order }, &mut style);
             }
             (20, Some(order)) => {
                 // Many at once, from the best on.
@@ -169,35 +172,23 @@ impl Exchange {
                     self.books[instrument].orders.remove(&order.id);
                 }
             }
-            (21, Some(_)) => self.cross(instrument, price, &mut trades),
-            (22, Some(order)) => self.leg(instrument, order, &mut trades),
+            (21, Some(_)) => self.cross(instrument, price),
+            (22, Some(order)) => self.leg(instrument, order),
             (23, _) => {
                 let aggressor = [None, Some(Side::Buy), Some(Side::Sell)][usize::from(which) % 3];
                 let orders = aggressor.map(|_| (self.next_order + 1, qty));
                 self.next_order += 1;
-                self.print(instrument, (price, u64::from(qty)), aggressor, orders.into_iter().collect(), &mut trades);
+                self.print(instrument, (price, u64::from(qty)), aggressor, orders.into_iter().collect());
             }
-            (24 | 25, _) => self.correct(instrument, (price, u64::from(qty)), standing, kind % 2 == 0, &mut trades),
-            (26, _) if style % 4 == 0 => return self.reset_all(&mut style),
+            (24 | 25, _) => self.correct(instrument, (price, u64::from(qty)), standing, kind.is_multiple_of(2)),
+            (26, _) if style.is_multiple_of(4) => return self.reset_all(&mut style),
             (26, _) if style % 4 == 1 => return self.reset_one(instrument, &mut style),
-            (27 | 28, _) => {
-                let levels = &mut self.books[instrument].implied[usize::from(which % 2)];
-                match style % 4 {
-                    0 => levels.clear(),
-                    1 if !levels.is_empty() => drop(levels.remove(usize::from(which) % levels.len())),
-                    _ => {
-                        levels.retain(|level| level.0 != price);
-                        levels.push((price, u64::from(qty)));
-                        levels.sort_by_key(|level| if side == Side::Buy { -level.0 } else { level.0 });
-                        levels.truncate(5);
-                    }
-                }
-            }
+            (27 | 28, _) => self.imply(instrument, side, (price, u64::from(qty)), style),
             (29, _) => return self.tell_status(instrument, which, &mut style),
             (30, _) => return self.end_event(vec![heartbeat()], &mut style),
             _ => return self.end_event(vec![Message::book(&[], &[], false)], &mut style),
         }
-        let mut messages = diff(&before, &self.books, &trades, self.time, &mut style);
+        let mut messages = diff(&before, &self.books, &std::mem::take(&mut self.trades), self.time, &mut style);
         if messages.is_empty() {
             messages.push(Message::book(&[], &[], false));
         }
@@ -205,8 +196,8 @@ impl Exchange {
     }
 
     /// An order meets the other side, and rests with what is left of it.
-    fn take(&mut self, instrument: usize, mut taker: Order, style: &mut u64, trades: &mut Vec<Trade>) {
-        let is_merged = chance(style) % 2 == 0;
+    fn take(&mut self, instrument: usize, mut taker: Order, style: &mut u64) {
+        let is_merged = chance(style).is_multiple_of(2);
         while taker.qty > 0 {
             let queue = self.books[instrument].queue(taker.side.opposite());
             let Some(first) = queue.first().filter(|first| match taker.side {
@@ -237,7 +228,7 @@ impl Exchange {
                 }
             }
             fills.insert(0, (taker.id, total));
-            self.print(instrument, (price, u64::from(total)), Some(taker.side), fills, trades);
+            self.print(instrument, (price, u64::from(total)), Some(taker.side), fills);
         }
         if taker.qty > 0 {
             taker.priority = self.priority();
@@ -245,17 +236,10 @@ impl Exchange {
         }
     }
 
-    fn print(
-        &mut self,
-        instrument: usize,
-        (price, qty): (i64, u64),
-        aggressor: Option<Side>,
-        orders: Vec<(u64, u32)>,
-        trades: &mut Vec<Trade>,
-    ) {
+    fn print(&mut self, instrument: usize, (price, qty): (i64, u64), aggressor: Option<Side>, orders: Vec<(u64, u32)>) {
         self.next_trade += 1;
         self.books[instrument].prints.insert(self.next_trade, (price, qty));
-        trades.push(Trade { instrument, id: self.next_trade, price, qty, aggressor, action: 0, orders });
+        self.trades.push(Trade { instrument, id: self.next_trade, price, qty, aggressor, action: 0, orders });
     }
 
     fn fill(&mut self, instrument: usize, order: Order, qty: u32) {
@@ -267,31 +251,24 @@ impl Exchange {
     }
 
     /// An auction: the best of both sides trade at any price, and no side took.
-    fn cross(&mut self, instrument: usize, price: i64, trades: &mut Vec<Trade>) {
+    fn cross(&mut self, instrument: usize, price: i64) {
         let [bid, ask] = Side::BOTH.map(|side| self.books[instrument].queue(side).first().copied());
         let (Some(bid), Some(ask)) = (bid, ask) else { return };
         let qty = bid.qty.min(ask.qty);
         self.fill(instrument, bid, qty);
         self.fill(instrument, ask, qty);
-        self.print(instrument, (price, u64::from(qty)), None, vec![(bid.id, qty), (ask.id, qty)], trades);
+        self.print(instrument, (price, u64::from(qty)), None, vec![(bid.id, qty), (ask.id, qty)]);
     }
 
     /// A leg of a spread: one real order trades with an implied one.
-    fn leg(&mut self, instrument: usize, order: Order, trades: &mut Vec<Trade>) {
+    fn leg(&mut self, instrument: usize, order: Order) {
         let qty = order.qty.div_ceil(2);
         self.fill(instrument, order, qty);
-        self.print(instrument, (order.price + TICK, u64::from(qty)), None, vec![(order.id, qty)], trades);
+        self.print(instrument, (order.price + TICK, u64::from(qty)), None, vec![(order.id, qty)]);
     }
 
     /// A trade is another one now, or none; the orders that it names are not filled once more.
-    fn correct(
-        &mut self,
-        instrument: usize,
-        (price, qty): (i64, u64),
-        standing: Option<Order>,
-        is_broken: bool,
-        trades: &mut Vec<Trade>,
-    ) {
+    fn correct(&mut self, instrument: usize, (price, qty): (i64, u64), standing: Option<Order>, is_broken: bool) {
         let Some((&id, &(old_price, old_qty))) = self.books[instrument].prints.last_key_value() else { return };
         let orders: Vec<(u64, u32)> = standing.map(|order| (order.id, 1)).into_iter().collect();
         let (action, (price, qty)) = if is_broken { (2, (old_price, old_qty)) } else { (1, (price, qty)) };
@@ -300,7 +277,22 @@ impl Exchange {
         } else {
             self.books[instrument].prints.insert(id, (price, qty));
         }
-        trades.push(Trade { instrument, id, price, qty, aggressor: None, action, orders });
+        self.trades.push(Trade { instrument, id, price, qty, aggressor: None, action, orders });
+    }
+
+    /// The levels of an implied book.
+    fn imply(&mut self, instrument: usize, side: Side, level: (i64, u64), style: u64) {
+        let levels = &mut self.books[instrument].implied[usize::from(side == Side::Sell)];
+        match style % 4 {
+            0 => levels.clear(),
+            1 if !levels.is_empty() => drop(levels.remove(usize::try_from(style / 4).unwrap() % levels.len())),
+            _ => {
+                levels.retain(|known| known.0 != level.0);
+                levels.push(level);
+                levels.sort_by_key(|level| if side == Side::Buy { -level.0 } else { level.0 });
+                levels.truncate(5);
+            }
+        }
     }
 
     fn reset_one(&mut self, instrument: usize, style: &mut u64) {
@@ -321,7 +313,7 @@ impl Exchange {
 
     fn tell_status(&mut self, instrument: usize, which: u16, style: &mut u64) {
         let code = [2, 4, 15, 17, 18, 20, 21, 24, 25, 26, 103][usize::from(which) % 11];
-        let is_group = chance(style) % 2 == 0;
+        let is_group = chance(style).is_multiple_of(2);
         for (other, book) in self.books.iter_mut().enumerate() {
             let is_meant =
                 if is_group { book.is_defined && GROUPS[other] == GROUPS[instrument] } else { other == instrument };
@@ -336,7 +328,7 @@ impl Exchange {
     /// The last message says so, or an empty one behind it. Messages go into packets as they come, so that an event takes
     /// several, or several events one.
     fn end_event(&mut self, mut messages: Vec<Message>, style: &mut u64) {
-        if chance(style) % 3 == 0 || messages.last().is_some_and(|last| last.template == template::HEARTBEAT) {
+        if chance(style).is_multiple_of(3) || messages.last().is_some_and(|last| last.template == template::HEARTBEAT) {
             let mut end = Message::book(&[], &[], false);
             end.set_time(self.time);
             messages.push(end);
@@ -346,12 +338,12 @@ impl Exchange {
         }
         for message in messages {
             let is_full = self.pending.iter().map(Message::len).sum::<usize>() + message.len() > 1_300;
-            if is_full || chance(style) % 4 == 0 {
+            if is_full || chance(style).is_multiple_of(4) {
                 self.send(None);
             }
             self.pending.push(message);
         }
-        if chance(style) % 2 == 0 {
+        if chance(style).is_multiple_of(2) {
             self.flush();
         }
     }

@@ -110,7 +110,7 @@ fn a_length_that_is_changed_refuses_the_packet_or_counts_the_message() {
             changed
         };
         let size = at(PACKET_HEADER_LEN);
-        for value in (0..MESSAGE_HEADER_LEN as u16).chain([size - 1, size + 1, u16::MAX]) {
+        for value in (0..u16::try_from(MESSAGE_HEADER_LEN).unwrap()).chain([size - 1, size + 1, u16::MAX]) {
             assert!(parse(&with(PACKET_HEADER_LEN, value)).is_err(), "message of {value} bytes");
         }
         let block = at(PACKET_HEADER_LEN + 2);

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+/// Price and priority; number and quantity.
+type Queue = BTreeMap<(u64, u64), (u64, u32)>;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Twin {
-    /// Instrument and `MDEntryType`; price and priority; number and quantity.
-    pub(crate) orders: BTreeMap<(u32, u8), BTreeMap<(u64, u64), (u64, u32)>>,
+    /// Instrument and `MDEntryType`.
+    pub(crate) orders: BTreeMap<(u32, u8), Queue>,
     /// Instrument and `MDEntryType`; price and quantity from the first rank on.
     pub(crate) levels: BTreeMap<(u32, u8), Vec<(u64, u64)>>,
 }
