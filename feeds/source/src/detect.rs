@@ -47,7 +47,7 @@ impl Default for OpenOptions {
 /// [`SourceError::Gzip`], [`SourceError::Damaged`].
 pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Box<dyn Source>, SourceError> {
     let input = Input::open(&path)?;
-    let carrier = options.carrier.or_else(|| carrier_of(path.as_ref()));
+    let carrier = options.carrier.or_else(|| probe(path.as_ref()));
     open_input(input, &OpenOptions { carrier, ..options.clone() })
 }
 
@@ -91,11 +91,19 @@ pub fn open_input(mut input: Input, options: &OpenOptions) -> Result<Box<dyn Sou
 pub fn open_all<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Merge, SourceError> {
     let mut line = options.line;
     let mut sources = Vec::with_capacity(paths.len());
+    // A line on which nothing came is one of the same feed.
+    let first = options.carrier.or_else(|| paths.iter().find_map(|path| probe(path.as_ref())));
     for path in paths {
-        sources.push(open(path, &OpenOptions { line, ..options.clone() })?);
+        let carrier = options.carrier.or_else(|| probe(path.as_ref())).or(first);
+        sources.push(open(path, &OpenOptions { line, carrier, ..options.clone() })?);
         line = LineId(line.0.saturating_add(1));
     }
     Merge::new(sources)
+}
+
+/// What a capture carries; `None` where that cannot be seen. What is no file (a pipe) can be read but once.
+fn probe(path: &Path) -> Option<Carrier> {
+    if path.metadata().ok()?.is_file() { carrier_of(path) } else { None }
 }
 
 fn find_session(

@@ -53,6 +53,11 @@ pub enum CredentialError {
     /// A variable is not set.
     #[error("the environment variable {0} is not set, or empty: set it, or name credentials.file")]
     Variable(String),
+    /// What stands for the name of a variable is none; it is not repeated, because it could be the key itself.
+    #[error(
+        "credentials.key_variable or secret_variable is no name of an environment variable: capitals, digits and _"
+    )]
+    Name,
     /// The file cannot be read.
     #[error("cannot read the credentials ({}): {source}; name a file that can be read", path.display())]
     Read {
@@ -91,6 +96,10 @@ impl CredentialPlan {
 }
 
 fn variable(name: &str) -> Result<Secret, CredentialError> {
+    let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return Err(CredentialError::Name);
+    }
     match std::env::var(name) {
         Ok(text) if !text.is_empty() => Ok(Secret(text)),
         Ok(_) | Err(_) => Err(CredentialError::Variable(name.to_owned())),

@@ -189,12 +189,13 @@ impl Link {
             match transport.receive() {
                 Ok(Received::Bytes(bytes)) => {
                     let now = wall();
-                    heard = Instant::now();
                     self.session.receive(&bytes, &mut out);
                     if let Some(outcome) = self.hand_on(&mut transport, &mut out, now)? {
                         transport.close();
                         return Ok(outcome);
                     }
+                    // Sending takes its pauses: they are no silence of the other side.
+                    heard = Instant::now();
                 }
                 Ok(Received::Sign) => heard = Instant::now(),
                 Ok(Received::Nothing) => {}

@@ -106,7 +106,7 @@ pub enum SettingsError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What the parser said, with line and column.
+        /// What the parser said, with the line.
         what: String,
     },
     /// Values that cannot be: all of them.
@@ -135,8 +135,13 @@ impl Settings {
     /// # Errors
     /// [`SettingsError::Syntax`] and [`SettingsError::Violations`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
-        let raw: Raw = toml::from_str(text)
-            .map_err(|error| SettingsError::Syntax { path: path.to_path_buf(), what: error.to_string() })?;
+        // Not the parser's own text: that shows the line, in which a key could stand.
+        let place = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count().saturating_add(1);
+            SettingsError::Syntax { path: path.to_path_buf(), what: format!("line {line}: {}", error.message()) }
+        };
+        let raw: Raw = toml::from_str(text).map_err(place)?;
         let mut reader = Reader { list: Vec::new() };
         let settings = reader.settings(&raw, path);
         match settings {

@@ -356,7 +356,7 @@ impl Mdp3Decoder {
         if change.action == NEW {
             let order_ref = self.orders.own_ref();
             let level = Level { order_ref, mantissa: change.mantissa, qty };
-            let Ok(fallen) = self.levels.insert(index, side, change.rank, level) else {
+            let Ok(fallen) = self.levels.insert(index, side, change.rank, (level, instrument.depths)) else {
                 return count(&mut self.counters.unknown_rank_count);
             };
             if let Some(fallen) = fallen {

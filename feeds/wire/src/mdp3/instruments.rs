@@ -56,6 +56,8 @@ pub(super) struct Instrument {
     /// By which prices are multiplied, in 10⁻⁹; one while no definition came.
     display_factor: i64,
     pub(super) is_defined: bool,
+    /// Levels that the exchange tells of the real and of the implied book, as far as a definition said it.
+    pub(super) depths: Depths,
     pub(super) group: [u8; 6],
     pub(super) asset: [u8; 6],
 }
@@ -73,6 +75,18 @@ impl Instrument {
     }
 }
 
+/// How many levels the exchange tells of the real and of the implied book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Depths {
+    pub(super) real: u8,
+    pub(super) implied: u8,
+}
+
+impl Depths {
+    /// Nothing was said: as many as there can be.
+    pub(super) const UNKNOWN: Self = Self { real: u8::MAX, implied: u8::MAX };
+}
+
 /// The instruments, and the names of their symbols.
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
@@ -88,8 +102,8 @@ pub(super) struct Instruments {
 pub(super) enum Defined {
     /// The instrument has its name and its factor.
     Named(Index),
-    /// It came too late: there are orders of the instrument under another name or another factor.
-    Late,
+    /// It came too late: there are orders of the instrument under another name, factor or depth. Its group was taken.
+    Late(Index),
 }
 
 impl Instruments {
@@ -100,6 +114,7 @@ impl Instruments {
             symbol: SymbolId::MARKET,
             display_factor: ONE,
             is_defined: false,
+            depths: Depths::UNKNOWN,
             group: [0; 6],
             asset: [0; 6],
         };
@@ -187,6 +202,7 @@ impl Instruments {
     pub(super) fn define(
         &mut self,
         definition: &DefinitionRoot,
+        depths: Depths,
         has_orders: impl FnOnce(Index) -> bool,
     ) -> Result<Defined, DirectoryFull> {
         let security_id = definition.security_id.get();
@@ -201,9 +217,10 @@ impl Instruments {
             }
             Ok((index, known)) => {
                 let is_renamed = self.symbols.name(known.symbol) != Some(name);
-                let is_contradicted = is_renamed || known.display_factor != factor;
+                let is_contradicted = is_renamed || known.display_factor != factor || known.depths != depths;
                 if is_contradicted && has_orders(index) {
-                    return Ok(Defined::Late);
+                    self.tell_group(index, definition);
+                    return Ok(Defined::Late(index));
                 }
                 if is_renamed && let Some(place) = self.list.get_mut(usize::try_from(index.0).unwrap_or(usize::MAX)) {
                     place.symbol = self.symbols.insert(name)?;
@@ -212,11 +229,18 @@ impl Instruments {
             }
         };
         if let Some(place) = self.list.get_mut(usize::try_from(index.0).unwrap_or(usize::MAX)) {
-            place.display_factor = factor;
+            (place.display_factor, place.depths) = (factor, depths);
+        }
+        self.tell_group(index, definition);
+        Ok(Defined::Named(index))
+    }
+
+    /// Group and product of a definition, which contradict nothing.
+    fn tell_group(&mut self, index: Index, definition: &DefinitionRoot) {
+        if let Some(place) = self.list.get_mut(usize::try_from(index.0).unwrap_or(usize::MAX)) {
             (place.group, place.asset) = (definition.security_group, definition.asset);
             place.is_defined = true;
         }
-        Ok(Defined::Named(index))
     }
 }
 
@@ -271,7 +295,7 @@ mod tests {
         );
         assert_eq!(instruments.resolve(7).unwrap().1.price(5), Some(Price(5)));
         assert!(instruments.know(&"8=YMU8".parse().unwrap()).is_err(), "two symbols");
-        instruments.define(&definition(170_506, "ESU8", ONE), |_| false).unwrap();
+        instruments.define(&definition(170_506, "ESU8", ONE), Depths::UNKNOWN, |_| false).unwrap();
         assert_eq!(instruments.resolve(170_506).unwrap().1.price(5), Some(Price(5)));
     }
 
@@ -287,13 +311,20 @@ mod tests {
         assert_eq!((index, instrument.symbol), (Index(0), SymbolId(0)));
         assert_eq!(instruments.resolve(170_506).unwrap().0, Index(0));
         let named = definition(170_506, "ESU8", 10_000_000);
-        assert_eq!(instruments.define(&named, |_| true), Ok(Defined::Late), "orders stand under the number");
-        assert_eq!(instruments.define(&named, |_| false), Ok(Defined::Named(Index(0))));
+        assert_eq!(
+            instruments.define(&named, Depths::UNKNOWN, |_| true),
+            Ok(Defined::Late(Index(0))),
+            "orders stand under the number"
+        );
+        assert_eq!(instruments.define(&named, Depths::UNKNOWN, |_| false), Ok(Defined::Named(Index(0))));
         let instrument = *instruments.get(Index(0)).unwrap();
         assert_eq!(instruments.symbols.name(instrument.symbol), Symbol::new("ESU8"));
         assert_eq!(instrument.price(290_025_000_000_000), Some(Price(2_900_250_000_000)));
         assert_eq!(instrument.price(50), None, "finer than 10⁻⁹");
-        assert_eq!(instruments.define(&definition(7, "ES:BF U8-Z8-H9", ONE), |_| false), Ok(Defined::Named(Index(1))));
+        assert_eq!(
+            instruments.define(&definition(7, "ES:BF U8-Z8-H9", ONE), Depths::UNKNOWN, |_| false),
+            Ok(Defined::Named(Index(1)))
+        );
         assert_eq!(instruments.symbols.name(instruments.get(Index(1)).unwrap().symbol), Symbol::new("7"));
         assert!(instruments.resolve(9).is_err(), "three symbols: number, name, number");
     }

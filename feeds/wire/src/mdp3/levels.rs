@@ -5,11 +5,11 @@
 //! books know nothing of ranks, so each change becomes the add, the reduction, the replacement or the deletion of the order
 //! that stands for a level. Who stands where in a level's queue is not known.
 
-use super::instruments::Index;
+use super::instruments::{Depths, Index};
 
-/// Levels of a real book.
+/// Levels of a real book, at most.
 const DEPTH_MAX: usize = 10;
-/// Levels of an implied book.
+/// Levels of an implied book, at most.
 const IMPLIED_DEPTH_MAX: usize = 2;
 /// Real bids, real offers, implied bids, implied offers.
 const SIDE_COUNT: usize = 4;
@@ -34,11 +34,12 @@ pub(super) enum BookSide {
 
 impl BookSide {
     /// How many levels the exchange tells: one that is moved beyond goes without a word.
-    const fn depth(self) -> usize {
-        match self {
-            Self::Bid | Self::Offer => DEPTH_MAX,
-            Self::ImpliedBid | Self::ImpliedOffer => IMPLIED_DEPTH_MAX,
-        }
+    fn depth(self, told: Depths) -> usize {
+        let (max, told) = match self {
+            Self::Bid | Self::Offer => (DEPTH_MAX, told.real),
+            Self::ImpliedBid | Self::ImpliedOffer => (IMPLIED_DEPTH_MAX, told.implied),
+        };
+        max.min(usize::from(told))
     }
 }
 
@@ -90,13 +91,14 @@ impl Levels {
         instrument: Index,
         side: BookSide,
         rank: usize,
-        level: Level,
+        (level, depths): (Level, Depths),
     ) -> Result<Option<Level>, usize> {
+        let depth = side.depth(depths);
         let ranks = self.ranks_mut(instrument, side).ok_or(rank)?;
-        let at = rank.checked_sub(1).filter(|at| *at <= ranks.count && *at < side.depth()).ok_or(rank)?;
-        let last = side.depth().saturating_sub(1);
+        let at = rank.checked_sub(1).filter(|at| *at <= ranks.count && *at < depth).ok_or(rank)?;
+        let last = depth.saturating_sub(1);
         let fallen = if ranks.count > last { ranks.levels.get(last).copied() } else { None };
-        ranks.count = ranks.count.saturating_add(1).min(side.depth());
+        ranks.count = ranks.count.saturating_add(1).min(depth);
         if let Some(moved) = ranks.levels.get_mut(at..ranks.count).filter(|moved| !moved.is_empty()) {
             moved.rotate_right(1);
         }

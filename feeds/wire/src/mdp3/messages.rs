@@ -325,4 +325,10 @@ blocks! {
         214 2 trading_reference_date: U16, "days since 1970";
         216 8 instrument_guid: U64, "another number of the instrument";
     }
+
+    /// A kind of feed of template 54.
+    FeedTypeEntry = "cme.54.NoMDFeedTypes", 4 {
+        0 3 md_feed_type: [u8; 3], "`GBX` real book, `GBI` implied book";
+        3 1 market_depth: i8, "levels that are told of it";
+    }
 }

@@ -3,9 +3,9 @@
 use peregrine_types::{EventKind, Full, MarketEvent, Qty, Sink, SymbolId};
 
 use super::decoder::{Mdp3Decoder, Walk, count, root};
-use super::instruments::{Defined, Index};
-use super::messages::{ChannelResetRoot, DefinitionRoot, NULL_I32, SecurityStatusRoot};
-use super::packet::Message;
+use super::instruments::{Defined, Depths, Index, Instrument, Instruments};
+use super::messages::{ChannelResetRoot, DefinitionRoot, FeedTypeEntry, NULL_I32, SecurityStatusRoot};
+use super::packet::{Groups, Message};
 
 /// `SecurityTradingStatus`: as it was.
 const NO_CHANGE: u8 = 103;
@@ -20,6 +20,23 @@ const fn state_of(status: u8) -> Option<u8> {
         NO_CHANGE | NOT_SAID => None,
         _ => Some(b'H'),
     }
+}
+
+/// How deep the books are told, by the feed types of a definition: `GBX` the real one, `GBI` the implied one. `None` where a
+/// group does not fit.
+fn depths_of(mut groups: Groups<'_>) -> Option<Depths> {
+    let _events = groups.group()?;
+    let types = groups.group()?;
+    let mut depths = Depths::UNKNOWN;
+    for entry in (0..types.count()).map_while(|index| types.get::<FeedTypeEntry>(index)) {
+        let depth = u8::try_from(entry.market_depth).ok().filter(|depth| *depth > 0).unwrap_or(u8::MAX);
+        match &entry.md_feed_type {
+            b"GBX" => depths.real = depth,
+            b"GBI" => depths.implied = depth,
+            _ => {}
+        }
+    }
+    Some(depths)
 }
 
 impl Mdp3Decoder {
@@ -73,21 +90,33 @@ impl Mdp3Decoder {
         walk: &mut Walk<'_, impl Sink<MarketEvent>>,
     ) -> Result<Option<()>, Full<()>> {
         let Some(root) = root::<DefinitionRoot>(message) else { return Ok(None) };
+        let Some(depths) = depths_of(message.groups) else { return Ok(None) };
         if !self.is_due(walk) {
             return Ok(Some(()));
         }
         walk.set_time(root.last_update_time.get());
         let has_orders = self.instruments_have(root.security_id.get());
-        match self.instruments.define(root, |_| has_orders) {
+        let symbol_of = |instruments: &Instruments, index| {
+            instruments.get(index).map_or(SymbolId::MARKET, |instrument: &Instrument| instrument.symbol)
+        };
+        // One that is deleted does not trade, whatever its state was.
+        let state =
+            if root.security_update_action == b'D' { Some(b'H') } else { state_of(root.md_security_trading_status) };
+        match self.instruments.define(root, depths, |_| has_orders) {
             Err(_) => count(&mut self.counters.directory_full_count),
-            Ok(Defined::Late) => count(&mut self.counters.late_definition_count),
+            Ok(Defined::Late(index)) => {
+                count(&mut self.counters.late_definition_count);
+                if let Some(state) = state {
+                    self.tell_state(symbol_of(&self.instruments, index), state, walk);
+                }
+            }
             Ok(Defined::Named(index)) => {
-                let symbol = self.instruments.get(index).map_or(SymbolId::MARKET, |instrument| instrument.symbol);
+                let symbol = symbol_of(&self.instruments, index);
                 let name = self.instruments.symbols.name(symbol).map_or(0, |name| name.key());
                 let locate = u64::from(root.security_id.get().cast_unsigned());
                 let event = walk.event(EventKind::StockDirectory, symbol);
                 self.pending.push(MarketEvent { id_a: name, id_b: locate, qty: Qty(1), ..event });
-                if let Some(state) = state_of(root.md_security_trading_status) {
+                if let Some(state) = state {
                     self.tell_state(symbol, state, walk);
                 }
             }

@@ -67,7 +67,7 @@ struct OpenTrade {
     aggressor: Option<Side>,
     /// Whether the aggressor's order is still to come.
     is_aggressor_next: bool,
-    /// Whether its orders were executed when the trade was told first.
+    /// Whether its orders are left alone: executed when the trade was told first, or not to be told from others'.
     is_corrected: bool,
     trade_id: u32,
     exch_time: EpochNanos,
@@ -183,7 +183,7 @@ impl Mdp3Decoder {
     fn on_summary(
         &mut self,
         message: &Message<'_>,
-        trades: impl Iterator<Item = TradeChange>,
+        trades: impl Iterator<Item = TradeChange> + Clone,
         orders: Entries<'_>,
         walk: &mut Walk<'_, impl Sink<MarketEvent>>,
     ) -> Result<Option<()>, Full<()>> {
@@ -196,9 +196,15 @@ impl Mdp3Decoder {
             }
             self.done(walk)?;
         }
+        // Of a whole summary that names fewer orders than it says nobody knows whose they are.
+        let is_last = root.match_event_indicator & (LAST_TRADE | END_OF_EVENT) != 0;
+        let said = trades
+            .clone()
+            .fold(0_usize, |sum, trade| sum.saturating_add(usize::try_from(trade.order_count).unwrap_or(usize::MAX)));
+        let is_told_apart = !is_last || said == orders.count() || trades.clone().count() < 2;
         for trade in trades {
             if self.is_due(walk) {
-                self.on_trade(trade, walk);
+                self.on_trade(trade, is_told_apart, walk);
                 self.done(walk)?;
             }
         }
@@ -208,15 +214,15 @@ impl Mdp3Decoder {
                 self.done(walk)?;
             }
         }
-        if root.match_event_indicator & (LAST_TRADE | END_OF_EVENT) != 0 && self.is_due(walk) {
+        if is_last && self.is_due(walk) {
             self.close_trades(walk)?;
             self.done(walk)?;
         }
         Ok(Some(()))
     }
 
-    /// A trade, whose orders follow.
-    fn on_trade<S>(&mut self, change: TradeChange, walk: &Walk<'_, S>) {
+    /// A trade, whose orders follow; where they cannot be told from those of others they are left to the changes of books.
+    fn on_trade<S>(&mut self, change: TradeChange, is_told_apart: bool, walk: &Walk<'_, S>) {
         let Some((instrument, known)) = self.resolve(change.security_id) else {
             return self.trades.pass_over(change.order_count, walk.exch_time);
         };
@@ -242,7 +248,7 @@ impl Mdp3Decoder {
             order_count: change.order_count,
             aggressor,
             is_aggressor_next: aggressor.is_some(),
-            is_corrected: matches!(change.action, CHANGE | DELETE) || self.depth == Depth::Levels,
+            is_corrected: matches!(change.action, CHANGE | DELETE) || self.depth == Depth::Levels || !is_told_apart,
             trade_id: change.trade_id,
             exch_time: walk.exch_time,
         };

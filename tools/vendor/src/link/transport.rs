@@ -24,7 +24,7 @@ const READ_WAIT: Duration = Duration::from_millis(20);
 const READ_LEN: usize = 1 << 16;
 
 /// Where a vendor is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// A websocket.
     WebSocket {
@@ -115,6 +115,13 @@ impl Address {
         match self {
             Self::WebSocket { host, port, .. } | Self::Stream { host, port } => (bare(host), *port),
         }
+    }
+}
+
+/// As it is shown: host and port, because a path can hold a key.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

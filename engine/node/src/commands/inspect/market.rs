@@ -183,6 +183,10 @@ impl Report<'_> {
         if malformed_count > 0 {
             faults.push(format!("{malformed_count} malformed messages"));
         }
+        let dropped = self.input.feed().counts().directory_full_count;
+        if dropped > 0 {
+            faults.push(format!("{dropped} messages are about more than {SYMBOL_COUNT_MAX} symbols: dropped"));
+        }
         if matches!(statistics.end, peregrine_source::End::Truncated { .. }) {
             faults.push(format!("the file is cut: {}", statistics.end));
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 
 use dbn::{MappingInterval, Metadata, SType, SymbolMapping};
 use peregrine_book::{BookConfig, Books, MarketBooks};
-use peregrine_source::market::{Input, InputPlan};
+use peregrine_source::market::{Feed, Input, InputPlan};
 use peregrine_types::{EpochNanos, EventKind, MarketEvent, Side, SymbolId};
 
 use super::{DbnSchema, for_each, nanos, number};
@@ -28,6 +28,10 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn of(plan: &InputPlan, schema: DbnSchema) -> Result<Self, ConvertError> {
         let (mut input, mut scan) = (Input::open(plan, &[])?, Self::default());
+        if matches!(input.feed(), Feed::Mdp3(_)) {
+            let what = "DBN is written of ITCH 5.0 sessions alone, and this is a capture of MDP 3.0".to_owned();
+            return Err(ConvertError::Dbn(what));
+        }
         for_each(&mut input, |event| {
             scan.take(event, schema);
             Ok(())
