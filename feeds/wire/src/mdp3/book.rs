@@ -1,6 +1,6 @@
 //! Changes of books: orders (templates 46, 47 and 64) and price levels (46 and 64).
 
-use peregrine_types::{EventKind, Full, MarketEvent, Qty, Side, Sink};
+use peregrine_types::{EventKind, Full, MarketEvent, Price, Qty, Side, Sink, SymbolId};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::decoder::{Depth, Mdp3Decoder, Walk, count, root};
@@ -232,23 +232,9 @@ impl Mdp3Decoder {
             instrument: index,
             side: change.side,
         };
-        let is_same_book = |order: &Order| (order.instrument, order.side) == (index, change.side);
-        let event = match standing {
-            Some(order) if is_same_book(&order) => {
-                let has_place = (order.mantissa, order.priority) == (moved.mantissa, moved.priority);
-                if has_place && qty <= order.qty {
-                    self.orders.put(Order { order_ref: order.order_ref, ..moved });
-                    let removed = Qty(u64::from(order.qty.saturating_sub(qty)));
-                    let event = walk.event(EventKind::CancelOrder, instrument.symbol);
-                    if removed.0 > 0 {
-                        self.pending.push(MarketEvent { id_a: order.order_ref, qty: removed, ..event });
-                    }
-                    return;
-                }
-                let order_ref = self.orders.own_ref();
-                self.orders.put(Order { order_ref, ..moved });
-                let event = walk.event(EventKind::ReplaceOrder, instrument.symbol);
-                MarketEvent { id_a: order.order_ref, id_b: order_ref, ..event }
+        match standing {
+            Some(order) if (order.instrument, order.side) == (index, change.side) => {
+                self.on_order_changed(order, (moved, price), instrument.symbol, walk);
             }
             standing => {
                 if let Some(order) = standing {
@@ -258,13 +244,45 @@ impl Mdp3Decoder {
                     count(&mut self.counters.revived_order_count);
                 }
                 if !self.orders.put(moved) {
-                    count(&mut self.counters.order_full_count);
-                    return;
+                    return count(&mut self.counters.order_full_count);
                 }
-                MarketEvent { id_a: moved.order_ref, ..walk.event(EventKind::AddOrder, instrument.symbol) }
+                let added = walk.event(EventKind::AddOrder, instrument.symbol);
+                let qty = Qty(u64::from(qty));
+                self.pending.push(MarketEvent { id_a: moved.order_ref, price, qty, side: change.side, ..added });
             }
-        };
-        self.pending.push(MarketEvent { price, qty: Qty(u64::from(qty)), side: change.side, ..event });
+        }
+    }
+
+    /// An order of the same book is another one now: it keeps its place where it only shrank.
+    #[inline]
+    fn on_order_changed<S>(
+        &mut self,
+        order: Order,
+        (moved, price): (Order, Price),
+        symbol: SymbolId,
+        walk: &Walk<'_, S>,
+    ) {
+        let (qty, has_place) = (moved.qty, (order.mantissa, order.priority) == (moved.mantissa, moved.priority));
+        if has_place && qty <= order.qty {
+            self.orders.put(Order { order_ref: order.order_ref, ..moved });
+            let removed = Qty(u64::from(order.qty.saturating_sub(qty)));
+            if removed.0 > 0 {
+                let canceled = walk.event(EventKind::CancelOrder, symbol);
+                self.pending.push(MarketEvent { id_a: order.order_ref, qty: removed, ..canceled });
+            }
+            return;
+        }
+        let order_ref = self.orders.own_ref();
+        self.orders.put(Order { order_ref, ..moved });
+        let replaced = walk.event(EventKind::ReplaceOrder, symbol);
+        self.pending.push(MarketEvent {
+            id_a: order.order_ref,
+            id_b: order_ref,
+            price,
+            qty: Qty(u64::from(qty)),
+            side: moved.side,
+            ..replaced
+        });
     }
 
     /// An order leaves the engine's book.
