@@ -78,7 +78,7 @@ fn a_configuration_says_from_what_books_are_made_and_a_wrong_word_is_named() {
     assert!((100..=400).contains(&live), "{live}");
     assert_eq!(verify(dir, &run).code, Some(0));
     let (_, ended) = replay(dir, "wrong", &[&a], &["--set", "feed.mdp3_depth=\"both\""]);
-    assert!(ended.code == Some(2) && ended.err.contains("orders or levels"), "{ended:?}");
+    assert!(ended.code == Some(2) && ended.err.contains("not one of \"orders\" \"levels\""), "{ended:?}");
     let (_, ended) = replay(dir, "wrong", &[&a], &["--set", "feed.mdp3_instruments=[\"5\"]"]);
     assert!(ended.code == Some(2) && ended.err.contains("ID=NAME"), "{ended:?}");
     let ended = peregrine(dir, ["inspect", a.to_str().unwrap(), "--mdp3-instrument", "5=TOOLONGNAME"]);

@@ -223,15 +223,8 @@ impl Mdp3Decoder {
             count(&mut self.counters.refused_entry_count);
             return;
         };
-        let moved = Order {
-            order_id: change.order_id,
-            order_ref: change.order_id,
-            mantissa: change.mantissa,
-            priority: change.priority,
-            qty,
-            instrument: index,
-            side: change.side,
-        };
+        let OrderChange { order_id, priority, mantissa, side, .. } = change;
+        let moved = Order { order_id, order_ref: order_id, mantissa, priority, qty, instrument: index, side };
         match standing {
             Some(order) if (order.instrument, order.side) == (index, change.side) => {
                 self.on_order_changed(order, (moved, price), instrument.symbol, walk);
